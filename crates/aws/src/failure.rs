@@ -1,11 +1,11 @@
 //! Describes a failed call of any operation: error code, HTTP status and a sentence.
 
 use crate::response::NotTheService;
+use crate::sessions::KeyRefused;
 use aws_sdk_s3::operation as s3;
 use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::operation as sqs;
-use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use std::error::Error;
 
 /// Codes of errors that a retry may not meet, in addition to the statuses 5xx, 408 and 429.
@@ -114,7 +114,7 @@ fn short(code: &str) -> &str {
 }
 
 /// Codes of errors for an authenticated caller that lacks a right.
-const UNALLOWED: [&str; 3] = ["AccessDenied", "AccessDeniedException", "AccessDeniedFault"];
+pub(crate) const UNALLOWED: [&str; 3] = ["AccessDenied", "AccessDeniedException", "AccessDeniedFault"];
 
 /// The error of an operation, with the IAM action that the operation needs. Sources: "Actions" of SQS and S3 in the
 /// Service Authorization Reference.
@@ -187,26 +187,15 @@ impl<E: Operation> From<SdkError<E, HttpResponse>> for Failure {
             SdkError::ConstructionFailure(_) => failed(causes(&error), false),
             // These include missing credentials, which may be available later.
             _ => {
-                if let Some(code) = refused_session(&error) {
-                    let text = format!(
-                        "{} (the right to sts:AssumeRole or sts:TagSession is missing, or the trust policy refuses the key)",
-                        cut(causes(&error))
-                    );
-                    return Self { code, status: 403, text, is_delete_marker: false, lost: false };
+                if let Some(refused) = KeyRefused::behind(&error) {
+                    let code = KeyRefused::CODE.to_owned();
+                    return Self { code, ..failed(refused.to_string(), false) };
                 }
                 let foreign = NotTheService::behind(&error).map(NotTheService::to_string);
                 failed(foreign.unwrap_or_else(|| causes(&error)), true)
             }
         }
     }
-}
-
-/// Returns the error code with which STS refused the session that a call needs, if it did.
-fn refused_session(error: &(dyn Error + 'static)) -> Option<String> {
-    let causes = std::iter::successors(Some(error), |&error| error.source());
-    let refusals = causes.filter_map(|error| error.downcast_ref::<SdkError<AssumeRoleError, HttpResponse>>());
-    let mut codes = refusals.filter_map(|error| error.as_service_error()?.code());
-    codes.find(|code| UNALLOWED.contains(code)).map(str::to_owned)
 }
 
 /// Returns whether the error code of a response came from the service. The SDK also derives codes on its own.

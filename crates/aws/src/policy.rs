@@ -17,12 +17,19 @@ const LANGUAGE: &str = "2012-10-17";
 /// Maximum length of a role's inline policies in characters, white space not counted ("IAM and AWS STS quotas").
 const MOST_CHARACTERS: usize = 10_240;
 
+/// Stands for any key in the ARN of an object.
+const ANY_KEY: &str = "*";
+/// Stands for the key of a role's session: the value of its tag (see `sessions`).
+const SESSION_KEY: &str = "${aws:PrincipalTag/wasmrun-key}";
+
 /// The statements of a policy, in the order in which they were added.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permissions {
     /// Region of queues and keys whose address names none.
     region: Option<String>,
     statements: Vec<Statement>,
+    /// What stands for the key in the ARN of a store by key.
+    key: &'static str,
 }
 
 #[derive(Serialize)]
@@ -46,7 +53,13 @@ struct Statement {
 impl Permissions {
     /// Creates a policy without statements. `region` is the region of queues and keys whose address names none.
     pub fn new(region: Option<String>) -> Self {
-        Self { region, statements: Vec::new() }
+        Self { region, statements: Vec::new(), key: ANY_KEY }
+    }
+
+    /// Bounds stores by key to the key of the session in which a role is assumed.
+    #[must_use]
+    pub fn of_sessions(self) -> Self {
+        Self { key: SESSION_KEY, ..self }
     }
 
     /// Allows receiving and settling the messages of a queue, and reading its depth.
@@ -258,12 +271,12 @@ impl Permissions {
         true
     }
 
-    /// Returns the ARN of all objects below the store's prefix, or of all keys' parts of it.
+    /// Returns the ARN of all objects below the store's prefix, or of the parts of keys.
     fn objects(&self, store: &StoreAddress, scope: &Scope) -> Result<String, String> {
         let prefix = literal(&store.prefix);
         let objects = match scope {
             Scope::All | Scope::OfKey { .. } => format!("{prefix}*"),
-            Scope::EachKey { below } => format!("{prefix}*/{}*", literal(below)),
+            Scope::EachKey { below } => format!("{prefix}{}/{}*", self.key, literal(below)),
         };
         self.s3_arn(store, &objects)
     }

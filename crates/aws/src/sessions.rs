@@ -2,13 +2,18 @@
 //! that AWS itself keeps keys apart.
 
 use crate::config::NAME;
-use crate::failure::causes;
+use crate::failure::{UNALLOWED, causes};
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{Region, SdkConfig};
+use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::{Builder, IdentityCache};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use std::collections::HashMap;
+use std::error::Error;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Tag that a session has. Policies name its value `${aws:PrincipalTag/wasmrun-key}`.
@@ -17,6 +22,8 @@ const TAG: &str = "wasmrun-key";
 const NO_KEY: &str = "-";
 /// Maximum number of keys whose clients are kept, with their credentials.
 const MOST_CLIENTS: usize = 256;
+/// Maximum length of a text of STS in logs, in characters.
+const MAX_TEXT: usize = 300;
 
 /// A role that is assumed for keys.
 #[derive(Clone, Debug)]
@@ -65,8 +72,41 @@ impl ProvideCredentials for KeySession {
             Some(region) => builder.region(Region::new(region.clone())),
             None => builder,
         };
-        future::ProvideCredentials::new(async move { builder.build().await.provide_credentials().await })
+        future::ProvideCredentials::new(async move {
+            let credentials = builder.build().await.provide_credentials().await;
+            credentials.map_err(|error| match refusal(&error) {
+                Some(text) => CredentialsError::provider_error(KeyRefused(text)),
+                None => error,
+            })
+        })
     }
+}
+
+/// Error: STS refuses the session of a key.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "STS refuses a session with this key: {0} (it takes sts:AssumeRole and sts:TagSession, and a trust policy that allows the key)"
+)]
+pub(crate) struct KeyRefused(String);
+
+impl KeyRefused {
+    /// Code of the failed calls that need the session. No service has such a code.
+    pub(crate) const CODE: &str = "wasmrun:KeyRefused";
+
+    /// Returns the refusal behind the error of a call, if there is one.
+    pub(crate) fn behind<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
+        std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
+    }
+}
+
+/// Returns the text with which STS refused the caller, if it did: it may also fail for now.
+fn refusal(error: &CredentialsError) -> Option<String> {
+    let error: &(dyn Error + 'static) = error;
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
+    let refused: &SdkError<AssumeRoleError, HttpResponse> = causes.find_map(|error| error.downcast_ref())?;
+    let refused = refused.as_service_error()?;
+    let code = refused.code().filter(|code| UNALLOWED.contains(code))?;
+    Some(refused.message().unwrap_or(code).chars().take(MAX_TEXT).collect())
 }
 
 /// The clients of keys. Each renews its credentials before they expire; those that weren't used for longest are dropped.

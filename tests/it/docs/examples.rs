@@ -73,7 +73,7 @@ sections! {
 }
 
 /// The sections that can't be run, and why.
-const LISTED: [(&str, &str, &str); 34] = [
+const LISTED: [(&str, &str, &str); 35] = [
     ("ARCHITECTURE.md", "The tree", "a picture of folders"),
     ("guest-examples/README.md", "upload", "serves without end; the tests `serve::uploading` do the same"),
     ("guest-examples/jpeg-scaled/README.md", "jpeg-scaled", "run by a documentation test of the crate"),
@@ -114,6 +114,11 @@ const LISTED: [(&str, &str, &str); 34] = [
         "docs/src/guides/tenants.md",
         "Grants by key",
         "runs without end; the tests `isolation::by_key` do the same",
+    ),
+    (
+        "docs/src/guides/tenants.md",
+        "A session of a role for each key",
+        "a policy that AWS applies; the tests `aws::sessions` show the sessions",
     ),
     (
         "docs/src/guides/tenants.md",

@@ -112,6 +112,13 @@ fn a_store_by_key_names_the_parts_of_all_keys() {
     let resources: Vec<_> = statements(&permissions).iter().map(|one| one["Resource"].clone()).collect();
     let objects = "arn:aws:s3:::photos/t/*/in/*";
     assert_eq!(resources, [objects, "arn:aws:s3:::photos", objects]);
+    let mut of_role = Permissions::new(None).of_sessions();
+    of_role.use_store("in", "s3://photos/t", &scope, Mode::ReadOnly).expect("valid");
+    let objects = "arn:aws:s3:::photos/t/${aws:PrincipalTag/wasmrun-key}/in/*";
+    assert_eq!(statements(&of_role)[0]["Resource"], objects);
+    let mut worker = Permissions::new(None);
+    worker.assume("in", "arn:aws:iam::123456789012:role/tenants", true);
+    assert_eq!(statements(&worker)[0]["Action"], json!(["sts:AssumeRole", "sts:TagSession"]));
 }
 
 #[test]

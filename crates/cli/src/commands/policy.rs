@@ -50,7 +50,8 @@ fn permissions(args: PolicyArgs) -> Result<(Permissions, bool), Failure> {
     }
     let region = ["AWS_REGION", "AWS_DEFAULT_REGION"].map(|name| std::env::var(name).ok());
     let region = region.into_iter().flatten().find(|region| !region.is_empty());
-    let mut permissions = Permissions::new(region);
+    let permissions = Permissions::new(region);
+    let mut permissions = if role.is_some() { permissions.of_sessions() } else { permissions };
     let wrong = |what: &str, why: String| Failure::usage(format!("cannot tell the rights on {what}: {why}"));
 
     let mut names_dead_letters = true;

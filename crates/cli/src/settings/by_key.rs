@@ -41,7 +41,8 @@ pub(super) fn without_key(url: &str) -> Result<(String, Scope), String> {
     }
     let below = below.strip_prefix('/').unwrap_or(below).trim_end_matches('/');
     let is_plain = |segment: &str| !matches!(segment, "" | "." | "..");
-    if !below.is_empty() && !(check_key(below).is_ok() && below.split('/').all(is_plain)) {
+    let is_right = below.is_empty() || check_key(below).is_ok() && below.split('/').all(is_plain);
+    if !is_right {
         return Err(format!("what follows {KEY} has an empty segment, `.` or `..`"));
     }
     let below = if below.is_empty() { String::new() } else { format!("{below}/") };

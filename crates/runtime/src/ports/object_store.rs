@@ -264,6 +264,9 @@ pub enum StoreError {
     /// The store refuses the call to the worker.
     #[error("{0}")]
     AccessDenied(String),
+    /// The service refuses the key to which this part of a store belongs. Calls for other keys aren't affected.
+    #[error("{0}")]
+    KeyDenied(String),
     /// The object is larger than the store allows.
     #[error("{0}")]
     TooLarge(String),

@@ -6,7 +6,9 @@
 
 use super::grant::{Grants, StoreGrant};
 use crate::model::key::Key;
+use crate::ports::object_store::ObjectStore;
 use std::fmt;
+use std::sync::Arc;
 
 /// Maximum number of bytes of a key that names a part of a store. Longer keys of messages are cut at twice the length, so
 /// a cut key is always too long.
@@ -104,6 +106,18 @@ impl StoreGrant {
         check_key(key, self.store.tells_case())?;
         let prefix = format!("{}/{below}", key.as_str());
         Ok(Self { store: self.store.part(&prefix), scope: Scope::OfKey { prefix }, ..self.clone() })
+    }
+
+    /// Returns where an object is, by its key in the store that the operator granted: the store as a task has it that can
+    /// read the object, and the key there.
+    pub(crate) fn place_of(&self, whole: String) -> (Arc<dyn ObjectStore>, String) {
+        if let Scope::EachKey { below } = &self.scope
+            && let Some((key, rest)) = whole.split_once('/')
+            && let Some(rest) = rest.strip_prefix(below)
+        {
+            return (self.store.part(&format!("{key}/{below}")), rest.to_owned());
+        }
+        (self.store.clone(), whole)
     }
 
     fn is_by_key(&self) -> bool {

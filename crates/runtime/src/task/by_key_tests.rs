@@ -113,6 +113,8 @@ async fn a_task_reaches_its_keys_part_and_no_other() {
     assert!(store.content("beta/in/b").is_some());
     // The worker's control reads are of the whole store.
     assert_eq!(acme.stores["input"].scope.whole("a"), "acme/in/a");
+    let (part, key) = all.stores["input"].place_of("acme/in/a".into());
+    assert_eq!((part.url(), key.as_str()), ("s3://b/t/acme/in/", "a"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::model::message::MAX_VISIBILITY;
 use crate::model::outcome::Policy;
 use crate::model::usage::TaskObserver;
 use crate::ports::queue::{Queue, QueueAttributes, QueueError};
+use crate::task::grant::Grants;
 use async_trait::async_trait;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
@@ -111,6 +112,16 @@ pub enum StartError {
         /// The queue's error.
         error: QueueError,
     },
+}
+
+/// Refuses stores by key without keys: every message would be rejected.
+pub(super) fn check_keys(grants: &Grants, has_keys: bool) -> Result<(), StartError> {
+    if has_keys || !grants.are_by_key() {
+        return Ok(());
+    }
+    Err(StartError::Settings(format!(
+        "tasks reach only their keys' parts of stores, and messages have no keys: set where keys are found (granted: {grants})"
+    )))
 }
 
 /// Refuses a timeout that outlasts the longest visibility. A message with a key may wait as long as it may run.

@@ -74,7 +74,7 @@ pub(crate) fn error_of(error: &StoreError) -> Error {
         StoreError::NotFound => Error::NotFound,
         StoreError::PreconditionFailed => Error::PreconditionFailed,
         StoreError::TooLarge(_) => Error::TooLarge,
-        StoreError::AccessDenied(_) => Error::AccessDenied,
+        StoreError::AccessDenied(_) | StoreError::KeyDenied(_) => Error::AccessDenied,
         StoreError::Unavailable(_) | StoreError::Conflict(_) => Error::Unavailable,
         StoreError::Invalid(text) => Error::Other(text.clone()),
     }
@@ -390,8 +390,11 @@ impl TaskState {
                 self.log.call_failed("store", alias, &details());
                 self.host_failed(alias, call.access(), HostErrorKind::Unavailable { reading }, text());
             }
-            // The message may be retried, which counts like any other retry.
-            StoreError::Conflict(_) => self.log.call_failed("store", alias, &details()),
+            // The message's own key is refused. And after a conflict the message may be retried, which counts like any other
+            // retry.
+            StoreError::KeyDenied(_) | StoreError::Conflict(_) => {
+                self.log.call_failed("store", alias, &details())
+            }
             StoreError::NotFound
             | StoreError::PreconditionFailed
             | StoreError::TooLarge(_)
