@@ -13,6 +13,7 @@ use wasmrun_runtime::model::event;
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::trace::Sampling;
 use wasmrun_runtime::ports::memory::MemoryStore;
+use wasmrun_runtime::task::by_key::Scope;
 use wasmrun_runtime::task::command::CommandOptions;
 use wasmrun_runtime::task::component::{Component, LoadOptions};
 use wasmrun_runtime::task::grant::{Grants, Mode, StoreGrant};
@@ -139,7 +140,7 @@ pub fn thumbnails(photographs: impl IntoIterator<Item = Bytes>) -> (Grants, Vec<
     let bodies = photographs.into_iter().enumerate().map(announced).collect();
     let mut grants = Grants::default();
     for (alias, store, mode) in [("input", input, Mode::ReadOnly), ("output", output, Mode::ReadWrite)] {
-        let store = StoreGrant { alias: alias.into(), store: Arc::new(store), mode };
+        let store = StoreGrant { alias: alias.into(), store: Arc::new(store), mode, scope: Scope::All };
         grants.stores.insert(alias.into(), store);
     }
     (grants, bodies)

@@ -6,6 +6,7 @@
 use crate::endpoint::Endpoints;
 use crate::failure::causes;
 use crate::http;
+use crate::sessions::RoleSessions;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
@@ -19,7 +20,7 @@ use wasmrun_runtime::ports::queue::QueueError;
 /// Connect timeout: long enough for another continent and a lost packet.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Name of the worker in user agents and role sessions.
-const NAME: &str = "wasmrun";
+pub(crate) const NAME: &str = "wasmrun";
 
 /// Access of one process to AWS services.
 #[derive(Debug, Default)]
@@ -65,6 +66,16 @@ impl Aws {
         let assumed = own.clone().into_builder().credentials_provider(provider).build();
         roles.insert(role.to_owned(), assumed.clone());
         Ok(assumed)
+    }
+
+    /// Returns the sessions of a role for keys, and the configuration of the worker, whose region and endpoint they use.
+    /// The role is assumed here once, for no key.
+    pub(crate) async fn sessions(&self, role: &str, region: Option<&str>) -> Result<RoleSessions, NoAccess> {
+        let own = self.sdk(None, None).await?;
+        let region = region.filter(|_| own.region().is_none()).map(str::to_owned);
+        let sessions = RoleSessions { role: role.to_owned(), own, region };
+        sessions.check().await.map_err(NoAccess::Unavailable)?;
+        Ok(sessions)
     }
 
     async fn load(&self) -> Result<SdkConfig, NoAccess> {

@@ -1,6 +1,7 @@
 //! Describes a failed call of any operation: error code, HTTP status and a sentence.
 
 use crate::response::NotTheService;
+use crate::sessions::KeyRefused;
 use aws_sdk_s3::operation as s3;
 use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
@@ -113,7 +114,7 @@ fn short(code: &str) -> &str {
 }
 
 /// Codes of errors for an authenticated caller that lacks a right.
-const UNALLOWED: [&str; 3] = ["AccessDenied", "AccessDeniedException", "AccessDeniedFault"];
+pub(crate) const UNALLOWED: [&str; 3] = ["AccessDenied", "AccessDeniedException", "AccessDeniedFault"];
 
 /// The error of an operation, with the IAM action that the operation needs. Sources: "Actions" of SQS and S3 in the
 /// Service Authorization Reference.
@@ -186,6 +187,10 @@ impl<E: Operation> From<SdkError<E, HttpResponse>> for Failure {
             SdkError::ConstructionFailure(_) => failed(causes(&error), false),
             // These include missing credentials, which may be available later.
             _ => {
+                if let Some(refused) = KeyRefused::behind(&error) {
+                    let code = KeyRefused::CODE.to_owned();
+                    return Self { code, ..failed(refused.to_string(), false) };
+                }
                 let foreign = NotTheService::behind(&error).map(NotTheService::to_string);
                 failed(foreign.unwrap_or_else(|| causes(&error)), true)
             }

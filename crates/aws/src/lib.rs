@@ -9,6 +9,7 @@
 //! | `response` | checks that a response comes from the service and can be parsed |
 //! | `sqs` | an SQS queue |
 //! | `s3` | an S3 store: a bucket or a prefix of a bucket |
+//! | `sessions` | sessions of a role for keys, and the clients that use them |
 //! | `ecr` | passwords for registries of ECR |
 //! | `policy` | the IAM policy that the calls of this crate need |
 //! | [`ecs`] | the agent next to an ECS task |
@@ -22,6 +23,7 @@ mod http;
 mod policy;
 mod response;
 mod s3;
+mod sessions;
 mod sqs;
 
 pub use config::{Aws, is_role};

@@ -9,6 +9,7 @@ use crate::s3::{BucketKind, ObjectAddress, StoreAddress};
 use crate::sqs::QueueAddress;
 use serde::Serialize;
 use serde_json::{Value, json};
+use wasmrun_runtime::task::by_key::Scope;
 use wasmrun_runtime::task::grant::Mode;
 
 /// Version of the policy language.
@@ -16,12 +17,19 @@ const LANGUAGE: &str = "2012-10-17";
 /// Maximum length of a role's inline policies in characters, white space not counted ("IAM and AWS STS quotas").
 const MOST_CHARACTERS: usize = 10_240;
 
+/// Stands for any key in the ARN of an object.
+const ANY_KEY: &str = "*";
+/// Stands for the key of a role's session: the value of its tag (see `sessions`).
+const SESSION_KEY: &str = "${aws:PrincipalTag/wasmrun-key}";
+
 /// The statements of a policy, in the order in which they were added.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permissions {
     /// Region of queues and keys whose address names none.
     region: Option<String>,
     statements: Vec<Statement>,
+    /// What stands for the key in the ARN of a store by key.
+    key: &'static str,
 }
 
 #[derive(Serialize)]
@@ -45,7 +53,13 @@ struct Statement {
 impl Permissions {
     /// Creates a policy without statements. `region` is the region of queues and keys whose address names none.
     pub fn new(region: Option<String>) -> Self {
-        Self { region, statements: Vec::new() }
+        Self { region, statements: Vec::new(), key: ANY_KEY }
+    }
+
+    /// Bounds stores by key to the key of the session in which a role is assumed.
+    #[must_use]
+    pub fn of_sessions(self) -> Self {
+        Self { key: SESSION_KEY, ..self }
     }
 
     /// Allows receiving and settling the messages of a queue, and reading its depth.
@@ -86,18 +100,18 @@ impl Permissions {
         self.queue(sid("Send", alias), queue, &["sqs:SendMessage"])
     }
 
-    /// Allows the operations on a store that `mode` grants. Reads include versions, as events name them. Listing is
+    /// Allows the operations on a store that `mode` grants, on the objects that `scope` can name. Reads include versions, as events name them. Listing is
     /// allowed because S3 reports a missing object as missing only to callers that may list.
     ///
     /// # Errors
     ///
     /// Fails if the URL is invalid, or names an alias of an access point, whose ARN isn't known.
-    pub fn use_store(&mut self, alias: &str, url: &str, mode: Mode) -> Result<(), String> {
+    pub fn use_store(&mut self, alias: &str, url: &str, scope: &Scope, mode: Mode) -> Result<(), String> {
         let store = StoreAddress::parse(url)?;
         if self.allow_sessions(sid("Use", alias), &store) {
             return self.use_key(sid("Key", alias), &store, mode);
         }
-        let objects = self.objects(&store)?;
+        let objects = self.objects(&store, scope)?;
         if mode.reads() {
             self.allow(sid("Read", alias), &["s3:GetObject", "s3:GetObjectVersion"], objects.clone(), None);
             self.list(sid("List", alias), &store);
@@ -130,7 +144,7 @@ impl Permissions {
         if self.allow_sessions("UseBodies".into(), &store) {
             return self.use_key("KeyBodies".into(), &store, Mode::ReadOnly);
         }
-        let objects = self.objects(&store)?;
+        let objects = self.objects(&store, &Scope::All)?;
         self.allow("ReadBodies".into(), &["s3:GetObject"], objects, None);
         self.list("ListBodies".into(), &store);
         self.use_key("KeyBodies".into(), &store, Mode::ReadOnly)
@@ -177,9 +191,11 @@ impl Permissions {
         self.allow("Component".into(), &actions, arn, None);
     }
 
-    /// Allows assuming a role for the grant with this alias.
-    pub fn assume(&mut self, alias: &str, role: &str) {
-        self.allow(sid("Assume", alias), &["sts:AssumeRole"], literal(role), None);
+    /// Allows assuming a role for the grant with this alias; `by_key`: in sessions that have a key as their tag.
+    pub fn assume(&mut self, alias: &str, role: &str, by_key: bool) {
+        let actions = ["sts:AssumeRole", "sts:TagSession"];
+        let actions = if by_key { &actions[..] } else { &actions[..1] };
+        self.allow(sid("Assume", alias), actions, literal(role), None);
     }
 
     /// Allows protecting the tasks of an ECS cluster from scale-in. The cluster is taken to be in the region and
@@ -279,9 +295,14 @@ impl Permissions {
         true
     }
 
-    /// Returns the ARN of all objects below the store's prefix.
-    fn objects(&self, store: &StoreAddress) -> Result<String, String> {
-        self.s3_arn(store, &format!("{}*", literal(&store.prefix)))
+    /// Returns the ARN of all objects below the store's prefix, or of the parts of keys.
+    fn objects(&self, store: &StoreAddress, scope: &Scope) -> Result<String, String> {
+        let prefix = literal(&store.prefix);
+        let objects = match scope {
+            Scope::All | Scope::OfKey { .. } => format!("{prefix}*"),
+            Scope::EachKey { below } => format!("{prefix}{}/{}*", self.key, literal(below)),
+        };
+        self.s3_arn(store, &objects)
     }
 
     fn s3_arn(&self, store: &StoreAddress, key: &str) -> Result<String, String> {

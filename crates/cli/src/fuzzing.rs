@@ -29,7 +29,7 @@ pub fn settings(config: &str, arguments: &[&str]) -> Option<Result<Limits, Strin
         let worker = args.worker.over(std::mem::take(&mut file.worker));
         worker.instances()?;
         outcome_actions(&args.on, std::mem::take(&mut file.on))?;
-        let plan = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
+        let plan = TaskPlan::new(args.component, args.task, &mut file, &worker)?;
         log_lines::filter(plan.log.level.as_deref())?;
         plan.engine.threads()?;
         Ok(component::limits(&plan))

@@ -90,8 +90,10 @@ fn is_refused_or_runs(bytes: &[u8]) {
         };
         let message = Message::new("m", "hello");
         let task = loaded.clone();
-        let report =
-            loaded.threads().handle().spawn(async move { task.run(Arc::new(message), pending()).await });
+        let report = loaded
+            .threads()
+            .handle()
+            .spawn(async move { task.run(Arc::new(message), None, pending()).await });
         let report = report.await.expect("a task never panics");
         assert!(report.usage.fuel <= 10_000_000 && report.usage.peak_memory_bytes <= 16 << 20, "{report:?}");
     });

@@ -3,8 +3,10 @@
 use serde_json::json;
 use std::sync::{Arc, LazyLock};
 use wasmrun_runtime::model::event::{Decoded, decode};
+use wasmrun_runtime::model::key::Key;
 use wasmrun_runtime::ports::memory::MemoryStore;
 use wasmrun_runtime::ports::object_store::MAX_KEY_BYTES;
+use wasmrun_runtime::task::by_key::{Scope, check_key as check_part};
 use wasmrun_runtime::task::grant::{Grants, Mode, StoreGrant, check_key};
 
 /// Stores within each other, and stores next to each other whose URLs begin alike.
@@ -20,7 +22,18 @@ const STORES: [(&str, &str, Mode); 6] = [
 static GRANTS: LazyLock<Grants> = LazyLock::new(|| {
     let stores = STORES.map(|(alias, url, mode)| {
         let store = Arc::new(MemoryStore::at(url));
-        (alias.to_owned(), StoreGrant { alias: alias.into(), store, mode })
+        (alias.to_owned(), StoreGrant { alias: alias.into(), store, mode, scope: Scope::All })
+    });
+    Grants { stores: stores.into(), ..Grants::default() }
+});
+
+/// Stores of which a task reaches its key's part, next to one that all tasks reach.
+static BY_KEY: LazyLock<Grants> = LazyLock::new(|| {
+    let each = |below: &str| Scope::EachKey { below: below.into() };
+    let stores = [("in", "s3://b/in/", each("new/")), ("all", "s3://b2/in/", Scope::All)];
+    let stores = stores.map(|(alias, url, scope)| {
+        let (store, mode) = (Arc::new(MemoryStore::at(url)), Mode::ReadOnly);
+        (alias.to_owned(), StoreGrant { alias: alias.into(), store, mode, scope })
     });
     Grants { stores: stores.into(), ..Grants::default() }
 });
@@ -49,11 +62,42 @@ pub fn grant(bytes: &[u8]) {
     if check_key(text).is_ok() {
         stays_below(text);
     }
+    names_its_own_part(text);
+}
+
+/// Checks that a message's key names a part of a store that no decoder, proxy or file system takes for another place.
+fn names_its_own_part(text: &str) {
+    let key = Key::new(text);
+    for tells_case in [false, true] {
+        if check_part(&key, tells_case).is_err() {
+            continue;
+        }
+        let part = key.as_str();
+        let of_key = BY_KEY.of_key(&Key::new(part)).expect("a key that names a part");
+        assert_eq!(of_key.stores["in"].store.url(), format!("s3://b/in/{part}/new/"));
+        assert_eq!(part, text, "a key that was cut names a part");
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
+        assert!(part.chars().all(is_plain), "{part:?} may be decoded again");
+        // FAT and SMB drop dots at the end.
+        assert_eq!(part.trim_end_matches('.'), part);
+        assert!(tells_case || part == part.to_lowercase(), "{part:?} may be another key in lower case");
+        // Whatever a client or a proxy makes of the path, an object of this part stays in it.
+        for merges in [false, true] {
+            let path = format!("/bucket/{part}/in/x");
+            assert_eq!(normalised(&path, merges), path, "{part:?} leads elsewhere");
+        }
+    }
 }
 
 fn announced_by(body: &str) {
     let Decoded::Objects(events) = decode(body) else { return };
     let urls: Vec<_> = events.iter().map(|event| event.url.clone()).collect();
+    let inner = BY_KEY.of_key(&Key::new("inner")).expect("a plain key");
+    for object in inner.announce(events.clone()).unwrap_or_default() {
+        let place = if object.alias == "in" { "s3://b/in/inner/new/" } else { "s3://b2/in/" };
+        assert!(urls.contains(&format!("{place}{}", object.key)), "another key's object is announced");
+        stays_below(&object.key);
+    }
     match GRANTS.announce(events) {
         Err(refused) => assert!(urls.contains(&refused.url)),
         Ok(objects) => {

@@ -22,6 +22,7 @@ use wasmrun_runtime::model::usage::{TaskObserver, TaskRecord};
 use wasmrun_runtime::ports::memory::{MemoryQueue, MemoryStore};
 use wasmrun_runtime::ports::object_store::ObjectStore;
 use wasmrun_runtime::ports::queue::Queue;
+use wasmrun_runtime::task::by_key::Scope;
 use wasmrun_runtime::task::command::CommandOptions;
 use wasmrun_runtime::task::component::{Component, LoadOptions};
 use wasmrun_runtime::task::grant::{Grants, Mode, StoreGrant};
@@ -62,7 +63,8 @@ async fn work(component: &str, files: &[String]) -> Result<ExitCode, Box<dyn Err
     // All that a task can touch. Without a grant it computes on its message, and no more.
     let mut grants = Grants::default();
     for (alias, store, mode) in [("input", &input, Mode::ReadOnly), ("output", &output, Mode::WriteOnly)] {
-        let grant = StoreGrant { alias: alias.into(), store: Arc::new(store.clone()), mode };
+        let grant =
+            StoreGrant { alias: alias.into(), store: Arc::new(store.clone()), mode, scope: Scope::All };
         grants.stores.insert(alias.into(), grant);
     }
     let options = LoadOptions {

@@ -10,6 +10,7 @@
 //! | `pages` | pages of other servers in place of answers of these services |
 //! | `proxies` | proxies, certificates and hosts on the way to AWS |
 //! | `rights` | that the printed permissions are those that are needed |
+//! | `sessions` | roles of stores by key |
 //! | `servers` | SQS and S3 on servers other than that of `amazon` |
 
 mod amazon;
@@ -21,3 +22,4 @@ mod pages;
 mod proxies;
 mod rights;
 mod servers;
+mod sessions;

@@ -117,6 +117,16 @@ const LISTED: &[(&str, &str, &str)] = &[
     ),
     (
         "docs/src/guides/tenants.md",
+        "Grants by key",
+        "runs without end; the tests `isolation::by_key` do the same",
+    ),
+    (
+        "docs/src/guides/tenants.md",
+        "A session of a role for each key",
+        "a policy that AWS applies; the tests `aws::sessions` show the sessions",
+    ),
+    (
+        "docs/src/guides/tenants.md",
         "Usage and costs by key",
         "needs records with keys; the tests `worker::keys` report such records",
     ),

@@ -2,10 +2,12 @@
 //!
 //! | module | shows |
 //! |---|---|
+//! | `by_key` | that a task reaches only its key's part of a store |
 //! | `deterministic` | what a guest sees that is the same on each run |
 //! | `reach` | what a guest can see and touch |
 //! | `snapshot` | that each task finds the component's snapshot as it was built |
 
+mod by_key;
 mod deterministic;
 mod reach;
 mod snapshot;

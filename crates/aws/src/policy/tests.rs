@@ -75,7 +75,7 @@ fn an_address_with_a_wildcard_gives_no_rights() {
     }
     for settings in ["kms-key=*", "kms-key=x:y", "kms-key=abc&region=*"] {
         let url = format!("s3://photos?encryption=kms&{settings}");
-        permissions.use_store("in", &url, Mode::ReadOnly).expect_err(settings);
+        permissions.use_store("in", &url, &Scope::All, Mode::ReadOnly).expect_err(settings);
     }
     let mut sovereign = Permissions::new(None);
     sovereign.work_on("arn:aws-eusc:sqs:eusc-de-east-1:123456789012:uploads").expect("known");
@@ -85,8 +85,10 @@ fn an_address_with_a_wildcard_gives_no_rights() {
 #[test]
 fn a_store_is_used_below_its_prefix_and_as_its_mode_says() {
     let mut permissions = Permissions::new(None);
-    permissions.use_store("in", "s3://photos", Mode::ReadOnly).expect("valid");
-    permissions.use_store("out", "s3://thumbs/small?acl=private", Mode::WriteOnly).expect("valid");
+    permissions.use_store("in", "s3://photos", &Scope::All, Mode::ReadOnly).expect("valid");
+    permissions
+        .use_store("out", "s3://thumbs/small?acl=private", &Scope::All, Mode::WriteOnly)
+        .expect("valid");
     let all = statements(&permissions);
     let said: Vec<_> = all.iter().map(|s| (s["Sid"].clone(), s["Resource"].clone())).collect();
     let expected = [
@@ -97,21 +99,40 @@ fn a_store_is_used_below_its_prefix_and_as_its_mode_says() {
     assert_eq!(said, expected.map(|(sid, resource)| (json!(sid), json!(resource))));
     assert!(all[2]["Action"].to_string().contains("PutObjectAcl"));
     let mut below = Permissions::new(None);
-    below.use_store("in", "s3://photos/2026", Mode::ReadWrite).expect("valid");
+    below.use_store("in", "s3://photos/2026", &Scope::All, Mode::ReadWrite).expect("valid");
     let list = &statements(&below)[1];
     assert_eq!((&list["Resource"], &list["Condition"]), (&json!("arn:aws:s3:::photos"), &Value::Null));
+}
+
+#[test]
+fn a_store_by_key_names_the_parts_of_all_keys() {
+    let scope = Scope::EachKey { below: "in/".into() };
+    let mut permissions = Permissions::new(None);
+    permissions.use_store("in", "s3://photos/t", &scope, Mode::ReadWrite).expect("valid");
+    let resources: Vec<_> = statements(&permissions).iter().map(|one| one["Resource"].clone()).collect();
+    let objects = "arn:aws:s3:::photos/t/*/in/*";
+    assert_eq!(resources, [objects, "arn:aws:s3:::photos", objects]);
+    let mut of_role = Permissions::new(None).of_sessions();
+    of_role.use_store("in", "s3://photos/t", &scope, Mode::ReadOnly).expect("valid");
+    let objects = "arn:aws:s3:::photos/t/${aws:PrincipalTag/wasmrun-key}/in/*";
+    assert_eq!(statements(&of_role)[0]["Resource"], objects);
+    let mut worker = Permissions::new(None);
+    worker.assume("in", "arn:aws:iam::123456789012:role/tenants", true);
+    assert_eq!(statements(&worker)[0]["Action"], json!(["sts:AssumeRole", "sts:TagSession"]));
 }
 
 #[test]
 fn the_objects_of_an_access_point_are_named_by_its_arn() {
     let arn = "arn:aws:s3:eu-west-1:123456789012:accesspoint/photos";
     let mut permissions = Permissions::new(None);
-    permissions.use_store("in", &format!("s3://{arn}/new?bucket=photos-in"), Mode::ReadOnly).expect("valid");
+    permissions
+        .use_store("in", &format!("s3://{arn}/new?bucket=photos-in"), &Scope::All, Mode::ReadOnly)
+        .expect("valid");
     let all = statements(&permissions);
     assert_eq!(all[0]["Resource"], format!("{arn}/object/new/*"));
     assert_eq!((&all[1]["Action"], &all[1]["Resource"]), (&json!(["s3:ListBucket"]), &json!(arn)));
     let alias = "s3://photos-abcdef123-s3alias";
-    let error = permissions.use_store("in", alias, Mode::ReadOnly).expect_err("not known");
+    let error = permissions.use_store("in", alias, &Scope::All, Mode::ReadOnly).expect_err("not known");
     assert!(error.contains("s3://arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME"), "{error}");
 }
 
@@ -119,7 +140,7 @@ fn the_objects_of_an_access_point_are_named_by_its_arn() {
 fn a_directory_bucket_is_used_in_sessions() {
     let mut permissions = Permissions::new(Some("us-west-2".into()));
     for (alias, mode) in [("in", Mode::ReadOnly), ("out", Mode::ReadWrite)] {
-        permissions.use_store(alias, "s3://photos--usw2-az1--x-s3/new", mode).expect("valid");
+        permissions.use_store(alias, "s3://photos--usw2-az1--x-s3/new", &Scope::All, mode).expect("valid");
     }
     let all = statements(&permissions);
     assert_eq!(all.len(), 2);
@@ -135,8 +156,8 @@ fn a_key_may_be_used_as_far_as_the_store_is() {
     let key = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd";
     let mut permissions = Permissions::new(Some("eu-west-1".into()));
     let url = |key: &str| format!("s3://photos?encryption=kms&kms-key={key}");
-    permissions.use_store("in", &url(key), Mode::ReadOnly).expect("valid");
-    permissions.use_store("out", &url("alias/thumbs"), Mode::WriteOnly).expect("valid");
+    permissions.use_store("in", &url(key), &Scope::All, Mode::ReadOnly).expect("valid");
+    permissions.use_store("out", &url("alias/thumbs"), &Scope::All, Mode::WriteOnly).expect("valid");
     let all = statements(&permissions);
     let keys: Vec<_> = all.iter().filter(|s| s["Sid"].to_string().contains("Key")).collect();
     assert_eq!(keys[0]["Action"], json!(["kms:Decrypt"]));

@@ -1,6 +1,7 @@
 //! Converts the errors of S3 for the task and the worker.
 
 use crate::failure::Failure;
+use crate::sessions::KeyRefused;
 use wasmrun_runtime::ports::object_store::StoreError;
 
 /// What a "not found" response refers to.
@@ -33,6 +34,9 @@ pub(super) fn store_error(failure: Failure, missing: Missing) -> StoreError {
     let is_absent = failure.is_any(&["NoSuchKey", "NoSuchVersion"]) || failure.is_delete_marker;
     if is_absent && missing == Missing::Object {
         return StoreError::NotFound;
+    }
+    if failure.is_any(&[KeyRefused::CODE]) {
+        return StoreError::KeyDenied(failure.text);
     }
     if failure.is_any(&["NoSuchBucket"]) {
         return StoreError::Unavailable("there is no such bucket".into());

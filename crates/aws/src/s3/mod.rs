@@ -31,6 +31,7 @@ use crate::config::{Aws, region};
 use crate::endpoint::{Service, endpoint, is_address};
 use crate::failure::Failure;
 use crate::response::{MustBeAbsent, Origin, S3Responses};
+use crate::sessions::KeyClients;
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Builder;
@@ -56,8 +57,10 @@ const PROBE_KEY: &str = ".wasmrun-probe";
 pub struct S3Store {
     place: Place,
     url: String,
-    /// Role whose rights are used; `None` for the worker's own.
+    /// Role whose rights are used, with the key of its session if it has one; `None` for the worker's own rights.
     role: Option<String>,
+    /// Clients of the parts of keys, if each key has a session of the role.
+    of_keys: Option<Arc<KeyClients>>,
 }
 
 /// A bucket, the prefix of all keys, and the client and settings to access it.
@@ -71,19 +74,26 @@ struct Place {
 }
 
 impl S3Store {
-    /// Opens the store `s3://BUCKET` or `s3://BUCKET/PREFIX`, with the rights of `role` or the worker's own. Settings
-    /// follow after a `?`: `region`, `encryption`, `kms-key`, `acl`, `addressing`, `bucket`. Sends no request to S3.
+    /// Opens the store `s3://BUCKET` or `s3://BUCKET/PREFIX`, with the rights of `role` or the worker's own. If it is
+    /// `by_key`, the first segment of a part's prefix is a key, and the key has a session of the role. Settings follow after a `?`: `region`, `encryption`, `kms-key`, `acl`, `addressing`, `bucket`. Sends no request to S3.
     ///
     /// # Errors
     ///
     /// [`StoreError::Invalid`] if the URL is invalid, if no region is known, or if the configuration is invalid.
     /// [`StoreError::Unavailable`] if the role can't be assumed.
-    pub async fn open(url: &str, aws: &Aws, role: Option<&str>) -> Result<Self, StoreError> {
-        Self::at(Address::parse(url).map_err(StoreError::Invalid)?, aws, role).await
+    pub async fn open(url: &str, aws: &Aws, role: Option<&str>, by_key: bool) -> Result<Self, StoreError> {
+        Self::at(Address::parse(url).map_err(StoreError::Invalid)?, aws, role, by_key).await
     }
 
-    async fn at(address: Address, aws: &Aws, role: Option<&str>) -> Result<Self, StoreError> {
-        let sdk = aws.sdk(role, address.region.as_deref()).await?;
+    async fn at(address: Address, aws: &Aws, role: Option<&str>, by_key: bool) -> Result<Self, StoreError> {
+        let sessions = match role.filter(|_| by_key) {
+            Some(role) => Some(aws.sessions(role, address.region.as_deref()).await?),
+            None => None,
+        };
+        let sdk = match &sessions {
+            Some(sessions) => sessions.own.clone(),
+            None => aws.sdk(role, address.region.as_deref()).await?,
+        };
         let region = region(&sdk, address.region.as_deref()).map_err(StoreError::Invalid)?;
         let endpoint = endpoint(&sdk, Service::S3).map_err(StoreError::Invalid)?;
         let by_path = is_by_path(&address, endpoint.as_deref()).map_err(StoreError::Invalid)?;
@@ -95,11 +105,15 @@ impl S3Store {
             .force_path_style(by_path)
             // The timeout ends when the response begins; the SDK watches the throughput of its content.
             .timeout_config(timeouts.read_timeout(ANSWER).build());
-        let client = Client::from_conf(config.build());
+        let of_keys = sessions.map(|sessions| Arc::new(KeyClients::new(sessions, config.clone())));
+        let client = match &of_keys {
+            Some(clients) => clients.of_no_key(),
+            None => Client::from_conf(config.build()),
+        };
         let url = address.url();
         let Address { bucket, prefix, put, .. } = address;
         let place = Place { client, bucket, prefix, put: Arc::new(put) };
-        Ok(Self { place, url, role: role.map(Into::into) })
+        Ok(Self { place, url, role: role.map(Into::into), of_keys })
     }
 }
 
@@ -128,6 +142,17 @@ impl Place {
 impl ObjectStore for S3Store {
     fn url(&self) -> &str {
         &self.url
+    }
+
+    fn part(&self, prefix: &str) -> Arc<dyn ObjectStore> {
+        let mut place = Place { prefix: self.place.full(prefix), ..self.place.clone() };
+        let mut role = self.role.clone();
+        if let Some(clients) = &self.of_keys {
+            let key = prefix.split('/').next().unwrap_or_default();
+            place.client = clients.of(key);
+            role = role.map(|role| format!("{role} {key}"));
+        }
+        Arc::new(Self { place, url: format!("{}{prefix}", self.url), role, of_keys: None })
     }
 
     fn reader_holds(&self) -> Footprint {
@@ -235,7 +260,7 @@ impl ObjectStore for S3Store {
         }
     }
 
-    /// Copies within S3 if both stores use the same role. With different roles, the caller reads and writes, so that
+    /// Copies within S3 if both stores use the same role and session. With different roles, the caller reads and writes, so that
     /// each store is accessed with its own role.
     async fn copy(
         &self,

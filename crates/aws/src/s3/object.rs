@@ -65,7 +65,7 @@ pub async fn fetch(url: &str, aws: &Aws, most: u64) -> Result<Vec<u8>, FetchErro
 /// See [`FetchError`].
 pub async fn revision(url: &str, aws: &Aws) -> Result<String, FetchError> {
     let ObjectAddress { store, key, version, .. } = ObjectAddress::parse(url).map_err(FetchError::Unfit)?;
-    let look = async { S3Store::at(store, aws, None).await?.head(&key, version.as_deref()).await };
+    let look = async { S3Store::at(store, aws, None, false).await?.head(&key, version.as_deref()).await };
     let late = |_| StoreError::Unavailable("the store does not answer in time".into());
     let info = tokio::time::timeout(ANSWER, look).await.map_err(late)??;
     Ok(format!("{:?} {:?} {} {:?}", info.etag, info.version, info.size, info.modified_at))
@@ -73,7 +73,7 @@ pub async fn revision(url: &str, aws: &Aws) -> Result<String, FetchError> {
 
 async fn open(url: &str, aws: &Aws, most: u64) -> Result<Box<dyn ObjectReader>, FetchError> {
     let ObjectAddress { store, key, version, etag } = ObjectAddress::parse(url).map_err(FetchError::Unfit)?;
-    let bucket = S3Store::at(store, aws, None).await;
+    let bucket = S3Store::at(store, aws, None, false).await;
     let bucket = bucket.map_err(|error| match error {
         StoreError::Invalid(why) => FetchError::Unfit(why),
         error => error.into(),

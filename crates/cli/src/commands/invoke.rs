@@ -6,7 +6,7 @@ use crate::settings::file::ConfigFile;
 use crate::settings::flags::InvokeArgs;
 use crate::settings::message::{attributes_from, body_from};
 use crate::settings::otlp::TracesPlan;
-use crate::settings::task::TaskPlan;
+use crate::settings::task::{TaskPlan, of_one_task};
 use crate::wiring::backends::Backends;
 use crate::wiring::compiler::open_cache;
 use crate::wiring::component::{Placement, load, read, run_task};
@@ -41,7 +41,8 @@ pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
     };
     let otlp = args.otlp.as_ref().map(|url| TracesPlan::asked(url, |name| std::env::var(name).ok()));
     let otlp = otlp.transpose()?.flatten();
-    let plan = TaskPlan::new(args.component, args.task, &mut file, false)?;
+    let worker = of_one_task(args.key, &mut file);
+    let plan = TaskPlan::new(args.component, args.task, &mut file, &worker)?;
     let plan = TaskPlan { sampling: otlp.as_ref().map(|traces| traces.sampling), ..plan };
     let backends = Backends::new(plan.aws.clone());
     let output = logging::start(&plan.log)?;
@@ -73,7 +74,9 @@ impl Invocation {
         let service = Service::new(None, service_name(&plan.component.name()));
         let traces = traces.map(|plan| start_traces(&plan, &service, Trigger::Person)).transpose()?;
         let message = Arc::new(message);
-        let running = run_task(component, message.clone(), |task| task);
+        let key = plan.key.as_ref();
+        let key = key.map(|source| source.key(&message, |url| component.grants().key_of(url)));
+        let running = run_task(component, message.clone(), key, |task| task);
         let report = match response {
             None => {
                 let report = running.await?;
@@ -107,12 +110,13 @@ fn message(args: &InvokeArgs) -> Result<Message, Failure> {
     let outgoing = OutgoingMessage {
         body: args.message.as_deref().map(body_from).transpose()?.unwrap_or_default(),
         attributes: attributes_from(&args.attribute)?,
+        group: args.group.clone(),
         ..OutgoingMessage::default()
     };
     outgoing.validate().map_err(|reason| Failure::usage(format!("the message cannot be sent: {reason}")))?;
     let message = Message::new(&args.message_id, outgoing.body);
     let sent_at = args.sent_at.unwrap_or(message.sent_at);
-    Ok(Message { attributes: outgoing.attributes, sent_at, ..message })
+    Ok(Message { attributes: outgoing.attributes, group: outgoing.group, sent_at, ..message })
 }
 
 /// Returns the message that stands for a request.

@@ -4,13 +4,14 @@ use crate::output::failure::Failure;
 use crate::output::to_stdout;
 use crate::settings::file::ConfigFile;
 use crate::settings::flags::PolicyArgs;
-use crate::settings::grants;
+use crate::settings::grants::{self, StoreSetting};
 use crate::settings::notify::NotifySetting;
 use crate::settings::source::Source;
 use crate::wiring::backends::{is_sqlite, unknown_queue};
 use std::io::{self, Write};
 use std::process::ExitCode;
 use wasmrun_aws::{EcrRegistry, Permissions, is_queue_address};
+use wasmrun_runtime::task::by_key::Scope;
 
 pub(crate) fn policy(args: PolicyArgs) -> Result<ExitCode, Failure> {
     let asks_for_dead_letters = args.role.is_none();
@@ -50,7 +51,8 @@ fn permissions(args: PolicyArgs) -> Result<(Permissions, bool), Failure> {
     }
     let region = ["AWS_REGION", "AWS_DEFAULT_REGION"].map(|name| std::env::var(name).ok());
     let region = region.into_iter().flatten().find(|region| !region.is_empty());
-    let mut permissions = Permissions::new(region);
+    let permissions = Permissions::new(region);
+    let mut permissions = if role.is_some() { permissions.of_sessions() } else { permissions };
     let wrong = |what: &str, why: String| Failure::usage(format!("cannot tell the rights on {what}: {why}"));
 
     let mut names_dead_letters = true;
@@ -90,13 +92,15 @@ fn permissions(args: PolicyArgs) -> Result<(Permissions, bool), Failure> {
             permissions.protect(cluster, queue).map_err(|why| wrong(cluster, why))?;
         }
         for (alias, role) in &roles {
-            permissions.assume(alias, role);
+            let is_by_key = |store: &StoreSetting| store.alias == *alias && store.scope != Scope::All;
+            permissions.assume(alias, role, stores.iter().any(is_by_key));
         }
     }
     // A grant is used with its own role's rights, or with the worker's.
     let is_used = |alias: &str| roles.get(alias) == role.as_ref();
     for store in stores.iter().filter(|store| is_used(&store.alias) && store.url.starts_with("s3:")) {
-        permissions.use_store(&store.alias, &store.url, store.mode).map_err(|why| wrong(&store.url, why))?;
+        let StoreSetting { alias, url, mode, scope } = store;
+        permissions.use_store(alias, url, scope, *mode).map_err(|why| wrong(url, why))?;
     }
     for (alias, url) in sends.into_iter().filter(|(alias, _)| is_used(alias)) {
         if let Some(url) = of_amazon(Some(url))? {

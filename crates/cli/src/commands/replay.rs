@@ -5,7 +5,7 @@ use super::queue::find;
 use crate::output::failure::{EXIT_INTERRUPTED, Failure};
 use crate::settings::file::ConfigFile;
 use crate::settings::flags::ReplayArgs;
-use crate::settings::task::TaskPlan;
+use crate::settings::task::{TaskPlan, of_one_task};
 use crate::wiring::backends::Backends;
 use crate::wiring::logging;
 use std::process::ExitCode;
@@ -15,7 +15,8 @@ use wasmrun_runtime::ports::walk::Found;
 
 pub(crate) async fn replay(args: ReplayArgs) -> Result<ExitCode, Failure> {
     let mut file = ConfigFile::read(args.task.config.as_deref())?;
-    let plan = TaskPlan::new(args.component, args.task, &mut file, false)?;
+    let worker = of_one_task(args.key, &mut file);
+    let plan = TaskPlan::new(args.component, args.task, &mut file, &worker)?;
     let backends = Backends::new(plan.aws.clone());
     let output = logging::start(&plan.log)?;
     let Some(found) = find(&backends, &output, &args.dead_letter_queue, &args.id, &args.walk).await? else {

@@ -1,5 +1,6 @@
 //! Grants of tasks: stores, queues to send to, key-value buckets, HTTP requests, and the roles that are assumed for them.
 
+use super::by_key::{refuse_key, without_key};
 use super::named::{named, well_formed_alias};
 use super::text::named_texts;
 use crate::output::failure::Failure;
@@ -8,6 +9,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 use wasmrun_aws::is_role;
+use wasmrun_runtime::task::by_key::Scope;
 use wasmrun_runtime::task::directory::Directory;
 use wasmrun_runtime::task::grant::Mode;
 use wasmrun_runtime::task::http::{AddressRule, HttpRule};
@@ -16,8 +18,10 @@ use wasmrun_runtime::task::http::{AddressRule, HttpRule};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoreSetting {
     pub(crate) alias: String,
+    /// Without `{key}`: the URL of what holds the parts of all keys.
     pub(crate) url: String,
     pub(crate) mode: Mode,
+    pub(crate) scope: Scope,
 }
 
 /// Merges the grants of stores: by alias, flags win over variables, and these over the file.
@@ -41,12 +45,21 @@ pub(crate) fn buckets(
 
 /// Parses `sqlite:FILE:MODE`, the grant of a bucket.
 fn bucket(alias: &str, value: &str) -> Result<StoreSetting, String> {
-    with_mode("key-value bucket", "ALIAS=sqlite:FILE:MODE", alias, value)
+    let setting = with_mode("key-value bucket", "ALIAS=sqlite:FILE:MODE", alias, value)?;
+    match without_key(&setting.url) {
+        Ok((_, Scope::All)) => Ok(setting),
+        _ => Err(format!(
+            "the key-value bucket {alias}={value} has {{key}}, which only the prefix of a --store can have: begin the bucket's keys with it"
+        )),
+    }
 }
 
 /// Parses `URL:MODE`, the grant of a store.
 fn store(alias: &str, value: &str) -> Result<StoreSetting, String> {
-    with_mode("store", "ALIAS=URL:MODE", alias, value)
+    let setting = with_mode("store", "ALIAS=URL:MODE", alias, value)?;
+    let (url, scope) =
+        without_key(&setting.url).map_err(|error| format!("the store {alias}={value} is wrong: {error}"))?;
+    Ok(StoreSetting { url, scope, ..setting })
 }
 
 fn with_mode(what: &str, form: &str, alias: &str, value: &str) -> Result<StoreSetting, String> {
@@ -61,7 +74,7 @@ fn with_mode(what: &str, form: &str, alias: &str, value: &str) -> Result<StoreSe
         ));
     };
     let mode = mode.parse().map_err(|error| format!("the {what} {alias}={value} has an {error}"))?;
-    Ok(StoreSetting { alias: alias.to_owned(), url: url.to_owned(), mode })
+    Ok(StoreSetting { alias: alias.to_owned(), url: url.to_owned(), mode, scope: Scope::All })
 }
 
 /// Reads the stores of the configuration file.
@@ -133,7 +146,9 @@ pub(crate) fn sends(
     flags: &[String],
     file: BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, Failure> {
-    named("--send", "ALIAS=URL", flags, "WASMRUN_SEND_", file)
+    let sends = named("--send", "ALIAS=URL", flags, "WASMRUN_SEND_", file)?;
+    sends.values().try_for_each(|url| refuse_key("the queue", url))?;
+    Ok(sends)
 }
 
 /// Grant of HTTP requests.
@@ -200,7 +215,8 @@ mod tests {
     #[test]
     fn a_store_is_an_alias_a_url_and_a_mode() {
         let stores = stores(&["in=dir:a=b:c:ro".into()], BTreeMap::new()).expect("valid");
-        let expected = StoreSetting { alias: "in".into(), url: "dir:a=b:c".into(), mode: Mode::ReadOnly };
+        let (url, mode, scope) = ("dir:a=b:c".into(), Mode::ReadOnly, Scope::All);
+        let expected = StoreSetting { alias: "in".into(), url, mode, scope };
         assert_eq!(stores, [expected]);
     }
 

@@ -1,6 +1,7 @@
 //! Merges the settings of tasks, which `run` and `invoke` share, into a plan.
 
 use super::aws::AwsSettings;
+use super::by_key;
 use super::config_values::config_values;
 use super::engine::EngineSettings;
 use super::environment::environment;
@@ -10,10 +11,12 @@ use super::grants::{self, HttpSetting, StoreSetting};
 use super::log::LogSettings;
 use super::registry::RegistrySettings;
 use super::source::Source;
+use super::worker::WorkerSettings;
 use crate::output::failure::Failure;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use wasmrun_runtime::model::key::KeySource;
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::trace::Sampling;
 use wasmrun_runtime::task::command::CommandOptions;
@@ -26,6 +29,8 @@ pub(crate) struct TaskPlan {
     pub(crate) component: Source,
     /// Whether other versions of the component may follow.
     pub(crate) refreshed: bool,
+    /// Where the keys of messages are found.
+    pub(crate) key: Option<KeySource>,
     /// Path of the configuration file.
     pub(crate) config: Option<PathBuf>,
     pub(crate) stores: Vec<StoreSetting>,
@@ -54,14 +59,21 @@ pub(crate) struct TaskPlan {
     pub(crate) log: LogSettings,
 }
 
+/// Returns the worker's settings for a task that is run without one: only the source of its message's key, which a flag
+/// or the configuration sets.
+pub(crate) fn of_one_task(key: Option<KeySource>, file: &mut ConfigFile) -> WorkerSettings {
+    let in_file = std::mem::take(&mut file.worker);
+    WorkerSettings { key: key.or(in_file.key), ..WorkerSettings::default() }
+}
+
 impl TaskPlan {
-    /// Merges and validates the settings of tasks, and takes them out of `file`. If `fetches_bodies`, bodies may be
-    /// larger than a message.
+    /// Merges and validates the settings of tasks, and takes them out of `file`. `worker`: the settings of their worker.
+    /// If it has a body store, bodies may be larger than a message.
     pub(crate) fn new(
         component: Option<PathBuf>,
         args: TaskArgs,
         file: &mut ConfigFile,
-        fetches_bodies: bool,
+        worker: &WorkerSettings,
     ) -> Result<Self, Failure> {
         let component = component.or_else(|| file.component.take()).ok_or_else(|| {
             Failure::usage(
@@ -70,16 +82,18 @@ impl TaskPlan {
         })?;
         let component = Source::of(&component)?;
         let stores = grants::stores(&args.store, std::mem::take(&mut file.store))?;
+        by_key::check_source(&stores, worker.key.as_ref())?;
         let sends = grants::sends(&args.send, std::mem::take(&mut file.send))?;
         let http = HttpSetting {
             rules: std::mem::take(&mut file.allow_http),
             addresses: std::mem::take(&mut file.allow_http_address),
         };
         let http = grants::http(&args.allow_http, &args.allow_http_address, http)?;
-        let limits = args.limits.resolve(std::mem::take(&mut file.limits), fetches_bodies)?;
+        let limits = args.limits.resolve(std::mem::take(&mut file.limits), worker.body_store.is_some())?;
         Ok(Self {
             component,
             refreshed: false,
+            key: worker.key.clone(),
             config: args.config,
             roles: grants::roles(&args.assume_role, std::mem::take(&mut file.assume_role), |alias| {
                 stores.iter().any(|store| store.alias == alias) || sends.contains_key(alias)

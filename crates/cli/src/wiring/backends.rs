@@ -19,6 +19,7 @@ use wasmrun_runtime::ports::http::HttpClient;
 use wasmrun_runtime::ports::object_groups::ObjectGroups;
 use wasmrun_runtime::ports::object_store::{ObjectStore, StoreError};
 use wasmrun_runtime::ports::queue::{Queue, QueueAdmin};
+use wasmrun_runtime::task::by_key::Scope;
 
 /// Opens queues and stores, and fetches components.
 pub(crate) struct Backends {
@@ -139,7 +140,7 @@ impl Backends {
 
     /// Opens a store.
     pub(crate) async fn open_store(&self, url: &str) -> Result<OpenStore, Failure> {
-        self.open_store_as(None, url).await
+        self.open_store_as(None, url, &Scope::All).await
     }
 
     /// Opens the store in which the messages of completion groups are counted, and returns its file if it is one.
@@ -164,8 +165,14 @@ impl Backends {
         Ok((Arc::new(groups), Some(file)))
     }
 
-    /// Opens a store, with the rights of a role if `role` names one.
-    pub(crate) async fn open_store_as(&self, role: Option<&str>, url: &str) -> Result<OpenStore, Failure> {
+    /// Opens a store, with the rights of a role if `role` names one. If it is used by key, each key has a session of the
+    /// role.
+    pub(crate) async fn open_store_as(
+        &self,
+        role: Option<&str>,
+        url: &str,
+        scope: &Scope,
+    ) -> Result<OpenStore, Failure> {
         let failed = |error| Failure::store(url, &error);
         match url.split_once(':') {
             Some(("dir", _)) => {
@@ -175,11 +182,16 @@ impl Backends {
                 Ok(OpenStore { store: Arc::new(store), directory })
             }
             Some(("s3", _)) => {
-                let store = S3Store::open(url, &self.aws, role).await.map_err(|error| match error {
-                    // The URL itself is wrong, so another start would fail again.
-                    StoreError::Invalid(why) => Failure::usage(format!("cannot use the store {url}: {why}")),
-                    error => failed(error),
-                })?;
+                let store =
+                    S3Store::open(url, &self.aws, role, *scope != Scope::All).await.map_err(|error| {
+                        match error {
+                            // The URL itself is wrong, so another start would fail again.
+                            StoreError::Invalid(why) => {
+                                Failure::usage(format!("cannot use the store {url}: {why}"))
+                            }
+                            error => failed(error),
+                        }
+                    })?;
                 Ok(OpenStore { store: Arc::new(store), directory: None })
             }
             _ => Err(Failure::usage(format!(

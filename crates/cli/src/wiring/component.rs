@@ -4,7 +4,7 @@ use super::backends::{Backends, OpenStore, http_client, open_bucket, streams_byt
 use super::compiler::{compiler, program};
 use crate::output::failure::Failure;
 use crate::settings::engine::EngineSettings;
-use crate::settings::grants::HttpSetting;
+use crate::settings::grants::{HttpSetting, StoreSetting};
 use crate::settings::read::read_file;
 use crate::settings::registry::{KeySetting, RegistrySettings};
 use crate::settings::source::Source;
@@ -21,6 +21,7 @@ use wasmrun_registry::Digest;
 use wasmrun_runtime::engine::cache::Cache;
 use wasmrun_runtime::engine::capacity::{Host, HostMemory};
 use wasmrun_runtime::engine::compile::MAX_COMPONENT_BYTES;
+use wasmrun_runtime::model::key::Key;
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::message::Message;
 use wasmrun_runtime::ports::requests::Requests;
@@ -159,16 +160,17 @@ pub(crate) async fn load(
 }
 
 /// Runs the task of one message on the component's threads, and waits until its stores have cleaned up. `wrap` may wrap
-/// the task, such as to observe its log.
+/// the task, such as to observe its log. `key`: the message's key, if messages have keys.
 pub(crate) async fn run_task<F: Future<Output = Report> + Send + 'static>(
     component: Arc<Component>,
     message: Arc<Message>,
+    key: Option<Key>,
     wrap: impl FnOnce(Pin<Box<dyn Future<Output = Report> + Send>>) -> F,
 ) -> Result<Report, Failure> {
     let span = component.task_span(&message);
     let task = {
         let component = component.clone();
-        Box::pin(async move { component.run(message, pending()).instrument(span).await })
+        Box::pin(async move { component.run(message, key.as_ref(), pending()).instrument(span).await })
     };
     let report = component
         .threads()
@@ -210,7 +212,7 @@ async fn open_grants(
         grants.http = Some(HttpGrant { rules, addresses, client: http_client()? });
     }
     for setting in &plan.stores {
-        let opened = backends.open_store_as(role(&setting.alias), &setting.url).await?;
+        let opened = backends.open_store_as(role(&setting.alias), &setting.url, &setting.scope).await?;
         if setting.mode.writes() {
             refuse_protected(&setting.alias, &opened, &protected)?;
         }
@@ -219,7 +221,8 @@ async fn open_grants(
             .probe(setting.mode.writes())
             .await
             .map_err(|error| Failure::store(&setting.url, &error))?;
-        let grant = StoreGrant { alias: setting.alias.clone(), store: opened.store, mode: setting.mode };
+        let StoreSetting { alias, mode, scope, .. } = setting.clone();
+        let grant = StoreGrant { alias, store: opened.store, mode, scope };
         grants.stores.insert(setting.alias.clone(), grant);
     }
     Ok(grants)

@@ -43,7 +43,7 @@ impl Reload {
         let (mut file, text) = ConfigFile::read_aside(args.task.config.clone()).await?;
         let worker = args.worker.over(std::mem::take(&mut file.worker));
         // Settings that need a restart are checked as well, so that the restart doesn't fail.
-        let plan = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
+        let plan = TaskPlan::new(args.component, args.task, &mut file, &worker)?;
         let asked = Sizing { most: worker.instances()?, scale: worker.scale()? };
         let set_level = self.output.level(plan.log.level.as_deref())?;
         let sizing = self.worker.resize(asked);

@@ -10,13 +10,20 @@ const MAX_SEGMENT_BYTES: usize = 255;
 /// A key that names a place below the store's directory: segments separated by single slashes, none of them `.` or
 /// `..`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Key(String);
+pub(super) struct Key {
+    /// Path of the object below the directory.
+    path: String,
+    /// Number of bytes of the path that come before the key: the prefix of a part of the store.
+    before: usize,
+}
 
 impl Key {
+    /// Parses a key of the part of the store that has this prefix: empty, or ending with a slash.
+    ///
     /// # Errors
     ///
     /// [`StoreError::Invalid`], whose text says why the key is refused.
-    pub(super) fn parse(key: &str) -> Result<Self, StoreError> {
+    pub(super) fn parse(prefix: &str, key: &str) -> Result<Self, StoreError> {
         let refuse = |why: &str| {
             let shown: String = key.chars().take(64).collect();
             Err(StoreError::Invalid(format!("the key {shown:?} cannot be used in a directory: {why}")))
@@ -24,7 +31,7 @@ impl Key {
         if key.is_empty() {
             return refuse("it is empty");
         }
-        if key.len() > MAX_KEY_BYTES {
+        if prefix.len() + key.len() > MAX_KEY_BYTES {
             return refuse("it is longer than 1,024 bytes");
         }
         for segment in key.split('/') {
@@ -35,16 +42,17 @@ impl Key {
         if is_hidden(key) {
             return refuse("`.wasmrun` is the store's own");
         }
-        Ok(Self(key.to_owned()))
+        Ok(Self { path: format!("{prefix}{key}"), before: prefix.len() })
     }
 
+    /// Returns the key without the prefix of its part of the store, as callers know it.
     pub(super) fn as_str(&self) -> &str {
-        &self.0
+        &self.path[self.before..]
     }
 
     /// Returns the directories that lead to the object, and the object's name in the last of them.
     pub(super) fn split(&self) -> (Vec<&str>, &str) {
-        let mut segments: Vec<_> = self.0.split('/').collect();
+        let mut segments: Vec<_> = self.path.split('/').collect();
         let name = segments.pop().unwrap_or_default();
         (segments, name)
     }
@@ -102,7 +110,7 @@ mod tests {
             &format!("a/{long}"),
             &many,
         ] {
-            assert!(matches!(Key::parse(key), Err(StoreError::Invalid(_))), "{key:?}");
+            assert!(matches!(Key::parse("", key), Err(StoreError::Invalid(_))), "{key:?}");
         }
     }
 
@@ -120,8 +128,10 @@ mod tests {
             "-",
             &"x".repeat(255),
         ] {
-            assert!(Key::parse(key).is_ok(), "{key:?}");
+            assert!(Key::parse("", key).is_ok(), "{key:?}");
         }
-        assert_eq!(Key::parse("a/b/c").expect("a key").split(), (vec!["a", "b"], "c"));
+        assert_eq!(Key::parse("", "a/b/c").expect("a key").split(), (vec!["a", "b"], "c"));
+        let in_part = Key::parse("a/b/", "c/d").expect("a key");
+        assert_eq!((in_part.split(), in_part.as_str()), ((vec!["a", "b", "c"], "d"), "c/d"));
     }
 }

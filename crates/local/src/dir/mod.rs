@@ -54,7 +54,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use wasmrun_runtime::ports::object_store::{
-    Footprint, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectWriter, PutOptions, StoreError,
+    Footprint, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectSummary, ObjectWriter, PutOptions,
+    StoreError,
 };
 use write::{FileWriter, Put};
 
@@ -66,6 +67,8 @@ const PROBE_BYTES: [u8; 4096] = [0; 4096];
 #[derive(Debug)]
 pub struct DirStore {
     url: String,
+    /// Prefix of all keys: empty, or ends with `/`.
+    prefix: String,
     root: Arc<Root>,
     blocking: Arc<Blocking>,
     swept: Arc<AtomicBool>,
@@ -89,12 +92,16 @@ impl DirStore {
         if !url.ends_with('/') {
             url.push('/');
         }
-        Ok(Self { url, root: Arc::new(root), blocking, swept: Arc::default() })
+        Ok(Self { url, prefix: String::new(), root: Arc::new(root), blocking, swept: Arc::default() })
     }
 
     /// Returns the directory's path, absolute and without symbolic links.
     pub fn path(&self) -> &Path {
         &self.root.path
+    }
+
+    fn key(&self, key: &str) -> Result<Key, StoreError> {
+        Key::parse(&self.prefix, key)
     }
 
     /// Runs `work` on a thread, as calls to a file system block.
@@ -121,6 +128,21 @@ impl DirStore {
 impl ObjectStore for DirStore {
     fn url(&self) -> &str {
         &self.url
+    }
+
+    fn part(&self, prefix: &str) -> Arc<dyn ObjectStore> {
+        Arc::new(Self {
+            url: format!("{}{prefix}", self.url),
+            prefix: format!("{}{prefix}", self.prefix),
+            root: Arc::clone(&self.root),
+            blocking: Arc::clone(&self.blocking),
+            swept: Arc::clone(&self.swept),
+        })
+    }
+
+    /// A file system may take two names for one that differ only in upper and lower case.
+    fn tells_case(&self) -> bool {
+        false
     }
 
     /// A writer has three open files: its temporary file, the directory of that file, and the store's directory.
@@ -157,7 +179,7 @@ impl ObjectStore for DirStore {
 
     async fn head(&self, key: &str, version: Option<&str>) -> Result<ObjectInfo, StoreError> {
         refuse_version(version)?;
-        let key = Key::parse(key)?;
+        let key = self.key(key)?;
         self.in_root(move |root, _| root.inside(|entered| Ok(object::open(entered, &key)?.1))).await
     }
 
@@ -168,14 +190,14 @@ impl ObjectStore for DirStore {
         range: Option<Range<u64>>,
     ) -> Result<Box<dyn ObjectReader>, StoreError> {
         refuse_version(version)?;
-        let key = Key::parse(key)?;
+        let key = self.key(key)?;
         let (file, info) =
             self.open_in_root(move |root| root.inside(|entered| object::open(entered, &key))).await?;
         Ok(Box::new(FileReader::new(Arc::clone(&self.blocking), file, info, range)))
     }
 
     async fn write(&self, key: &str, options: PutOptions) -> Result<Box<dyn ObjectWriter>, StoreError> {
-        let key = Key::parse(key)?;
+        let key = self.key(key)?;
         let put = self.open_in_root(move |root| Put::begin(Arc::clone(root), key, options)).await?;
         Ok(Box::new(FileWriter::new(Arc::clone(&self.blocking), put)))
     }
@@ -186,15 +208,20 @@ impl ObjectStore for DirStore {
         continuation: Option<&str>,
         limit: usize,
     ) -> Result<ObjectPage, StoreError> {
-        let (prefix, after) = (prefix.to_owned(), continuation.map(str::to_owned));
-        self.in_root(move |root, call| {
+        let full = |key: &str| format!("{}{key}", self.prefix);
+        let (prefix, after) = (full(prefix), continuation.map(full));
+        let listing = self.in_root(move |root, call| {
             root.inside(|entered| list::page(entered, &prefix, after.as_deref(), limit, call))
-        })
-        .await
+        });
+        let ObjectPage { objects, continuation } = listing.await?;
+        let relative = |key: String| key.strip_prefix(&self.prefix).map(str::to_owned);
+        let in_part = |object: ObjectSummary| Some(ObjectSummary { key: relative(object.key)?, ..object });
+        let objects = objects.into_iter().filter_map(in_part).collect();
+        Ok(ObjectPage { objects, continuation: continuation.and_then(relative) })
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
-        let key = Key::parse(key)?;
+        let key = self.key(key)?;
         self.in_root(move |root, call| root.inside(|entered| write::delete(entered, &key, call))).await
     }
 }

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use std::any::Any;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -21,6 +22,15 @@ pub trait ObjectStore: Any + Send + Sync {
     /// Returns the store's location as a URL that ends with `/`. An object's URL is this and its key. It contains no
     /// secret.
     fn url(&self) -> &str;
+
+    /// Returns the part of this store whose keys begin with `prefix`, which ends with a slash. Keys, listings and
+    /// continuations of the part are relative to it. Sends no request.
+    fn part(&self, prefix: &str) -> Arc<dyn ObjectStore>;
+
+    /// Returns whether two keys that differ only in upper and lower case always name two objects.
+    fn tells_case(&self) -> bool {
+        true
+    }
 
     /// Returns the maximum that an open reader holds. Its bytes are those that have arrived, here and in the system.
     fn reader_holds(&self) -> Footprint {
@@ -254,6 +264,9 @@ pub enum StoreError {
     /// The store refuses the call to the worker.
     #[error("{0}")]
     AccessDenied(String),
+    /// The service refuses the key to which this part of a store belongs. Calls for other keys aren't affected.
+    #[error("{0}")]
+    KeyDenied(String),
     /// The object is larger than the store allows.
     #[error("{0}")]
     TooLarge(String),

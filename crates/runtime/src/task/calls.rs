@@ -376,7 +376,7 @@ pub(crate) fn of_store<T>(answer: &Result<T, StoreError>) -> CallResult {
     match answer {
         Ok(_) => CallResult::Ok,
         Err(StoreError::NotFound) => CallResult::NotFound,
-        Err(StoreError::AccessDenied(_)) => CallResult::AccessDenied,
+        Err(StoreError::AccessDenied(_) | StoreError::KeyDenied(_)) => CallResult::AccessDenied,
         Err(StoreError::TooLarge(_)) => CallResult::TooLarge,
         Err(StoreError::PreconditionFailed) => CallResult::PreconditionFailed,
         Err(StoreError::Unavailable(_) | StoreError::Conflict(_)) => CallResult::Unavailable,

@@ -5,6 +5,7 @@ use crate::model::event::{Change, ObjectEvent};
 use crate::ports::keyvalue::KeyValueBucket;
 use crate::ports::object_store::{MAX_KEY_BYTES, ObjectStore};
 use crate::ports::queue::Queue;
+use crate::task::by_key::Scope;
 use crate::task::directory::Directory;
 use crate::task::http::HttpGrant;
 use std::collections::BTreeMap;
@@ -40,6 +41,8 @@ pub struct StoreGrant {
     pub store: Arc<dyn ObjectStore>,
     /// The allowed operations.
     pub mode: Mode,
+    /// Whether all tasks reach the same objects.
+    pub scope: Scope,
 }
 
 /// A grant of one key-value bucket under an alias.
@@ -132,9 +135,9 @@ impl fmt::Display for Grants {
         if self.stores.is_empty() {
             return f.write_str("no store");
         }
-        for (index, StoreGrant { alias, store, mode }) in self.stores.values().enumerate() {
+        for (index, StoreGrant { alias, store, mode, scope }) in self.stores.values().enumerate() {
             let separator = if index == 0 { "" } else { ", " };
-            write!(f, "{separator}{alias}={}:{mode}", store.url())?;
+            write!(f, "{separator}{alias}={}{scope}:{mode}", store.url())?;
         }
         Ok(())
     }
@@ -269,7 +272,12 @@ mod tests {
         let grant = |&(alias, url, mode): &(&str, &str, Mode)| {
             (
                 alias.to_owned(),
-                StoreGrant { alias: alias.into(), store: Arc::new(MemoryStore::at(url)), mode },
+                StoreGrant {
+                    alias: alias.into(),
+                    store: Arc::new(MemoryStore::at(url)),
+                    mode,
+                    scope: Scope::All,
+                },
             )
         };
         Grants { stores: stores.iter().map(grant).collect(), ..Grants::default() }

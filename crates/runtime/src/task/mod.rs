@@ -13,6 +13,7 @@
 //! | `holds` | what the open handles of a task hold of the host |
 //! | `host` | the interfaces that a guest calls, above the backends |
 //! | [`grant`], [`http`] | what a task may touch; what it may request over HTTP |
+//! | [`by_key`] | stores of which a task reaches the part of its message's key |
 //! | [`directory`] | stores that are granted as directories |
 //! | `limiter` | the limit of the sum of a task's memories |
 //! | `time_slice` | when a task yields its thread |
@@ -25,6 +26,7 @@
 
 #[cfg(all(test, feature = "compiler"))]
 mod async_tests;
+pub mod by_key;
 pub mod calls;
 mod classify;
 pub mod command;

@@ -158,7 +158,8 @@ impl Worker {
         if last == key {
             return false;
         }
-        let store = grant.store.clone();
+        // With another key's rights, if the store is used by key.
+        let (store, last) = grant.place_of(last);
         // Backends are called on the worker's I/O threads, never on guest threads.
         let reading = AbortOnDropHandle::new(
             self.io.spawn(async move { store.read(&last, None, Some(0..1)).await.is_ok() }),

@@ -116,7 +116,7 @@ impl BodyStore {
             Err(StoreError::TooLarge(_)) => Err(rejected("its body is larger than --body-size")),
             // Without the right to list, S3 gives the same answer for an object that doesn't exist. Other messages show
             // which it is.
-            Err(StoreError::AccessDenied(why)) => Err(Failed {
+            Err(StoreError::AccessDenied(why) | StoreError::KeyDenied(why)) => Err(Failed {
                 host_error: Some(error(
                     HostErrorKind::Refused { reading: None },
                     format!("body store: {why}"),

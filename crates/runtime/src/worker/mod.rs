@@ -71,7 +71,7 @@ use self::lease::Leases;
 use self::mean::MeanTime;
 use self::misconfiguration::Misconfiguration;
 use self::notify::Notifier;
-use self::options::{check_groups, check_queue, check_recipient, check_timeout};
+use self::options::{check_groups, check_keys, check_queue, check_recipient, check_timeout};
 use self::permits::Permits;
 use self::rate::Starts;
 use self::scale::StatisticsWindow;
@@ -180,6 +180,7 @@ impl Worker {
         };
         let longest = options.max_visibility.min(attributes.max_visibility.unwrap_or(MAX_VISIBILITY));
         check_timeout(component.timeout(), longest, options.keys.is_some())?;
+        check_keys(component.grants(), options.keys.is_some())?;
         let counted_receives = rules.max_receives.filter(|_| queue.counts_releases());
         let keyed = options.keys.clone().map(|keys| KeyedMessages::new(keys, counted_receives));
         let (tally, io) = (Arc::<Tally>::default(), Handle::current());

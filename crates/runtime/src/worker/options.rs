@@ -125,6 +125,16 @@ pub enum StartError {
     },
 }
 
+/// Refuses stores by key without keys: every message would be rejected.
+pub(super) fn check_keys(grants: &Grants, has_keys: bool) -> Result<(), StartError> {
+    if has_keys || !grants.are_by_key() {
+        return Ok(());
+    }
+    Err(StartError::Settings(format!(
+        "tasks reach only their keys' parts of stores, and messages have no keys: set where keys are found (granted: {grants})"
+    )))
+}
+
 /// Refuses a timeout that outlasts the longest visibility. A message with a key may wait as long as it may run.
 pub(super) fn check_timeout(timeout: Duration, longest: Duration, has_keys: bool) -> Result<(), StartError> {
     let needed = if has_keys { timeout.saturating_mul(2) } else { timeout };

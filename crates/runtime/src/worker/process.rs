@@ -208,6 +208,7 @@ impl Worker {
     /// when an operator cancels the message and, if so configured, when the lease expires.
     async fn run_task(&self, leased: &LeasedMessage, abandon: &CancellationToken) -> Report {
         let (message, began) = (&leased.message, Instant::now());
+        let key = leased.key_permit.as_ref().map(KeyPermit::key);
         let cancels = self.options.on_lease_expired == OnLeaseExpired::Cancel;
         let cancelled = async {
             tokio::select! {
@@ -225,7 +226,7 @@ impl Worker {
                     );
                 });
             }
-            return self.component.run(message.clone(), cancelled).await;
+            return self.component.run(message.clone(), key, cancelled).await;
         };
         let mut cancelled = pin!(cancelled);
         let fetched = tokio::select! {
@@ -244,7 +245,7 @@ impl Worker {
                 if was_elsewhere {
                     self.attributions.succeeded(&[body_store()]);
                 }
-                let mut report = self.component.run(fetched, cancelled).await;
+                let mut report = self.component.run(fetched, key, cancelled).await;
                 if let Some(trace) = report.trace.as_mut().filter(|_| was_elsewhere) {
                     trace.add_fetch(body::fetch_call(took, CallResult::Ok));
                 }

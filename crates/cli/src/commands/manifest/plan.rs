@@ -110,7 +110,7 @@ impl Plan {
         outcome_actions(&args.on, std::mem::take(&mut file.on))?;
         let usage = args.usage.usage.or_else(|| file.usage.take());
         let watch = WatchSettings { listen: args.listen, ..args.watch }.or(file.watch());
-        let task = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
+        let task = TaskPlan::new(args.component, args.task, &mut file, &worker)?;
 
         let notify = worker.notify.as_ref();
         worker.check_groups()?;

@@ -15,6 +15,7 @@ use bytesize::ByteSize;
 use clap::Args;
 use std::path::PathBuf;
 use std::time::SystemTime;
+use wasmrun_runtime::model::key::KeySource;
 
 /// Run a task for each message of a queue
 #[derive(Clone, Debug, Args)]
@@ -136,6 +137,13 @@ pub(crate) struct InvokeArgs {
     /// Add an attribute to the message
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) attribute: Vec<String>,
+    /// Message group
+    #[arg(long, value_name = "GROUP", conflicts_with = "http")]
+    pub(crate) group: Option<String>,
+    /// Where the message's key is found, as of a worker: group, attribute:NAME, object-prefix:N or body:/json/pointer.
+    /// It takes the place of {key} in the prefixes of stores
+    #[arg(long, value_name = "SOURCE", env = "WASMRUN_KEY", value_parser = typed::<KeySource>)]
+    pub(crate) key: Option<KeySource>,
     /// Id of the message: with --deterministic, it seeds random numbers
     #[arg(long, value_name = "ID", default_value = "invoke")]
     pub(crate) message_id: String,
@@ -179,6 +187,10 @@ pub(crate) struct ReplayArgs {
     /// Print outcome and usage as JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Where the message's key is found, as of a worker: group, attribute:NAME, object-prefix:N or body:/json/pointer.
+    /// It takes the place of {key} in the prefixes of stores
+    #[arg(long, value_name = "SOURCE", env = "WASMRUN_KEY", value_parser = typed::<KeySource>)]
+    pub(crate) key: Option<KeySource>,
     #[command(flatten)]
     pub(crate) walk: WalkArgs,
     #[command(flatten)]
@@ -205,7 +217,8 @@ pub(crate) struct TaskArgs {
     pub(crate) config: Option<PathBuf>,
     /// Grant a store: s3://BUCKET, s3://BUCKET/PREFIX (or the ARN of an access point in the bucket's place), with settings
     /// behind a `?` (region, addressing, bucket, encryption, kms-key and acl: see the page Stores of the documentation),
-    /// or dir:PATH; with the mode ro, wo or rw
+    /// or dir:PATH; with the mode ro, wo or rw. With --key, a task reaches only the part of its message's key where a
+    /// segment of the prefix is {key}
     #[arg(long, value_name = "ALIAS=URL:MODE")]
     pub(crate) store: Vec<String>,
     /// Show objects of a granted store as files: those below a prefix, at a path; with the mode ro, wo or rw

@@ -22,6 +22,7 @@ use wasmrun_runtime::model::message::{Attribute, AttributeValue, Message, Outgoi
 use wasmrun_runtime::ports::memory::{MemoryBucket, MemoryStore};
 use wasmrun_runtime::ports::object_store::{MAX_PAGE, ObjectStore};
 use wasmrun_runtime::ports::queue::Queue;
+use wasmrun_runtime::task::by_key::Scope;
 use wasmrun_runtime::task::command::CommandOptions;
 use wasmrun_runtime::task::component::{Component, LoadOptions, Report};
 use wasmrun_runtime::task::directory::Directory;
@@ -134,7 +135,8 @@ impl Runner {
             .await?;
         let log = TaskLog::default();
         let report =
-            run_task(Arc::new(component), message, |task| task.with_subscriber(log.collector())).await?;
+            run_task(Arc::new(component), message, None, |task| task.with_subscriber(log.collector()))
+                .await?;
         Ok(Seen { report, log: log.lines(), sent: granted.sent(), objects: granted.written().await? })
     }
 }
@@ -196,7 +198,7 @@ impl CaseGrants {
     fn grants(&self) -> Grants {
         let store = |(alias, (store, mode)): (&String, &(MemoryStore, Mode))| {
             let store = Arc::new(store.clone());
-            (alias.clone(), StoreGrant { alias: alias.clone(), store, mode: *mode })
+            (alias.clone(), StoreGrant { alias: alias.clone(), store, mode: *mode, scope: Scope::All })
         };
         let queue =
             |(alias, queue): (&String, &Arc<SentQueue>)| (alias.clone(), queue.clone() as Arc<dyn Queue>);

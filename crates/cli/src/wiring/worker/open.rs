@@ -5,6 +5,7 @@ use super::plan::RunPlan;
 use super::queues::{WorkQueue, create_planned, work_queue};
 use super::service::Service;
 use crate::output::failure::Failure;
+use crate::settings::by_key::refuse_key;
 use crate::settings::otlp::OtlpPlan;
 use crate::settings::task::TaskPlan;
 use crate::wiring::backends::Backends;
@@ -76,6 +77,9 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
     };
     let (notify, groups) = notified.options(read.digest());
     let component = Arc::new(component::load(&plan.task, &backends, read, cache, placement).await?);
+    if let Some(bodies) = &bodies {
+        refuse_overlap(bodies, &component)?;
+    }
     // Opened after the check that no guest may write to the file.
     let usage = match &plan.usage {
         Some((path, most_bytes)) => Some(Arc::new(UsageLog::start(path, *most_bytes)?)),
@@ -148,9 +152,21 @@ async fn body_store(backends: &Backends, url: &str, most_bytes: usize) -> Result
             "the body store {url:?} is not in S3, where SQS's extended client library puts bodies: write s3://BUCKET or s3://BUCKET/PREFIX"
         )));
     }
+    refuse_key("the body store", url)?;
     let store = backends.open_store(url).await?.store;
     store.probe(false).await.map_err(|error| Failure::store(url, &error))?;
     Ok(BodyStore { store, most_bytes })
+}
+
+/// Refuses a body store in which a message could name another key's object as its body.
+fn refuse_overlap(bodies: &BodyStore, component: &Component) -> Result<(), Failure> {
+    let url = bodies.store.url();
+    match component.grants().parts_overlap(url) {
+        None => Ok(()),
+        Some(alias) => Err(Failure::usage(format!(
+            "the body store {url} overlaps with the store {alias}, and a message could name another key's object as its body: give them separate prefixes"
+        ))),
+    }
 }
 
 fn all_observers(

@@ -71,7 +71,7 @@ impl RunPlan {
         let otlp = OtlpPlan::new(&watching, |name| std::env::var(name).ok())?;
         let outcomes = outcome_actions(&args.on, std::mem::take(&mut file.on))?;
         let keys = key_options(&worker, &args.weight, std::mem::take(&mut file.weight))?;
-        let task = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
+        let task = TaskPlan::new(args.component, args.task, &mut file, &worker)?;
         let task = TaskPlan {
             refreshed: worker.component_refresh.is_some(),
             records_outputs: worker.notify.is_some(),

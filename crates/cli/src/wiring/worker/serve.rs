@@ -57,8 +57,9 @@ impl Opened {
     /// Logs that the worker is ready, with its queue, limits and grants.
     pub(crate) fn log_ready(&self, plan: &RunPlan) {
         let grants = self.component.grants().stores.iter();
-        let stores: Vec<String> =
-            grants.map(|(alias, grant)| format!("{alias}={}:{}", grant.store.url(), grant.mode)).collect();
+        let stores: Vec<String> = grants
+            .map(|(alias, grant)| format!("{alias}={}{}:{}", grant.store.url(), grant.scope, grant.mode))
+            .collect();
         tracing::info!(
             queue = self.queue.url(),
             instances = self.component.capacity().instances,

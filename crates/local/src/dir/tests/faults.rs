@@ -138,11 +138,11 @@ async fn a_call_that_was_abandoned_neither_writes_nor_deletes() {
     world.place("x", "1");
     let root = world.store.root.enter().unwrap();
     let call = Call::default();
-    let put =
-        Put::begin(Arc::clone(&world.store.root), Key::parse("x").unwrap(), PutOptions::default()).unwrap();
+    let put = Put::begin(Arc::clone(&world.store.root), Key::parse("", "x").unwrap(), PutOptions::default())
+        .unwrap();
     call.abandon(&Arc::default());
     let unavailable = |result| assert!(matches!(result, Err(StoreError::Unavailable(_))), "{result:?}");
-    unavailable(write::delete(&root, &Key::parse("x").unwrap(), &call));
+    unavailable(write::delete(&root, &Key::parse("", "x").unwrap(), &call));
     unavailable(put.finish(&call).map(drop));
     assert_eq!(get(&world.store, "x").await.unwrap(), "1");
     assert_eq!(world.temporaries(), 0);

@@ -112,7 +112,7 @@ proptest! {
             let world = World::new();
             let mut expected = BTreeSet::new();
             for key in candidates {
-                if Key::parse(&key).is_ok() && put(&world.store, &key, "").await.is_ok() {
+                if Key::parse("", &key).is_ok() && put(&world.store, &key, "").await.is_ok() {
                     expected.insert(key);
                 }
             }

@@ -17,6 +17,8 @@ use std::time::SystemTime;
 #[derive(Clone)]
 pub struct MemoryStore {
     url: String,
+    /// Prefix of all keys: empty, or ends with `/`.
+    prefix: String,
     /// Time that objects report as their last change; `None`: when they were written.
     time: Option<SystemTime>,
     objects: Arc<Mutex<BTreeMap<String, (ObjectInfo, Bytes)>>>,
@@ -30,7 +32,7 @@ impl MemoryStore {
 
     /// Creates an empty store that reports this URL.
     pub fn at(url: &str) -> Self {
-        Self { url: url.into(), time: None, objects: Arc::default() }
+        Self { url: url.into(), prefix: String::new(), time: None, objects: Arc::default() }
     }
 
     /// Makes objects report this time as their last change, so that results don't depend on the clock.
@@ -39,20 +41,25 @@ impl MemoryStore {
         Self { time: Some(time), ..self }
     }
 
+    /// Returns the key with the store's prefix.
+    fn full(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (ObjectInfo, Bytes)>> {
         self.objects.lock()
     }
 
     /// Returns an object's content.
     pub fn content(&self, key: &str) -> Option<Bytes> {
-        self.lock().get(key).map(|(_, content)| content.clone())
+        self.lock().get(&self.full(key)).map(|(_, content)| content.clone())
     }
 
     /// Inserts an object.
     pub fn insert(&self, key: &str, content: impl Into<Bytes>) {
         let content = content.into();
         let info = self.info(key, &content, PutOptions::default());
-        self.lock().insert(key.into(), (info, content));
+        self.lock().insert(self.full(key), (info, content));
     }
 
     fn info(&self, key: &str, content: &[u8], options: PutOptions) -> ObjectInfo {
@@ -75,13 +82,20 @@ impl ObjectStore for MemoryStore {
         &self.url
     }
 
+    fn part(&self, prefix: &str) -> Arc<dyn ObjectStore> {
+        let url = format!("{}{prefix}", self.url);
+        Arc::new(Self { url, prefix: self.full(prefix), ..self.clone() })
+    }
+
     async fn probe(&self, _: bool) -> Result<(), StoreError> {
         Ok(())
     }
 
     async fn head(&self, key: &str, version: Option<&str>) -> Result<ObjectInfo, StoreError> {
         refuse_version(version)?;
-        self.lock().get(key).map(|(info, _)| info.clone()).ok_or(StoreError::NotFound)
+        let objects = self.lock();
+        let (info, _) = objects.get(&self.full(key)).ok_or(StoreError::NotFound)?;
+        Ok(ObjectInfo { key: key.into(), ..info.clone() })
     }
 
     async fn read(
@@ -91,7 +105,8 @@ impl ObjectStore for MemoryStore {
         range: Option<Range<u64>>,
     ) -> Result<Box<dyn ObjectReader>, StoreError> {
         refuse_version(version)?;
-        let (info, content) = self.lock().get(key).cloned().ok_or(StoreError::NotFound)?;
+        let (info, content) = self.lock().get(&self.full(key)).cloned().ok_or(StoreError::NotFound)?;
+        let info = ObjectInfo { key: key.into(), ..info };
         let rest = match range {
             Some(range) => {
                 let end = range.end.min(info.size);
@@ -115,10 +130,11 @@ impl ObjectStore for MemoryStore {
         let objects = self.lock();
         let after = continuation.unwrap_or("");
         let mut page = ObjectPage::default();
-        for (key, (info, _)) in
-            objects.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix))
-        {
-            if !after.is_empty() && key.as_str() <= after {
+        let prefix = self.full(prefix);
+        let begin_alike = objects.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix));
+        for (key, (info, _)) in begin_alike {
+            let Some(key) = key.strip_prefix(&self.prefix) else { continue };
+            if !after.is_empty() && key <= after {
                 continue;
             }
             if page.objects.len() == limit {
@@ -126,7 +142,7 @@ impl ObjectStore for MemoryStore {
                 break;
             }
             page.objects.push(ObjectSummary {
-                key: key.clone(),
+                key: key.to_owned(),
                 size: info.size,
                 etag: info.etag.clone(),
                 modified_at: info.modified_at,
@@ -136,7 +152,7 @@ impl ObjectStore for MemoryStore {
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
-        self.lock().remove(key);
+        self.lock().remove(&self.full(key));
         Ok(())
     }
 }
@@ -177,8 +193,9 @@ impl ObjectWriter for MemoryWriter {
     }
 
     async fn finish(self: Box<Self>) -> Result<ObjectInfo, StoreError> {
+        let key = self.store.full(&self.key);
         let mut objects = self.store.lock();
-        let current = objects.get(&self.key).and_then(|(info, _)| info.etag.as_ref());
+        let current = objects.get(&key).and_then(|(info, _)| info.etag.as_ref());
         let holds = match &self.options.condition {
             Condition::Always => true,
             Condition::IfAbsent => current.is_none(),
@@ -189,7 +206,7 @@ impl ObjectWriter for MemoryWriter {
         }
         let content = self.content.freeze();
         let info = self.store.info(&self.key, &content, self.options);
-        objects.insert(self.key, (info.clone(), content));
+        objects.insert(key, (info.clone(), content));
         Ok(info)
     }
 }

@@ -17,13 +17,13 @@ use crate::model::trace::Sampling;
 use crate::ports::requests::Requests;
 use crate::task::calls::HostCalls;
 use crate::task::command::{COMMAND_BYTES, CommandOptions};
-use crate::task::directory;
 use crate::task::grant::Grants;
 use crate::task::host;
 use crate::task::metering::{BlockedTooLong, Metered, Times};
 use crate::task::service::SERVICE_BYTES;
 use crate::task::store::{self, Delivered, TaskConfig};
 use crate::task::world::{Linked, World};
+use crate::task::{by_key, directory};
 use parking_lot::RwLock;
 use std::num::NonZeroUsize;
 use std::pin::pin;
@@ -183,6 +183,7 @@ impl Version {
             }
         };
         directory::check(grants).map_err(LoadError::World)?;
+        by_key::check(grants).map_err(LoadError::World)?;
         let command_bytes = match world {
             World::Command => COMMAND_BYTES,
             World::Service => SERVICE_BYTES,

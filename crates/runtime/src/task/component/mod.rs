@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `load` | loads a component, and finds what would make each of its tasks fail |
 //! | `refresh`, `rollout` | load new versions; decide whether they take over |
+//! | `prepare` | what a message's task sees: the objects that it announces, and the grants of its key |
 //! | `refusal` | says why a component can't be loaded |
 //! | `report` | the result of a task |
 //! | `fits` | says which world a component fits |
@@ -22,6 +23,7 @@ mod metadata;
 mod offer;
 mod outline;
 mod parts;
+mod prepare;
 mod refresh;
 mod refusal;
 mod report;
@@ -44,17 +46,16 @@ use self::rollout::{Tally, Versions};
 use crate::engine::capacity::Capacity;
 use crate::engine::threads::GuestThreads;
 use crate::engine::{Allocator, CodeOptions, Frames};
-use crate::model::event::{self, Decoded};
-use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
+use crate::model::key::Key;
 use crate::model::limits::Limit;
 use crate::model::message::Message;
-use crate::model::outcome::{Cancel, Outcome, shorten};
+use crate::model::outcome::{Cancel, Outcome};
 use crate::model::task_trace::TaskTrace;
 use crate::model::trace::Trace;
 use crate::model::usage::Usage;
 use crate::task::calls::HostCalls;
 use crate::task::classify::Remains;
-use crate::task::grant::{Grants, Unannounced};
+use crate::task::grant::Grants;
 use crate::task::host;
 use crate::task::metering::{BlockedTooLong, Metered, Times};
 use crate::task::store::{self, Delivered, TaskConfig, TaskState};
@@ -203,12 +204,18 @@ impl Component {
     }
 
     /// Runs the task of a message until it ends, times out or is `cancelled`. The guest computes on the thread that
-    /// polls this future: spawn it on [`Component::threads`]. Dropping the future ends the task.
-    pub async fn run(&self, message: Arc<Message>, cancelled: impl Future<Output = Cancel>) -> Report {
+    /// polls this future: spawn it on [`Component::threads`]. Dropping the future ends the task. `key`: the message's key,
+    /// if messages have keys.
+    pub async fn run(
+        &self,
+        message: Arc<Message>,
+        key: Option<&Key>,
+        cancelled: impl Future<Output = Cancel>,
+    ) -> Report {
         let version = self.versions.read().next(fastrand::f64);
-        let mut report = match self.prepare(&version, message.clone()) {
-            Ok(delivered) => {
-                let report = run_prepared(&version, Arc::new(delivered), cancelled).await;
+        let mut report = match self.prepare(&version, message.clone(), key) {
+            Ok((of_key, delivered)) => {
+                let report = run_prepared(&of_key, Arc::new(delivered), cancelled).await;
                 self.ended(&version, &report.outcome);
                 report
             }
@@ -220,66 +227,6 @@ impl Component {
             report.trace = self.task_trace(&message);
         }
         report
-    }
-
-    /// Decodes which objects the message announces.
-    fn prepare(
-        &self,
-        version: &Version,
-        message: Arc<Message>,
-    ) -> Result<Delivered, (Outcome, Option<Box<HostError>>)> {
-        if !version.pre.world().knows_objects() {
-            return Ok(Delivered::plain(message));
-        }
-        let mut body_hidden = false;
-        let objects = match event::decode(&message.body) {
-            Decoded::Plain => Vec::new(),
-            // The guest receives the text, so it can tell such a message from one that announces nothing.
-            Decoded::Unclear(reason) if self.raw_body => {
-                tracing::warn!(
-                    message_id = message.id,
-                    reason = shorten(&reason),
-                    "delivered a message as text that looks like an event"
-                );
-                Vec::new()
-            }
-            Decoded::Unclear(reason) => {
-                let text = format!(
-                    "the message looks like an object event and cannot be decoded: {reason}; --raw-body delivers it as text"
-                );
-                return Err((Outcome::Rejected { reason: shorten(&text) }, None));
-            }
-            Decoded::Test => return Err((Outcome::Completed, None)),
-            Decoded::Objects(events) => {
-                let objects = self.grants().announce(events).map_err(|Unannounced { url, bad_key }| {
-                    let object = shorten(&url);
-                    if let Some(bad_key) = bad_key {
-                        tracing::warn!(
-                            message_id = message.id,
-                            object,
-                            why = %bad_key,
-                            "rejected a message: the key of the announced object cannot be used"
-                        );
-                        let reason = format!("the announced object's key cannot be used: {bad_key}");
-                        return (Outcome::Rejected { reason }, None);
-                    }
-                    tracing::warn!(message_id = message.id, object, "no readable store holds the announced object");
-                    let reason = "no grant: the message announces an object outside every readable store";
-                    let error = HostError {
-                        used: Used { backend: "grants".into(), access: Access::Read },
-                        kind: HostErrorKind::NotGranted,
-                        text: format!(
-                            "no readable store holds the announced object {object:?}: grant one with --store ALIAS=URL:ro (granted: {})",
-                            self.grants()
-                        ),
-                    };
-                    (Outcome::Rejected { reason: reason.into() }, Some(Box::new(error)))
-                })?;
-                body_hidden = !self.raw_body;
-                objects
-            }
-        };
-        Ok(Delivered { message, body_hidden, objects })
     }
 }
 

@@ -74,7 +74,7 @@ pub(crate) fn error_of(error: &StoreError) -> Error {
         StoreError::NotFound => Error::NotFound,
         StoreError::PreconditionFailed => Error::PreconditionFailed,
         StoreError::TooLarge(_) => Error::TooLarge,
-        StoreError::AccessDenied(_) => Error::AccessDenied,
+        StoreError::AccessDenied(_) | StoreError::KeyDenied(_) => Error::AccessDenied,
         StoreError::Unavailable(_) | StoreError::Conflict(_) => Error::Unavailable,
         StoreError::Invalid(text) => Error::Other(text.clone()),
     }
@@ -359,6 +359,11 @@ impl TaskState {
         }
     }
 
+    /// Returns the key of an object in the store that the operator granted under an alias.
+    fn whole(&self, alias: &str, key: &str) -> String {
+        self.config.grants.stores.get(alias).map_or_else(|| key.to_owned(), |grant| grant.scope.whole(key))
+    }
+
     /// Records the answer of a call and converts its error for the guest; the error's details go to the operator only.
     pub(crate) fn answered<T>(
         &mut self,
@@ -373,7 +378,7 @@ impl TaskState {
             Ok(value) => {
                 self.host_succeeded(alias, call.access());
                 if call.opens_content() {
-                    self.config.calls.has_read(alias, key);
+                    self.config.calls.has_read(alias, &self.whole(alias, key));
                 }
                 return Ok(value);
             }
@@ -381,7 +386,7 @@ impl TaskState {
         };
         let told = error_of(&error);
         let details = || format!("{:?}: {error}", shorten(key));
-        let reading = (call.access() == Access::Read).then(|| key.to_owned());
+        let reading = (call.access() == Access::Read).then(|| self.whole(alias, key));
         let text = || format!("store {alias}: {error}");
         match error {
             StoreError::AccessDenied(_) => {
@@ -392,8 +397,11 @@ impl TaskState {
                 self.log.call_failed("store", alias, &details());
                 self.host_failed(alias, call.access(), HostErrorKind::Unavailable { reading }, text());
             }
-            // The message may be retried, which counts like any other retry.
-            StoreError::Conflict(_) => self.log.call_failed("store", alias, &details()),
+            // The message's own key is refused. And after a conflict the message may be retried, which counts like any other
+            // retry.
+            StoreError::KeyDenied(_) | StoreError::Conflict(_) => {
+                self.log.call_failed("store", alias, &details())
+            }
             StoreError::NotFound
             | StoreError::PreconditionFailed
             | StoreError::TooLarge(_)

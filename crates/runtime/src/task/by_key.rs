@@ -1,0 +1,195 @@
+//! Grants by key: stores of which a task reaches only the part of its message's key.
+//!
+//! The key comes from whoever sends the message, and becomes a segment of a prefix of S3 or of a path. So it is never
+//! escaped, cut or changed to fit: a key that isn't plain is refused, and the message's task doesn't run. Two keys that
+//! are accepted name two parts, neither of which lies in the other.
+
+use super::grant::{Grants, StoreGrant};
+use crate::model::key::Key;
+use crate::ports::object_store::ObjectStore;
+use std::fmt;
+use std::sync::Arc;
+
+/// Maximum number of bytes of a key that names a part of a store. Longer keys of messages are cut at twice the length, so
+/// a cut key is always too long.
+const MOST_BYTES: usize = 128;
+const _: () = assert!(MOST_BYTES < crate::model::key::MOST_BYTES);
+
+/// Which objects of a granted store a task reaches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// All objects, whatever the message is.
+    #[default]
+    All,
+    /// Those below the message's key.
+    EachKey {
+        /// What follows the key in the prefix: empty, or ends with a slash.
+        below: String,
+    },
+    /// Those below this prefix of a store of all keys: the grant of one task.
+    OfKey {
+        /// Key and what follows it; ends with a slash.
+        prefix: String,
+    },
+}
+
+/// Writes what follows the store's URL in a grant.
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All | Self::OfKey { .. } => Ok(()),
+            Self::EachKey { below } => write!(f, "{{key}}/{below}"),
+        }
+    }
+}
+
+impl Scope {
+    /// Returns the key of an object in the store that the operator granted, which may hold the parts of all keys.
+    pub(crate) fn whole(&self, key: &str) -> String {
+        match self {
+            Self::All | Self::EachKey { .. } => key.to_owned(),
+            Self::OfKey { prefix } => format!("{prefix}{key}"),
+        }
+    }
+}
+
+/// Defect of a key that can't name a part of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnusableKey {
+    /// The message has no key.
+    #[error("the message has none")]
+    Missing,
+    /// The key is too long, and may have been cut.
+    #[error("it is longer than 128 bytes")]
+    TooLong,
+    /// The key has a character that a service, a proxy or a file system could take for another, or begins or ends with
+    /// one that it could leave out.
+    #[error(
+        "it is not made of ASCII letters, digits, `-`, `_`, `.` and `@`, with a letter or a digit at both ends"
+    )]
+    Character,
+    /// The key has upper-case letters, and the store may take them for lower-case ones.
+    #[error("it has an upper-case letter, which a directory's file system may take for a lower-case one")]
+    Case,
+}
+
+/// Checks that a key can name a part of a store. `tells_case`: the store tells upper from lower case.
+///
+/// What is accepted is the same for every URL decoder, proxy, file system and service. `%`, `+`, `&`, `;` and `=` would be
+/// decoded by some, `~` begins the short names of FAT, Unicode has several ways to write a letter, and a dot or a space
+/// at the end may be left out.
+///
+/// # Errors
+///
+/// The key's defect.
+pub fn check_key(key: &Key, tells_case: bool) -> Result<(), UnusableKey> {
+    let text = key.as_str().as_bytes();
+    let is_inner = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'@');
+    let is_end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    if key.is_none() {
+        Err(UnusableKey::Missing)
+    } else if text.len() > MOST_BYTES {
+        Err(UnusableKey::TooLong)
+    } else if !text.iter().all(is_inner) || !is_end(text.first()) || !is_end(text.last()) {
+        Err(UnusableKey::Character)
+    } else if !tells_case && text.iter().any(u8::is_ascii_uppercase) {
+        Err(UnusableKey::Case)
+    } else {
+        Ok(())
+    }
+}
+
+impl StoreGrant {
+    /// Returns the grant of one key's task.
+    fn of_key(&self, key: &Key) -> Result<Self, UnusableKey> {
+        let Scope::EachKey { below } = &self.scope else { return Ok(self.clone()) };
+        check_key(key, self.store.tells_case())?;
+        let prefix = format!("{}/{below}", key.as_str());
+        Ok(Self { store: self.store.part(&prefix), scope: Scope::OfKey { prefix }, ..self.clone() })
+    }
+
+    /// Returns where an object is, by its key in the store that the operator granted: the store as a task has it that can
+    /// read the object, and the key there.
+    pub(crate) fn place_of(&self, whole: String) -> (Arc<dyn ObjectStore>, String) {
+        if let Scope::EachKey { below } = &self.scope
+            && let Some((key, rest)) = whole.split_once('/')
+            && let Some(rest) = rest.strip_prefix(below)
+        {
+            return (self.store.part(&format!("{key}/{below}")), rest.to_owned());
+        }
+        (self.store.clone(), whole)
+    }
+
+    fn is_by_key(&self) -> bool {
+        matches!(self.scope, Scope::EachKey { .. })
+    }
+}
+
+impl Grants {
+    /// Returns whether a task reaches only its key's part of some store.
+    pub fn are_by_key(&self) -> bool {
+        self.stores.values().any(StoreGrant::is_by_key)
+    }
+
+    /// Returns the alias of a store of which tasks reach their keys' parts, if it overlaps with the store at a URL.
+    pub fn parts_overlap(&self, url: &str) -> Option<&str> {
+        let mut by_key = self.stores.values().filter(|grant| grant.is_by_key());
+        by_key.find(|grant| overlap(grant.store.url(), url)).map(|grant| grant.alias.as_str())
+    }
+
+    /// Returns whether an object lies in a readable store that holds the parts of all keys.
+    pub(crate) fn hold_for_some_key(&self, url: &str) -> bool {
+        let mut readable = self.stores.values().filter(|grant| grant.is_by_key() && grant.mode.reads());
+        readable.any(|grant| url.starts_with(grant.store.url()))
+    }
+
+    /// Returns the grants of one key's task.
+    ///
+    /// # Errors
+    ///
+    /// The alias of a store of which the key can't name a part, and the key's defect.
+    pub fn of_key(&self, key: &Key) -> Result<Self, (&str, UnusableKey)> {
+        let grants = self.stores.iter().map(|(alias, grant)| match grant.of_key(key) {
+            Ok(grant) => Ok((alias.clone(), grant)),
+            Err(unusable) => Err((alias.as_str(), unusable)),
+        });
+        Ok(Self { stores: grants.collect::<Result<_, _>>()?, ..self.clone() })
+    }
+}
+
+/// Checks that no other store overlaps with one that holds the parts of all keys. Otherwise a key could be named after
+/// the other store, or the other store would hold every key's objects.
+///
+/// # Errors
+///
+/// Names the two stores, and says what to do.
+pub(super) fn check(grants: &Grants) -> Result<(), String> {
+    for by_key in grants.stores.values().filter(|grant| grant.is_by_key()) {
+        let base = by_key.store.url();
+        for other in grants.stores.values().filter(|other| other.alias != by_key.alias) {
+            // Parts of the same key may lie in each other.
+            if other.is_by_key() && other.store.url() == base {
+                continue;
+            }
+            if overlap(base, other.store.url()) {
+                return Err(format!(
+                    "the store {} ({}) overlaps with {}, which holds the parts of all keys of the store {}: give them separate prefixes",
+                    other.alias,
+                    other.store.url(),
+                    base,
+                    by_key.alias
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns whether one of two stores holds the other. Both URLs end with a slash.
+fn overlap(one: &str, other: &str) -> bool {
+    one.starts_with(other) || other.starts_with(one)
+}
+
+#[cfg(test)]
+#[path = "by_key_tests.rs"]
+mod tests;
