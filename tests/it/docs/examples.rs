@@ -73,7 +73,7 @@ sections! {
 }
 
 /// The sections that can't be run, and why.
-const LISTED: [(&str, &str, &str); 33] = [
+const LISTED: [(&str, &str, &str); 34] = [
     ("ARCHITECTURE.md", "The tree", "a picture of folders"),
     ("guest-examples/README.md", "upload", "serves without end; the tests `serve::uploading` do the same"),
     ("guest-examples/jpeg-scaled/README.md", "jpeg-scaled", "run by a documentation test of the crate"),
@@ -105,6 +105,7 @@ const LISTED: [(&str, &str, &str); 33] = [
         "Against the theory of queues",
         "computed by the tests of `wasmrun-simulate`",
     ),
+    ("docs/src/guides/once.md", "Once", "runs without end; the tests `worker::once` do the same"),
     (
         "docs/src/guides/tenants.md",
         "Many tenants on one queue",

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `first_run` | the first minutes: a queue that doesn't exist yet, and one without a dead-letter queue |
 //! | `keys` | messages of many keys: fair shares and caps |
+//! | `once` | `--once`: repeated messages, and outputs that appear together |
 //! | `outcomes` | how tasks fail, and the effect on their messages |
 //! | `refreshing` | new versions of the component |
 //! | `reloading` | a configuration that changes while the worker runs |
@@ -14,6 +15,7 @@
 
 mod first_run;
 mod keys;
+mod once;
 mod outcomes;
 mod refreshing;
 mod reloading;

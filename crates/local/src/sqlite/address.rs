@@ -17,6 +17,8 @@ pub(super) enum Kind {
     Queues,
     /// One key-value bucket.
     Bucket,
+    /// The ledger of `--once`.
+    Ledger,
 }
 
 impl Kind {
@@ -25,6 +27,7 @@ impl Kind {
         match self {
             Self::Queues => "queue",
             Self::Bucket => "bucket",
+            Self::Ledger => "ledger",
         }
     }
 }
@@ -75,13 +78,22 @@ impl Address {
 
     /// Returns the address of a bucket whose file may have to be created. The file's directory must exist.
     pub(super) fn of_bucket(url: &str) -> Result<Self, QueueError> {
+        Self::of_whole_file(url, Kind::Bucket, "one key-value bucket")
+    }
+
+    /// Returns the address of a ledger whose file may have to be created. The file's directory must exist.
+    pub(super) fn of_ledger(url: &str) -> Result<Self, QueueError> {
+        Self::of_whole_file(url, Kind::Ledger, "one ledger")
+    }
+
+    fn of_whole_file(url: &str, kind: Kind, holds: &str) -> Result<Self, QueueError> {
         let address = Self::to_create(url)?;
         if address.name != DEFAULT_NAME {
             return Err(QueueError::Unusable(format!(
-                "{url} names a part of a file, and a file holds one key-value bucket: write {SCHEME}PATH"
+                "{url} names a part of a file, and a file holds {holds}: write {SCHEME}PATH"
             )));
         }
-        Ok(Self { kind: Kind::Bucket, ..address })
+        Ok(Self { kind, ..address })
     }
 
     /// Checks that the file can be created.

@@ -29,12 +29,14 @@
 //! | `walk`          | walks: showing, moving back and deleting messages                |
 //! | `redrive`       | where messages of a dead-letter queue are moved back to          |
 //! | `bucket`        | a key-value bucket in a file of its own                          |
+//! | `ledger`        | the ledger of `--once` in a file of its own                      |
 
 mod address;
 mod attributes;
 mod bucket;
 mod clock;
 mod file;
+mod ledger;
 mod moves;
 mod redrive;
 mod round;
@@ -50,6 +52,7 @@ mod walk;
 mod tests;
 
 pub use bucket::SqliteBucket;
+pub use ledger::SqliteLedger;
 pub use settings::{DeadLetter, PlannedQueue, QueueSettings};
 
 use address::Address;

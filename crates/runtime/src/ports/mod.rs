@@ -2,8 +2,10 @@
 
 pub mod http;
 pub mod keyvalue;
+pub mod ledger;
 pub mod memory;
 pub mod object_store;
 pub mod queue;
 pub mod requests;
+pub mod staging;
 pub mod walk;

@@ -151,7 +151,8 @@ impl Breaker {
                 }
             }
             (Outcome::HostFailed { .. }, Attribution::Suspect { .. })
-            | (Outcome::Completed | Outcome::Cancelled { .. } | Outcome::Expired { .. }, _) => {}
+            | (Outcome::Completed | Outcome::Cancelled { .. } | Outcome::Claimed { .. }, _)
+            | (Outcome::Expired { .. } | Outcome::Repeated, _) => {}
             _ => {
                 if let Some(pause) = self.task_failed(outcome) {
                     tracing::error!(
@@ -338,7 +339,7 @@ impl Drop for Probe {
 
 /// Returns whether an outcome can't come from a wrong component or a wrong setting of it.
 fn is_proven(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Completed | Outcome::Expired { .. })
+    matches!(outcome, Outcome::Completed | Outcome::Expired { .. } | Outcome::Repeated)
 }
 
 /// Logs the start of an outage, if `pause` says that one has started.

@@ -3,6 +3,7 @@
 use super::body::BodyStore;
 use super::decision::Backoff;
 use super::keyed::KeyOptions;
+use super::once::OnceOptions;
 use super::rate::Rate;
 use super::scale::ScaleOptions;
 use crate::model::message::MAX_VISIBILITY;
@@ -47,6 +48,8 @@ pub struct WorkerOptions {
     pub keys: Option<KeyOptions>,
     /// Longest time between the sending of a message and its receive, after which it is not handled; `None`: no limit.
     pub max_age: Option<Duration>,
+    /// The ledger of messages that have completed; `None`: a message that is delivered again runs again.
+    pub once: Option<OnceOptions>,
     /// Called before tasks start.
     pub starting: Option<Arc<dyn TasksStart>>,
     /// Whether to ask the queue for its depth every few seconds, for metrics and status.
@@ -73,6 +76,7 @@ impl Default for WorkerOptions {
             rate: None,
             keys: None,
             max_age: None,
+            once: None,
             starting: None,
             watch_depth: false,
             observers: Vec::new(),

@@ -25,7 +25,7 @@ struct Group {
 }
 
 /// Flags of a worker that have no meaning for a service, as it has no queue and no messages.
-const OF_QUEUES: [&str; 15] = [
+const OF_QUEUES: [&str; 18] = [
     "until-empty",
     "dead-letter",
     "backoff",
@@ -37,6 +37,9 @@ const OF_QUEUES: [&str; 15] = [
     "max-consecutive-failures",
     "key",
     "max-per-key",
+    "once",
+    "once-by",
+    "once-window",
     "arg",
     "exit-code",
     "input-object",
@@ -68,6 +71,9 @@ const FLAGS: [Group; 14] = [
             "key",
             "max-per-key",
             "weight",
+            "once",
+            "once-by",
+            "once-window",
         ],
     },
     Group {

@@ -6,20 +6,21 @@ use super::service::Service;
 use crate::output::failure::Failure;
 use crate::settings::otlp::OtlpPlan;
 use crate::settings::task::TaskPlan;
-use crate::wiring::backends::Backends;
+use crate::wiring::backends::{Backends, open_ledger};
 use crate::wiring::compiler::open_cache;
 use crate::wiring::component::{self, Placement, Protected};
 use crate::wiring::usage_log::UsageLog;
 use crate::wiring::watch::{self, Observers};
 use std::sync::Arc;
 use wasmrun_aws::ecs::{EcsTask, Protection};
+use wasmrun_local::SqliteLedger;
 use wasmrun_otlp::trigger::{self, Trigger};
 use wasmrun_runtime::engine::capacity::BoundedBy;
 use wasmrun_runtime::model::usage::TaskObserver;
 use wasmrun_runtime::ports::queue::Queue;
 use wasmrun_runtime::ports::requests::Requests;
 use wasmrun_runtime::task::component::Component;
-use wasmrun_runtime::worker::{BodyStore, TasksStart, Worker, WorkerOptions};
+use wasmrun_runtime::worker::{BodyStore, OnceOptions, TasksStart, Worker, WorkerOptions};
 use wasmrun_watch::server::Server;
 
 /// A worker, and everything that is opened for it.
@@ -62,11 +63,12 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
         Some(url) => Some(body_store(&backends, url, plan.task.limits.body_bytes).await?),
         None => None,
     };
+    let ledger = plan.worker.once.as_deref().map(open_ledger).transpose()?;
     let requests = service.as_ref().map(|service| service.requests.clone());
     let placement = Placement {
         instances: plan.worker.instances()?,
         host: component::host(ecs.memory_bytes).without(plan.held_bytes()),
-        protected: protected(plan, &work),
+        protected: protected(plan, &work, ledger.as_ref()),
         requests: requests.clone().map(|requests| requests as Arc<dyn Requests>),
     };
     let component = Arc::new(component::load(&plan.task, &backends, read, cache, placement).await?);
@@ -84,8 +86,14 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
     let observers = watch::observers(&plan.watching, otlp, &plan.task.component.name(), url, trigger)?;
     // The requests learn how their tasks ended.
     let answered = requests.map(|requests| requests as Arc<dyn TaskObserver>);
+    let once = ledger.map(|ledger| OnceOptions {
+        ledger: Arc::new(ledger),
+        key: plan.worker.once_by.clone().unwrap_or_default(),
+        window: plan.worker.once_window(),
+    });
     let options = WorkerOptions {
         bodies,
+        once,
         starting: protection.clone().map(|protection| Arc::new(protection) as Arc<dyn TasksStart>),
         observers: all_observers(usage.as_ref(), &observers, [shown, answered]),
         ..plan.options(component.capacity().instances)?
@@ -114,9 +122,11 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
 }
 
 /// Files that no guest may write to.
-fn protected(plan: &RunPlan, work: &WorkQueue) -> Vec<Protected> {
+fn protected(plan: &RunPlan, work: &WorkQueue, ledger: Option<&SqliteLedger>) -> Vec<Protected> {
     let usage = plan.usage.as_ref().map(|(path, _)| path);
+    let ledger = ledger.map(|ledger| ledger.path().to_owned());
     [
+        ("the ledger of --once", ledger.as_ref()),
         ("the queue", work.file.as_ref()),
         ("the dead-letter queue", work.dead_letter.file.as_ref()),
         ("the usage file", usage),

@@ -57,6 +57,7 @@ use crate::task::classify::Remains;
 use crate::task::grant::{Grants, Unannounced};
 use crate::task::host;
 use crate::task::metering::{BlockedTooLong, Metered, Times};
+use crate::task::staged::StagedOutputs;
 use crate::task::store::{self, Delivered, TaskConfig, TaskState};
 use crate::task::world::{Linked, World};
 use futures_util::future::join_all;
@@ -205,10 +206,20 @@ impl Component {
     /// Runs the task of a message until it ends, times out or is `cancelled`. The guest computes on the thread that
     /// polls this future: spawn it on [`Component::threads`]. Dropping the future ends the task.
     pub async fn run(&self, message: Arc<Message>, cancelled: impl Future<Output = Cancel>) -> Report {
+        self.run_with(message, None, cancelled).await
+    }
+
+    /// Runs the task of a message like [`Component::run`]. With `outputs`, what it writes and deletes is staged there.
+    pub(crate) async fn run_with(
+        &self,
+        message: Arc<Message>,
+        outputs: Option<&Arc<StagedOutputs>>,
+        cancelled: impl Future<Output = Cancel>,
+    ) -> Report {
         let version = self.versions.read().next(fastrand::f64);
         let mut report = match self.prepare(&version, message.clone()) {
             Ok(delivered) => {
-                let report = run_prepared(&version, Arc::new(delivered), cancelled).await;
+                let report = run_prepared(&version, outputs, Arc::new(delivered), cancelled).await;
                 self.ended(&version, &report.outcome);
                 report
             }
@@ -286,6 +297,7 @@ impl Component {
 /// Runs one task, from an empty store to its report.
 async fn run_prepared(
     version: &Version,
+    outputs: Option<&Arc<StagedOutputs>>,
     delivered: Arc<Delivered>,
     cancelled: impl Future<Output = Cancel>,
 ) -> Report {
@@ -293,7 +305,10 @@ async fn run_prepared(
     let mut clock = Clock { began: Instant::now(), queued, started: None, times: Times::default() };
     let Version { name, pre, config, .. } = version;
     let limits = &config.limits;
-    let mut store = match store::task_store(pre.engine(), config, &delivered) {
+    let staging = outputs.map(|outputs| {
+        Arc::new(TaskConfig { grants: Arc::new(outputs.grants(&config.grants)), ..TaskConfig::clone(config) })
+    });
+    let mut store = match store::task_store(pre.engine(), staging.as_ref().unwrap_or(config), &delivered) {
         Ok(store) => store,
         Err(error) => {
             let outcome = Outcome::HostFailed { what: format!("no store: {error:#}") };
