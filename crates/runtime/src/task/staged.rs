@@ -22,26 +22,30 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// The outputs of one run.
 pub(crate) struct StagedOutputs {
     run: RunToken,
+    /// The stores that the task may write. Several aliases may stand for one.
+    stores: Vec<Arc<dyn ObjectStore>>,
     next_number: AtomicU32,
     noted: Mutex<Noted>,
 }
 
-/// Outputs by the store's URL and the key. Of several for one key, the last counts.
+/// Outputs by the store's index and the key: the staged object's number, or `None` for an object that is deleted. Of
+/// several outputs for one key, the last counts.
 #[derive(Default)]
 struct Noted {
-    by_place: BTreeMap<(String, String), NotedOutput>,
+    by_place: BTreeMap<(usize, String), Option<u32>>,
     key_bytes: usize,
 }
 
-struct NotedOutput {
-    store: Arc<dyn ObjectStore>,
-    /// The staged object's number; `None`: the object is deleted.
-    staged: Option<u32>,
-}
-
 impl StagedOutputs {
-    pub(crate) fn new(run: RunToken) -> Self {
-        Self { run, next_number: AtomicU32::new(0), noted: Mutex::default() }
+    /// Creates the outputs of a run whose task has these grants.
+    pub(crate) fn new(run: RunToken, grants: &Grants) -> Self {
+        let mut stores: Vec<Arc<dyn ObjectStore>> = Vec::new();
+        for grant in grants.stores.values().filter(|grant| grant.mode.writes()) {
+            if stores.iter().all(|store| store.url() != grant.store.url()) {
+                stores.push(grant.store.clone());
+            }
+        }
+        Self { run, stores, next_number: AtomicU32::new(0), noted: Mutex::default() }
     }
 
     /// Returns the token of the run.
@@ -52,11 +56,12 @@ impl StagedOutputs {
     /// Returns grants like these, whose writable stores stage.
     pub(crate) fn grants(self: &Arc<Self>, grants: &Grants) -> Grants {
         let staging = |grant: &StoreGrant| {
-            let store = grant.store.clone();
-            let store: Arc<dyn ObjectStore> = if grant.mode.writes() {
-                Arc::new(StagingStore { store, outputs: self.clone() })
-            } else {
-                store
+            let index = self.stores.iter().position(|store| store.url() == grant.store.url());
+            let store: Arc<dyn ObjectStore> = match index.filter(|_| grant.mode.writes()) {
+                Some(index) => {
+                    Arc::new(StagingStore { store: grant.store.clone(), index, outputs: self.clone() })
+                }
+                None => grant.store.clone(),
             };
             StoreGrant { store, ..grant.clone() }
         };
@@ -67,79 +72,83 @@ impl StagedOutputs {
     /// Returns the list for the ledger.
     pub(crate) fn list(&self) -> Outputs {
         let noted = self.noted.lock();
-        let mut list = Outputs::default();
-        // All outputs of one store follow each other.
-        for ((url, key), output) in &noted.by_place {
-            if list.stores.last() != Some(url) {
-                list.stores.push(url.clone());
-            }
-            let store = list.stores.len() - 1;
-            list.outputs.push(Output { store, key: key.clone(), staged: output.staged });
+        let output = |((store, key), staged): (&(usize, String), &Option<u32>)| Output {
+            store: *store,
+            key: key.clone(),
+            staged: *staged,
+        };
+        Outputs {
+            stores: self.stores.iter().map(|store| store.url().to_owned()).collect(),
+            outputs: noted.by_place.iter().map(output).collect(),
         }
-        list
     }
 
     /// Removes everything that is staged. What can't be removed now is swept later.
     pub(crate) async fn discard(&self) {
         let noted = std::mem::take(&mut *self.noted.lock());
-        for output in noted.by_place.into_values() {
-            self.discard_one(&*output.store, output.staged).await;
+        for ((store, _), staged) in noted.by_place {
+            self.discard_one(store, staged).await;
         }
     }
 
-    async fn discard_one(&self, store: &dyn ObjectStore, staged: Option<u32>) {
-        if let (Some(number), Some(staging)) = (staged, store.staging()) {
+    async fn discard_one(&self, store: usize, staged: Option<u32>) {
+        if let (Some(number), Some(staging)) = (staged, self.stores[store].staging()) {
             let _ = staging.discard(StagedName { run: self.run, number }).await;
         }
     }
 
-    /// Notes an output. Returns the number of the staged object that it replaces, if any.
-    fn note(
-        &self,
-        store: &Arc<dyn ObjectStore>,
-        key: &str,
-        staged: Option<u32>,
-    ) -> Result<Option<u32>, StoreError> {
-        let has_directories = store.staging().is_some_and(Staging::has_directories);
-        let mut noted = self.noted.lock();
-        let place = (store.url().to_owned(), key.to_owned());
-        if let Some(before) = noted.by_place.get_mut(&place) {
-            return Ok(std::mem::replace(&mut before.staged, staged));
-        }
-        let key_bytes = noted.key_bytes + key.len();
-        if noted.by_place.len() >= MOST_OUTPUTS || key_bytes > MOST_OUTPUT_KEY_BYTES {
-            return Err(StoreError::Invalid(format!(
-                "with --once, a task writes and deletes at most {MOST_OUTPUTS} objects, whose keys have at most {MOST_OUTPUT_KEY_BYTES} bytes together"
-            )));
-        }
-        if has_directories && staged.is_some() {
-            noted.check_nesting(&place)?;
-        }
-        noted.key_bytes = key_bytes;
-        noted.by_place.insert(place, NotedOutput { store: store.clone(), staged });
-        Ok(None)
+    /// Notes an output, and removes the staged object that it replaces.
+    async fn note(&self, store: usize, key: &str, staged: Option<u32>) -> Result<(), StoreError> {
+        let has_directories = self.stores[store].staging().is_some_and(Staging::has_directories);
+        let replaced = self.noted.lock().add(store, key, staged, has_directories)?;
+        self.discard_one(store, replaced).await;
+        Ok(())
     }
 }
 
 impl Noted {
+    /// Adds an output. Returns the number of the staged object that it replaces, if any.
+    fn add(
+        &mut self,
+        store: usize,
+        key: &str,
+        staged: Option<u32>,
+        has_directories: bool,
+    ) -> Result<Option<u32>, StoreError> {
+        let place = (store, key.to_owned());
+        if has_directories && staged.is_some() {
+            self.check_nesting(&place)?;
+        }
+        if let Some(before) = self.by_place.get_mut(&place) {
+            return Ok(std::mem::replace(before, staged));
+        }
+        let key_bytes = self.key_bytes + key.len();
+        if self.by_place.len() >= MOST_OUTPUTS || key_bytes > MOST_OUTPUT_KEY_BYTES {
+            return Err(StoreError::Invalid(format!(
+                "with --once, a task writes and deletes at most {MOST_OUTPUTS} objects, whose keys have at most {MOST_OUTPUT_KEY_BYTES} bytes together"
+            )));
+        }
+        self.key_bytes = key_bytes;
+        self.by_place.insert(place, staged);
+        Ok(None)
+    }
+
     /// Refuses a key that is the directory of another one, or lies below another one: they can't both be placed.
-    fn check_nesting(&self, (url, key): &(String, String)) -> Result<(), StoreError> {
+    fn check_nesting(&self, (store, key): &(usize, String)) -> Result<(), StoreError> {
         let refused = |other: &str| {
             StoreError::Invalid(format!(
                 "cannot write {key:?}: the task writes {other:?} too, and in a directory there can be only one of them"
             ))
         };
-        let is_written = |key: &str| {
-            self.by_place.get(&(url.clone(), key.to_owned())).is_some_and(|output| output.staged.is_some())
-        };
-        let above = key.match_indices('/').map(|(end, _)| &key[..end]);
-        if let Some(above) = above.into_iter().find(|above| is_written(above)) {
+        let is_written = |key: &str| matches!(self.by_place.get(&(*store, key.to_owned())), Some(Some(_)));
+        let mut above = key.match_indices('/').map(|(end, _)| &key[..end]);
+        if let Some(above) = above.find(|above| is_written(above)) {
             return Err(refused(above));
         }
         let directory = format!("{key}/");
-        let below = self.by_place.range((url.clone(), directory.clone())..);
-        let mut below = below.take_while(|((of, below), _)| of == url && below.starts_with(&directory));
-        match below.find(|(_, output)| output.staged.is_some()) {
+        let below = self.by_place.range((*store, directory.clone())..);
+        let mut below = below.take_while(|((of, below), _)| of == store && below.starts_with(&directory));
+        match below.find(|(_, staged)| staged.is_some()) {
             Some(((_, below), _)) => Err(refused(below)),
             None => Ok(()),
         }
@@ -147,18 +156,11 @@ impl Noted {
 }
 
 /// A store of one run, whose writes are staged.
+#[derive(Clone)]
 struct StagingStore {
     store: Arc<dyn ObjectStore>,
+    index: usize,
     outputs: Arc<StagedOutputs>,
-}
-
-impl StagingStore {
-    /// Notes an output, and removes the staged object that it replaces.
-    async fn note(&self, key: &str, staged: Option<u32>) -> Result<(), StoreError> {
-        let replaced = self.outputs.note(&self.store, key, staged)?;
-        self.outputs.discard_one(&*self.store, replaced).await;
-        Ok(())
-    }
 }
 
 #[async_trait]
@@ -210,8 +212,7 @@ impl ObjectStore for StagingStore {
         let number = self.outputs.next_number.fetch_add(1, Ordering::Relaxed);
         let name = StagedName { run: self.outputs.run, number };
         let writer = staging.stage(name, key, options).await?;
-        let store = Self { store: self.store.clone(), outputs: self.outputs.clone() };
-        Ok(Box::new(StagingWriter { writer, store, key: key.to_owned(), number }))
+        Ok(Box::new(StagingWriter { writer, store: self.clone(), key: key.to_owned(), number }))
     }
 
     async fn list(
@@ -224,7 +225,7 @@ impl ObjectStore for StagingStore {
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
-        self.note(key, None).await
+        self.outputs.note(self.index, key, None).await
     }
 }
 
@@ -244,9 +245,10 @@ impl ObjectWriter for StagingWriter {
 
     async fn finish(self: Box<Self>) -> Result<ObjectInfo, StoreError> {
         let Self { writer, store, key, number } = *self;
+        let StagingStore { index, outputs, .. } = store;
         let info = writer.finish().await?;
-        if let Err(error) = store.note(&key, Some(number)).await {
-            store.outputs.discard_one(&*store.store, Some(number)).await;
+        if let Err(error) = outputs.note(index, &key, Some(number)).await {
+            outputs.discard_one(index, Some(number)).await;
             return Err(error);
         }
         Ok(info)

@@ -9,7 +9,7 @@ fn staging() -> (Arc<dyn ObjectStore>, MemoryStore, Arc<StagedOutputs>) {
     let memory = MemoryStore::new("out");
     let grant = StoreGrant { alias: "output".into(), store: Arc::new(memory.clone()), mode: Mode::ReadWrite };
     let grants = Grants { stores: [("output".into(), grant)].into(), ..Grants::default() };
-    let outputs = Arc::new(StagedOutputs::new(RUN));
+    let outputs = Arc::new(StagedOutputs::new(RUN, &grants));
     let store = outputs.grants(&grants).stores["output"].store.clone();
     (store, memory, outputs)
 }
@@ -89,6 +89,6 @@ async fn a_store_that_may_only_be_read_does_not_stage() {
     let memory = MemoryStore::new("in");
     let grant = StoreGrant { alias: "input".into(), store: Arc::new(memory), mode: Mode::ReadOnly };
     let grants = Grants { stores: [("input".into(), grant.clone())].into(), ..Grants::default() };
-    let outputs = Arc::new(StagedOutputs::new(RUN));
+    let outputs = Arc::new(StagedOutputs::new(RUN, &grants));
     assert!(Arc::ptr_eq(&outputs.grants(&grants).stores["input"].store, &grant.store));
 }

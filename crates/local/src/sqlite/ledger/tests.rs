@@ -143,7 +143,8 @@ async fn a_file_that_is_no_ledger_or_another_one_than_before_is_refused() {
     }
     drop(crate::SqliteQueue::create(&url, &crate::QueueSettings::default()).unwrap());
     assert!(matches!(SqliteLedger::open(&url), Err(LedgerError::Unusable(_))));
-    let ledger = World::new().ledger();
+    let world = World::new();
+    let ledger = world.ledger();
     let run = RunToken::new(ledger.id().await.unwrap() ^ 1);
     assert!(matches!(ledger.live(vec![run]).await, Err(LedgerError::Unusable(_))));
     assert!(ledger.claim(entry("a"), message(1), run, LASTS).await.is_err());

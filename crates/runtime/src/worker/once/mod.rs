@@ -35,6 +35,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time for committing a run and putting its outputs in place. A claim lasts for as much longer than its task.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Number of times that a message looks again at least, while another one's claim holds.
+const WAITS: u32 = 16;
+
 /// The ledger, and what tells messages apart.
 #[derive(Clone)]
 pub struct OnceOptions {
@@ -261,9 +264,13 @@ impl Worker {
             Claim::Ours => {}
             Claim::Completed => return self.not_run(message, Ok(Outcome::Repeated)),
             Claim::Taken { left } => {
-                // A queue that counts releases must not dead-letter the message meanwhile.
-                let backoff = self.rules.backoff.after(message.receive_count, fastrand::f64());
-                let delay = if self.queue.counts_releases() { left } else { backoff.min(left) };
+                let delay = if self.queue.counts_releases() {
+                    // The queue must not dead-letter the message meanwhile.
+                    left
+                } else {
+                    let backoff = self.rules.backoff.after(message.receive_count, fastrand::f64());
+                    backoff.max(left / WAITS).min(left)
+                };
                 return self.not_run(message, Ok(Outcome::Claimed { delay }));
             }
             Claim::Committing(commit) => {
@@ -272,7 +279,7 @@ impl Worker {
                 return self.not_run(message, finished.map(|()| Outcome::Repeated));
             }
         }
-        let outputs = Arc::new(StagedOutputs::new(run));
+        let outputs = Arc::new(StagedOutputs::new(run, self.component.grants()));
         let report = self.run_task(leased, Some(&outputs), abandon).await;
         let (component, usage) = (report.component.clone(), report.usage.clone());
         let ended = self.on_io(once, move |once| async move { once.end(entry, &outputs, report).await });
