@@ -174,3 +174,68 @@ fn what_cannot_be_combined_is_refused_at_the_start() {
     world.run("misbehave").args(["--check", "--once", "sqlite:ledger.db"]).succeeds();
     assert!(!world.path("ledger.db").exists(), "a check makes no ledger");
 }
+
+/// Completes the order 1, and then makes its entry that of a worker which died after its commit and before it placed the
+/// object `late` in the store with this URL.
+fn die_after_commit(world: &World, store: &str, expires_ms: i64) {
+    send(world, "1", "ok");
+    assert_eq!(work(world, &BY_ORDER).summary()["outcomes"], json!({"completed": 1}));
+    let ledger = rusqlite::Connection::open(world.path("ledger.db")).expect("a ledger");
+    let id: i64 = ledger.query_row("SELECT id FROM ledger", [], |row| row.get(0)).expect("an id");
+    let mut run = [7; 24];
+    run[..8].copy_from_slice(&id.to_be_bytes());
+    let output = json!({"store": 0, "key": "deep/late", "staged": 3});
+    let list = json!({"stores": [store], "outputs": [output]}).to_string();
+    let committing = "UPDATE entry SET state = 1, run = ?1, outputs = ?2, expires_ms = ?3";
+    ledger.execute(committing, (run, list.as_bytes(), expires_ms)).expect("an entry");
+    let name = format!("{id:016x}-{}-00000003", "07".repeat(16));
+    world.write(&format!("out/.wasmrun/staged/{name}"), "from before the crash");
+}
+
+fn url_of(world: &World, store: &str) -> String {
+    format!("dir:{}/", world.path(store).canonicalize().expect("a path").display())
+}
+
+#[test]
+fn whoever_finds_a_commit_that_a_crash_left_finishes_it_without_a_task() {
+    let world = World::with_queue(&[]);
+    die_after_commit(&world, &url_of(&world, "out"), i64::MAX);
+    send(&world, "1", "put deep/late again");
+    let output = work(&world, &BY_ORDER);
+    assert_eq!(output.summary()["outcomes"], json!({"repeated": 1}), "{output}");
+    assert_eq!(world.read("out/deep/late"), b"from before the crash");
+    assert_eq!((staged(&world), entries(&world)), (0, vec![(COMPLETED, 1)]));
+}
+
+#[test]
+fn a_sweep_finishes_a_commit_whose_message_never_comes_again() {
+    let world = World::with_queue(&[]);
+    die_after_commit(&world, &url_of(&world, "out"), 0);
+    let worker = world.run("misbehave").args(ONCE).start();
+    worker.until_logged("\"ready\"");
+    wait_until("the sweep has finished it", || entries(&world) == [(COMPLETED, 1)]);
+    worker.signal(Signal::TERM);
+    worker.finish().succeeded();
+    assert_eq!((world.read("out/deep/late"), staged(&world)), (b"from before the crash".to_vec(), 0));
+}
+
+#[test]
+fn a_commit_with_outputs_in_a_store_that_is_not_granted_waits_for_the_grant_and_loses_nothing() {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    die_after_commit(&world, &url_of(&world, "in"), i64::MAX);
+    send(&world, "1", "put deep/late again");
+    let worker = world.run("misbehave").args(["--backoff", "10ms..20ms"]).args(ONCE).args(BY_ORDER).start();
+    worker.until_logged("has a commit with outputs in");
+    worker.signal(Signal::TERM);
+    worker.finish().succeeded();
+    assert_eq!((world.dead(), staged(&world)), (Depth::EMPTY, 1));
+    assert!(world.keys("in").is_empty() && !world.path("out/deep").exists());
+    let stores = ["--store", "late=dir:in:rw"];
+    let name = std::fs::read_dir(world.path("out/.wasmrun/staged")).expect("files").next().expect("a file");
+    let content = std::fs::read(name.as_ref().expect("a file").path()).expect("content");
+    let name = name.expect("a file").file_name().into_string().expect("UTF-8");
+    world.write(&format!("in/.wasmrun/staged/{name}"), content);
+    let output = work(&world, &[&BY_ORDER[..], &stores].concat());
+    assert_eq!(output.summary()["outcomes"], json!({"repeated": 1}), "{output}");
+    assert_eq!(world.read("in/deep/late"), b"from before the crash");
+}

@@ -18,6 +18,9 @@ pub const MOST_OUTPUT_KEY_BYTES: usize = 256 << 10;
 /// Maximum number of bytes of a list of outputs. JSON may escape each byte of a key with six.
 pub const MOST_LIST_BYTES: usize = 6 * MOST_OUTPUT_KEY_BYTES + (256 << 10);
 
+/// Maximum number of commits that a sweep returns: their lists may be large.
+pub const MOST_UNFINISHED: usize = 8;
+
 /// A ledger. All methods may be called concurrently, also by several processes.
 #[async_trait]
 pub trait Ledger: Send + Sync {
@@ -57,8 +60,8 @@ pub trait Ledger: Send + Sync {
     /// Returns which of these runs of the ledger hold an entry.
     async fn live(&self, runs: Vec<RunToken>) -> Result<Vec<RunToken>, LedgerError>;
 
-    /// Removes at most `limit` entries whose time is over. Returns at most `limit` commits that weren't completed in
-    /// time, and gives their caller `lasts` to complete them.
+    /// Removes at most `limit` entries whose time is over. Returns at most [`MOST_UNFINISHED`] commits that weren't
+    /// completed in time, and gives the caller `lasts` to complete them.
     async fn sweep(&self, limit: usize, lasts: Duration) -> Result<Swept, LedgerError>;
 }
 

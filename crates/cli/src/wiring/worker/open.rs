@@ -86,14 +86,9 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
     let observers = watch::observers(&plan.watching, otlp, &plan.task.component.name(), url, trigger)?;
     // The requests learn how their tasks ended.
     let answered = requests.map(|requests| requests as Arc<dyn TaskObserver>);
-    let once = ledger.map(|ledger| OnceOptions {
-        ledger: Arc::new(ledger),
-        key: plan.worker.once_by.clone().unwrap_or_default(),
-        window: plan.worker.once_window(),
-    });
     let options = WorkerOptions {
         bodies,
-        once,
+        once: ledger.map(|ledger| once(plan, ledger)),
         starting: protection.clone().map(|protection| Arc::new(protection) as Arc<dyn TasksStart>),
         observers: all_observers(usage.as_ref(), &observers, [shown, answered]),
         ..plan.options(component.capacity().instances)?
@@ -119,6 +114,15 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
         is_planned,
         keeps_rejected: plan.keeps_rejected(has_dead_letter_queue),
     })
+}
+
+/// Returns what the worker needs of `--once`.
+fn once(plan: &RunPlan, ledger: SqliteLedger) -> OnceOptions {
+    OnceOptions {
+        ledger: Arc::new(ledger),
+        key: plan.worker.once_by.clone().unwrap_or_default(),
+        window: plan.worker.once_window(),
+    }
 }
 
 /// Files that no guest may write to.

@@ -6,7 +6,7 @@ use super::super::transaction::Transaction;
 use rusqlite::{OptionalExtension, Row, params};
 use std::time::Duration;
 use wasmrun_runtime::ports::ledger::{
-    Claim, Commit, EntryId, MOST_LIST_BYTES, MessageDigest, Outputs, Swept,
+    Claim, Commit, EntryId, MOST_LIST_BYTES, MOST_UNFINISHED, MessageDigest, Outputs, Swept,
 };
 use wasmrun_runtime::ports::queue::QueueError;
 use wasmrun_runtime::ports::staging::RunToken;
@@ -132,6 +132,7 @@ impl Transaction<'_> {
             "SELECT id FROM entry WHERE run IS NOT NULL AND state = ?2 AND expires_ms <= ?1
              ORDER BY expires_ms LIMIT ?3",
         )?;
+        let most = i64::try_from(MOST_UNFINISHED).unwrap_or(i64::MAX);
         let late = query.query_map(params![self.now_ms, COMMITTING, most], |row| row.get(0).map(EntryId))?;
         let late = late.collect::<Result<Vec<_>, _>>()?;
         let mut unfinished = Vec::with_capacity(late.len());

@@ -305,10 +305,8 @@ async fn run_prepared(
     let mut clock = Clock { began: Instant::now(), queued, started: None, times: Times::default() };
     let Version { name, pre, config, .. } = version;
     let limits = &config.limits;
-    let staging = outputs.map(|outputs| {
-        Arc::new(TaskConfig { grants: Arc::new(outputs.grants(&config.grants)), ..TaskConfig::clone(config) })
-    });
-    let mut store = match store::task_store(pre.engine(), staging.as_ref().unwrap_or(config), &delivered) {
+    let config = &config.staging(outputs);
+    let mut store = match store::task_store(pre.engine(), config, &delivered) {
         Ok(store) => store,
         Err(error) => {
             let outcome = Outcome::HostFailed { what: format!("no store: {error:#}") };

@@ -3,17 +3,17 @@
 
 use super::{OnceRuns, writable};
 use crate::model::host_error::HostError;
-use crate::ports::ledger::{LedgerError, Swept};
+use crate::ports::ledger::{LedgerError, MOST_UNFINISHED, Swept};
 use crate::ports::staging::{StagedName, Staging};
 use crate::worker::Worker;
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// Time between two sweeps.
-const INTERVAL: Duration = Duration::from_secs(30);
+/// Time between two sweeps: after one that left nothing to remove, and after one that left something.
+const INTERVALS: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(1)];
 /// Maximum number of entries and staged objects of one step.
 const STEP: usize = 500;
-/// Maximum number of steps of one sweep, so that at most a million entries go in half an hour from each worker.
+/// Maximum number of steps of one sweep: more entries than a worker can complete in a second.
 const MOST_STEPS: usize = 40;
 
 impl Worker {
@@ -21,8 +21,8 @@ impl Worker {
     pub(in crate::worker) async fn sweep(&self) {
         if let Some(once) = &self.once {
             loop {
-                once.sweep().await;
-                tokio::time::sleep(INTERVAL).await;
+                let leaves_some = once.sweep().await;
+                tokio::time::sleep(INTERVALS[usize::from(leaves_some)]).await;
             }
         }
         std::future::pending().await
@@ -30,21 +30,27 @@ impl Worker {
 }
 
 impl OnceRuns {
-    /// Sweeps the ledger and the staging areas of the stores that tasks may write.
-    pub(in crate::worker) async fn sweep(&self) {
-        if let Err(error) = self.sweep_ledger().await {
-            tracing::warn!(%error, "cannot sweep the ledger of --once");
-            return;
-        }
+    /// Sweeps the ledger and the staging areas of the stores that tasks may write. Returns whether entries are left whose
+    /// time is over.
+    async fn sweep(&self) -> bool {
+        let leaves_some = match self.sweep_ledger().await {
+            Ok(leaves_some) => leaves_some,
+            Err(error) => {
+                tracing::warn!(%error, "cannot sweep the ledger of --once");
+                return false;
+            }
+        };
         for grant in writable(self.component.grants()) {
             let Some(staging) = grant.store.staging() else { continue };
             if let Err(error) = self.sweep_staging(staging).await {
                 tracing::warn!(store = grant.alias, error, "cannot sweep what crashed tasks have staged");
             }
         }
+        leaves_some
     }
 
-    async fn sweep_ledger(&self) -> Result<(), LedgerError> {
+    /// Returns whether entries are left whose time is over.
+    async fn sweep_ledger(&self) -> Result<bool, LedgerError> {
         for _ in 0..MOST_STEPS {
             let swept = self.call(self.options.ledger.sweep(STEP, self.lasts())).await?;
             let Swept { removed, unfinished } = swept;
@@ -56,13 +62,13 @@ impl OnceRuns {
                 }
             }
             if removed + count > 0 {
-                tracing::debug!(removed, finished = count, "swept the ledger of --once");
+                tracing::debug!(removed, unfinished = count, "swept the ledger of --once");
             }
-            if removed < STEP {
-                break;
+            if removed < STEP && count < MOST_UNFINISHED {
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Removes what is staged by runs that hold no entry. A run has its entry before it stages anything, and an object
