@@ -2,7 +2,7 @@
 //!
 //! | module     | owns                                                                              |
 //! |------------|-----------------------------------------------------------------------------------|
-//! | [`sqlite`] | `sqlite:PATH[#NAME]`: queues with the semantics of SQS in one file, key-values, or counts |
+//! | [`sqlite`] | `sqlite:PATH[#NAME]`: queues with the semantics of SQS in one file, key-values, counts, or a ledger |
 //! | [`dir`]    | `dir:PATH`: the files below a directory as objects                                |
 //!
 //! Several processes may use either at once, and any of them may die at any moment. Both can be inspected with ordinary
@@ -12,7 +12,9 @@ pub mod dir;
 pub mod sqlite;
 
 pub use dir::DirStore;
-pub use sqlite::{DeadLetter, PlannedQueue, QueueSettings, SqliteBucket, SqliteGroups, SqliteQueue};
+pub use sqlite::{
+    DeadLetter, PlannedQueue, QueueSettings, SqliteBucket, SqliteGroups, SqliteLedger, SqliteQueue,
+};
 
 /// Begins a call and drops its future before the call is over, as happens when a task ends.
 #[cfg(test)]

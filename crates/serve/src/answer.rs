@@ -180,7 +180,7 @@ fn status(end: Option<End>) -> StatusCode {
     let Some(End { outcome, limit }) = end else { return StatusCode::SERVICE_UNAVAILABLE };
     match outcome {
         OutcomeKind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-        OutcomeKind::Cancelled | OutcomeKind::HostFailed | OutcomeKind::Expired => {
+        OutcomeKind::Cancelled | OutcomeKind::HostFailed | OutcomeKind::Expired | OutcomeKind::Repeated => {
             StatusCode::SERVICE_UNAVAILABLE
         }
         OutcomeKind::LimitExceeded if limit == Some(Limit::HttpReceivedSize) => StatusCode::PAYLOAD_TOO_LARGE,

@@ -193,6 +193,7 @@ fn name(kind: OutcomeKind) -> &'static str {
         OutcomeKind::HostFailed => "TasksHostFailed",
         OutcomeKind::Cancelled => "TasksCancelled",
         OutcomeKind::Expired => "TasksExpired",
+        OutcomeKind::Repeated => "TasksRepeated",
     }
 }
 

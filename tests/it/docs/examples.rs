@@ -105,6 +105,7 @@ const LISTED: &[(&str, &str, &str)] = &[
         "Against the theory of queues",
         "computed by the tests of `wasmrun-simulate`",
     ),
+    ("docs/src/guides/once.md", "Once", "runs without end; the tests `worker::once` do the same"),
     (
         "docs/src/guides/control.md",
         "Pause a worker, cancel a message",

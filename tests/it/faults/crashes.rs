@@ -10,7 +10,7 @@ const KILLS: usize = 30;
 
 /// A random generator whose seed is printed; `WASMRUN_TEST_SEED` sets it. The moments of the kills also depend on the
 /// machine.
-fn seeded() -> fastrand::Rng {
+pub(super) fn seeded() -> fastrand::Rng {
     let seed = std::env::var("WASMRUN_TEST_SEED")
         .map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("WASMRUN_TEST_SEED is a number"));
     println!("seed {seed}");

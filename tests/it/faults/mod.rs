@@ -7,9 +7,11 @@
 //! | `endurance` | SQS and S3 under load, with kills and outages |
 //! | `failing_backends` | queues and stores that fail for a while |
 //! | `host_errors` | the effects of a host error on a message and on the worker |
+//! | `once` | `--once` under kills |
 
 mod broken_starts;
 mod crashes;
 mod endurance;
 mod failing_backends;
 mod host_errors;
+mod once;

@@ -209,7 +209,7 @@ impl std::fmt::Display for Output {
 }
 
 /// The outcomes that a summary counts, each in its own field.
-const OUTCOMES: [&str; 9] = [
+const OUTCOMES: [&str; 10] = [
     "completed",
     "retry",
     "rejected",
@@ -219,6 +219,7 @@ const OUTCOMES: [&str; 9] = [
     "host-failed",
     "cancelled",
     "expired",
+    "repeated",
 ];
 
 /// The worker's explanation in a dead letter, as `wasmrun queue peek` prints it.

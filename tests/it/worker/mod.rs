@@ -7,6 +7,7 @@
 //! | `groups` | who is told when all messages of a group have ended |
 //! | `keys` | messages of many keys: fair shares and caps |
 //! | `notifications` | who is told how messages ended |
+//! | `once` | `--once`: repeated messages, and outputs that appear together |
 //! | `outcomes` | how tasks fail, and the effect on their messages |
 //! | `refreshing` | new versions of the component |
 //! | `reloading` | a configuration that changes while the worker runs |
@@ -20,6 +21,7 @@ mod first_run;
 mod groups;
 mod keys;
 mod notifications;
+mod once;
 mod outcomes;
 mod refreshing;
 mod reloading;

@@ -83,6 +83,7 @@ fn log_summary(summary: &Summary) {
         host_failed = summary.outcome(OutcomeKind::HostFailed),
         cancelled = summary.outcome(OutcomeKind::Cancelled),
         expired = summary.outcome(OutcomeKind::Expired),
+        repeated = summary.outcome(OutcomeKind::Repeated),
         limits = limits.join(" "),
         dead_lettered = counts.dead_lettered,
         notified = counts.notified,

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use wasmrun_runtime::model::completion::GroupSource;
 use wasmrun_runtime::model::key::KeySource;
+use wasmrun_runtime::model::once::OnceKey;
 use wasmrun_runtime::task::component::Share;
 use wasmrun_runtime::worker::{Backoff, OnLeaseExpired, Rate, WorkerOptions};
 
@@ -110,6 +111,20 @@ settings! {
         #[arg(long, value_name = "URL", env = "WASMRUN_GROUP_STORE")]
         #[serde(deserialize_with = "written")]
         pub(crate) group_store: Option<String>,
+        /// Settle a message whose ID has completed before without a task, and let the outputs of a task appear together
+        /// or not at all: the ledger of IDs, sqlite:FILE [default: a message that is delivered again runs again]
+        #[arg(long, value_name = "LEDGER", env = "WASMRUN_ONCE")]
+        #[serde(deserialize_with = "written")]
+        pub(crate) once: Option<String>,
+        /// What tells messages apart for --once: id (the message ID), group, attribute:NAME or body:/json/pointer. A
+        /// message without it is told apart by its ID [default: id]
+        #[arg(long, value_name = "SOURCE", env = "WASMRUN_ONCE_BY", value_parser = typed::<OnceKey>)]
+        #[serde(deserialize_with = "written")]
+        pub(crate) once_by: Option<OnceKey>,
+        /// How long --once remembers what has completed: 1m to 90d [default: 7d]
+        #[arg(long, value_name = "DURATION", env = "WASMRUN_ONCE_WINDOW", value_parser = typed::<OnceWindow>)]
+        #[serde(deserialize_with = "written")]
+        pub(crate) once_window: Option<OnceWindow>,
         /// Look for a new version of the component at this interval, and start new tasks on it: at least 1s
         /// [default: the version at the start]
         #[arg(long, value_name = "DURATION", env = "WASMRUN_COMPONENT_REFRESH", value_parser = typed::<Interval>)]
@@ -133,6 +148,28 @@ impl Written for Interval {
     fn read(text: &str) -> Result<Self, String> {
         let interval = Duration::read(text)?;
         if interval < Duration::from_secs(1) { Err(expected::<Self>()) } else { Ok(Self(interval)) }
+    }
+}
+
+/// How long the ledger of `--once` remembers what has completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OnceWindow(Duration);
+
+impl Written for OnceWindow {
+    const FORM: &'static str = "a duration from 1m to 90d, such as 7d";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let window = Duration::read(text)?;
+        let (minute, day) = (Duration::from_secs(60), Duration::from_secs(86_400));
+        if (minute..=90 * day).contains(&window) { Ok(Self(window)) } else { Err(expected::<Self>()) }
+    }
+}
+
+impl Written for OnceKey {
+    const FORM: &'static str = "id, group, attribute:NAME or body:/json/pointer";
+
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse()
     }
 }
 
@@ -218,6 +255,17 @@ impl WorkerSettings {
     pub(crate) fn max_consecutive_failures(&self) -> Option<NonZeroU32> {
         let default = WorkerOptions::default().max_consecutive_failures;
         self.max_consecutive_failures.map_or(default, |MaxConsecutiveFailures(most)| most)
+    }
+
+    /// Returns the first setting of `--once` that has no effect without it.
+    pub(crate) fn useless_of_once(&self) -> Option<&'static str> {
+        let set = [("once-by", self.once_by.is_some()), ("once-window", self.once_window.is_some())];
+        set.into_iter().filter(|_| self.once.is_none()).find_map(|(flag, is_set)| is_set.then_some(flag))
+    }
+
+    /// Returns how long the ledger of `--once` remembers what has completed.
+    pub(crate) fn once_window(&self) -> Duration {
+        self.once_window.map_or(Duration::from_secs(7 * 86_400), |OnceWindow(window)| window)
     }
 
     pub(crate) fn has_max_consecutive_failures(&self) -> bool {

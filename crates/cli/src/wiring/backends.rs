@@ -9,7 +9,9 @@ use std::sync::Arc;
 use wasmrun_aws::{
     Aws, EcrPassword, EcrRegistry, FetchError, S3Store, SqsQueue, ecr_password, is_queue_address,
 };
-use wasmrun_local::{DirStore, PlannedQueue, QueueSettings, SqliteBucket, SqliteGroups, SqliteQueue};
+use wasmrun_local::{
+    DirStore, PlannedQueue, QueueSettings, SqliteBucket, SqliteGroups, SqliteLedger, SqliteQueue,
+};
 use wasmrun_registry::{Credential, Pulled, Reference, Registry, RegistryError, docker};
 use wasmrun_runtime::engine::cache::Cache;
 use wasmrun_runtime::engine::compile::MAX_COMPONENT_BYTES;
@@ -236,6 +238,15 @@ pub(crate) fn open_bucket(url: &str, create: bool) -> Result<SqliteBucket, Failu
     }
     SqliteBucket::open(url, create)
         .map_err(|error| Failure::backend(format!("cannot use the key-value bucket {url}: {error}")))
+}
+
+/// Opens the ledger of `--once`. The first message creates a missing file.
+pub(crate) fn open_ledger(url: &str) -> Result<SqliteLedger, Failure> {
+    if !is_sqlite(url) {
+        return Err(Failure::usage(format!("unknown ledger {url:?} of --once: use sqlite:FILE")));
+    }
+    SqliteLedger::open(url)
+        .map_err(|error| Failure::backend(format!("cannot use the ledger {url} of --once: {error}")))
 }
 
 /// Opens the client of guests' HTTP requests.

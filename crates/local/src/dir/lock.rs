@@ -1,4 +1,4 @@
-//! The store's own folder `.wasmrun`: the lock between processes, and temporary files.
+//! The store's own folder `.wasmrun`: the lock between processes, temporary files, and staged files.
 //!
 //! A process that puts or deletes an object holds the lock together with others. A process that creates or removes
 //! directories, or writes on the condition of an etag, holds it alone. So no directory is removed during a put, and
@@ -8,7 +8,7 @@
 use super::blocking::Call;
 use super::error::{failed, is_missing};
 use super::key::HIDDEN;
-use super::root::{OpenRoot, plainly};
+use super::root::{OpenRoot, plainly, to_sync};
 use cap_fs_ext::DirExt;
 use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, FlockOperation};
@@ -22,6 +22,7 @@ use wasmrun_runtime::ports::object_store::StoreError;
 
 const LOCK: &str = "lock";
 const TEMPORARY: &str = "tmp";
+const STAGED: &str = "staged";
 /// How long to wait for the lock. It is held for milliseconds, unless a process was stopped while it held the lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -80,8 +81,8 @@ pub(super) struct Temporary {
     pub(super) dir: Dir,
     pub(super) name: String,
     pub(super) file: File,
-    /// Whether the file has become an object.
-    pub(super) placed: bool,
+    /// Whether the file stays when this is dropped: it has become an object, or is staged.
+    pub(super) stays: bool,
 }
 
 impl Temporary {
@@ -96,18 +97,36 @@ impl Temporary {
             let name = Uuid::new_v4().simple().to_string();
             let file = dir.open_with(&name, plainly().write(true).create_new(true))?.into_std();
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) if file.metadata()?.nlink() > 0 => return Ok(Self { dir, name, file, placed: false }),
+                Ok(()) if file.metadata()?.nlink() > 0 => return Ok(Self { dir, name, file, stays: false }),
                 Ok(()) | Err(Errno::WOULDBLOCK) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         Err(io::Error::other("its temporary file was removed again and again"))
     }
+
+    /// Opens a staged file. Returns `None` if there is none.
+    pub(super) fn staged(root: &OpenRoot, name: String) -> io::Result<Option<Self>> {
+        let dir = staging_area(root)?;
+        match dir.open_with(&name, plainly().read(true)) {
+            Ok(file) => Ok(Some(Self { dir, name, file: file.into_std(), stays: true })),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Moves the file, which must be synced, to the staging area.
+    pub(super) fn stage(&mut self, root: &OpenRoot, name: &str) -> io::Result<()> {
+        let staged = staging_area(root)?;
+        rustix::fs::renameat(&self.dir, &self.name, &staged, name)?;
+        self.stays = true;
+        to_sync(&staged)?.sync_all()
+    }
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        if !self.placed {
+        if !self.stays {
             // A file that can't be removed now is swept at the next start.
             let _ = rustix::fs::unlinkat(&self.dir, &self.name, AtFlags::empty());
         }
@@ -125,6 +144,20 @@ pub(super) fn sweep(root: &OpenRoot) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Opens the directory of staged files. Nobody locks them: a ledger knows which of them are in use.
+pub(super) fn staging_area(root: &OpenRoot) -> io::Result<Dir> {
+    let hidden = hidden(root)?;
+    match hidden.open_dir_nofollow(STAGED) {
+        Err(error) if is_missing(&error) => {
+            let made = subdirectory(&hidden, STAGED)?;
+            to_sync(&hidden)?.sync_all()?;
+            to_sync(&root.dir)?.sync_all()?;
+            Ok(made)
+        }
+        opened => opened,
+    }
 }
 
 fn hidden(root: &OpenRoot) -> io::Result<Dir> {

@@ -8,8 +8,8 @@
 //!
 //! A put makes content and metadata visible in one step, and is durable when it returns. A reader that has opened an
 //! object reads it to its end, even if the object is replaced or deleted meanwhile. The conditions "only if absent" and
-//! "only if the etag is" hold between processes. The folder `.wasmrun` is the store's own: it holds locks and temporary
-//! files. Leftover temporary files are swept at start.
+//! "only if the etag is" hold between processes. The folder `.wasmrun` is the store's own: it holds locks, and temporary
+//! and staged files. Leftover temporary files are swept at start, and staged files by the workers of their ledger.
 //!
 //! What S3 allows and a directory can't hold is [`StoreError::Invalid`]: an object `a` next to an object `a/b`; keys
 //! with empty segments, `.` or `..`, more than 255 bytes between two slashes or a NUL; and more than 3,500 bytes of
@@ -22,8 +22,9 @@
 //! | `root`         | finding the directory, and directories in it                  |
 //! | `object`       | one file: its description, reading                            |
 //! | `write`        | putting and deleting                                          |
+//! | `staged`       | objects that are staged, for `--once`                         |
 //! | `blocking`     | threads for all of this, and abandoned calls                  |
-//! | `lock`         | `.wasmrun`: locks and temporary files                         |
+//! | `lock`         | `.wasmrun`: locks, temporary and staged files                 |
 //! | `list`         | listings                                                      |
 //! | `content_type` | extensions                                                    |
 //! | `error`        | the operating system's errors                                 |
@@ -36,6 +37,7 @@ mod list;
 mod lock;
 mod object;
 mod root;
+mod staged;
 mod write;
 
 #[cfg(test)]
@@ -57,6 +59,7 @@ use wasmrun_runtime::ports::object_store::{
     Footprint, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectSummary, ObjectWriter, PutOptions,
     StoreError,
 };
+use wasmrun_runtime::ports::staging::Staging;
 use write::{FileWriter, Put};
 
 const SCHEME: &str = "dir:";
@@ -148,6 +151,10 @@ impl ObjectStore for DirStore {
     /// A writer has three open files: its temporary file, the directory of that file, and the store's directory.
     fn writer_holds(&self) -> Footprint {
         Footprint { bytes: 0, files: 3 }
+    }
+
+    fn staging(&self) -> Option<&dyn Staging> {
+        Some(self)
     }
 
     async fn clear_away(&self) {

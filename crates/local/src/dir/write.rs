@@ -21,6 +21,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use wasmrun_runtime::ports::object_store::{Condition, ObjectInfo, ObjectWriter, PutOptions, StoreError};
+use wasmrun_runtime::ports::staging::StagedName;
 
 /// Number of attempts to place a file before the write fails. Other programs may remove its directories meanwhile.
 const MAX_ATTEMPTS: usize = 16;
@@ -31,21 +32,28 @@ pub(super) struct FileWriter {
     key: Key,
     /// `None` after a failed write, and while a write runs: if its future is dropped, the file is removed with it.
     put: Option<DropLater<Put>>,
+    /// The name under which the file is staged instead of becoming an object.
+    staged: Option<StagedName>,
 }
 
 /// A temporary file, and the object that it is to become.
 pub(super) struct Put {
-    root: Arc<Root>,
+    pub(super) root: Arc<Root>,
     /// The store's directory that holds the temporary file. The file can be renamed only within it.
-    entered: OpenRoot,
-    key: Key,
-    options: PutOptions,
-    temporary: Temporary,
+    pub(super) entered: OpenRoot,
+    pub(super) key: Key,
+    pub(super) options: PutOptions,
+    pub(super) temporary: Temporary,
 }
 
 impl FileWriter {
     pub(super) fn new(blocking: Arc<Blocking>, put: Put) -> Self {
-        Self { key: put.key.clone(), put: Some(blocking.drop_later(put)), blocking }
+        Self { key: put.key.clone(), put: Some(blocking.drop_later(put)), blocking, staged: None }
+    }
+
+    /// Creates a writer whose file is staged when it has finished.
+    pub(super) fn staging(blocking: Arc<Blocking>, put: Put, name: StagedName) -> Self {
+        Self { staged: Some(name), ..Self::new(blocking, put) }
     }
 
     fn take(&mut self) -> Result<Put, StoreError> {
@@ -65,8 +73,12 @@ impl ObjectWriter for FileWriter {
     }
 
     async fn finish(mut self: Box<Self>) -> Result<ObjectInfo, StoreError> {
-        let put = self.take()?;
-        self.blocking.run(put, |put, call| put.finish(call)).await
+        let (put, staged) = (self.take()?, self.staged);
+        let finish = move |put: Put, call: &Call| match staged {
+            Some(name) => put.stage(name, call),
+            None => put.finish(call),
+        };
+        self.blocking.run(put, finish).await
     }
 }
 
@@ -92,12 +104,23 @@ impl Put {
     }
 
     pub(super) fn finish(mut self, call: &Call) -> Result<ObjectInfo, StoreError> {
-        let key = self.key.clone();
-        let fail = |error: io::Error| failed("write", key.as_str(), &error);
+        self.make_durable()?;
+        self.become_object(call)
+    }
+
+    /// Syncs the file with its metadata.
+    pub(super) fn make_durable(&self) -> Result<(), StoreError> {
+        let fail = |error: io::Error| failed("write", self.key.as_str(), &error);
         self.attach_metadata()?;
         // Sets the time to the nanosecond, as the file system's own clock ticks in milliseconds: see `Stamp::etag`.
         rustix::fs::futimens(&self.temporary.file, &now()).map_err(|error| fail(error.into()))?;
-        self.temporary.file.sync_all().map_err(fail)?;
+        self.temporary.file.sync_all().map_err(fail)
+    }
+
+    /// Gives the file, which must be durable, its object's name.
+    pub(super) fn become_object(&mut self, call: &Call) -> Result<ObjectInfo, StoreError> {
+        let key = self.key.clone();
+        let fail = |error: io::Error| failed("write", key.as_str(), &error);
         let mut hold = match self.options.condition {
             Condition::IfMatch(_) => Hold::Alone,
             Condition::Always | Condition::IfAbsent => Hold::Together,
@@ -188,7 +211,7 @@ impl Put {
             }
         };
         match renamed {
-            Ok(()) => self.temporary.placed = true,
+            Ok(()) => self.temporary.stays = true,
             Err(Errno::EXIST) if self.options.condition == Condition::IfAbsent => {
                 return Err(StoreError::PreconditionFailed);
             }
@@ -220,9 +243,7 @@ impl Put {
                 }
                 Err(error) if is_no_directory(&error) => {
                     return Err(match find(&dir, name).map_err(fail)? {
-                        Found::File => StoreError::Invalid(format!(
-                            "cannot write {key:?}: {name:?} is an object, and in a directory there can be none below it"
-                        )),
+                        Found::File => below_object(key, name),
                         _ => not_plain(name, "write", key),
                     });
                 }
@@ -233,13 +254,25 @@ impl Put {
     }
 }
 
+/// Returns the error for an object whose directory would be an object.
+pub(super) fn below_object(key: &str, name: &str) -> StoreError {
+    StoreError::Invalid(format!(
+        "cannot write {key:?}: {name:?} is an object, and in a directory there can be none below it"
+    ))
+}
+
+/// Returns the error for an object whose name is that of a directory.
+pub(super) fn above_objects(key: &str) -> StoreError {
+    StoreError::Invalid(format!(
+        "cannot write {key:?}: there are objects below {key:?}/, and in a directory it cannot be one as well"
+    ))
+}
+
 /// Removes an empty directory, so that an object can take its name.
 fn remove_if_empty(dir: &Dir, name: &str, key: &str) -> Result<(), StoreError> {
     match rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(Errno::NOTEMPTY | Errno::EXIST) => Err(StoreError::Invalid(format!(
-            "cannot write {key:?}: there are objects below {key:?}/, and in a directory it cannot be one as well"
-        ))),
+        Err(Errno::NOTEMPTY | Errno::EXIST) => Err(above_objects(key)),
         Err(error) => Err(failed("write", key, &error.into())),
     }
 }

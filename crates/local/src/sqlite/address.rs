@@ -19,6 +19,8 @@ pub(super) enum Kind {
     Bucket,
     /// Counts of completion groups.
     Groups,
+    /// The ledger of `--once`.
+    Ledger,
 }
 
 impl Kind {
@@ -28,6 +30,7 @@ impl Kind {
             Self::Queues => "queue",
             Self::Bucket => "bucket",
             Self::Groups => "group store",
+            Self::Ledger => "ledger",
         }
     }
 }
@@ -78,25 +81,28 @@ impl Address {
 
     /// Returns the address of a bucket whose file may have to be created. The file's directory must exist.
     pub(super) fn of_bucket(url: &str) -> Result<Self, QueueError> {
-        let address = Self::to_create(url)?;
-        if address.name != DEFAULT_NAME {
-            return Err(QueueError::Unusable(format!(
-                "{url} names a part of a file, and a file holds one key-value bucket: write {SCHEME}PATH"
-            )));
-        }
-        Ok(Self { kind: Kind::Bucket, ..address })
+        Self::of_whole_file(url, Kind::Bucket, "one key-value bucket")
+    }
+
+    /// Returns the address of a ledger whose file may have to be created. The file's directory must exist.
+    pub(super) fn of_ledger(url: &str) -> Result<Self, QueueError> {
+        Self::of_whole_file(url, Kind::Ledger, "one ledger")
     }
 
     /// Returns the address of the counts of completion groups, whose file may have to be created. The file's directory
     /// must exist.
     pub(super) fn of_groups(url: &str) -> Result<Self, QueueError> {
+        Self::of_whole_file(url, Kind::Groups, "one group store")
+    }
+
+    fn of_whole_file(url: &str, kind: Kind, holds: &str) -> Result<Self, QueueError> {
         let address = Self::to_create(url)?;
         if address.name != DEFAULT_NAME {
             return Err(QueueError::Unusable(format!(
-                "{url} names a part of a file, and a file holds one group store: write {SCHEME}PATH"
+                "{url} names a part of a file, and a file holds {holds}: write {SCHEME}PATH"
             )));
         }
-        Ok(Self { kind: Kind::Groups, ..address })
+        Ok(Self { kind, ..address })
     }
 
     /// Checks that the file can be created.

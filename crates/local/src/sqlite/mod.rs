@@ -30,6 +30,7 @@
 //! | `redrive`       | where messages of a dead-letter queue are moved back to          |
 //! | `bucket`        | a key-value bucket in a file of its own                          |
 //! | `groups`        | counts of completion groups in a file of its own                 |
+//! | `ledger`        | the ledger of `--once` in a file of its own                      |
 
 mod address;
 mod attributes;
@@ -37,6 +38,7 @@ mod bucket;
 mod clock;
 mod file;
 mod groups;
+mod ledger;
 mod moves;
 mod redrive;
 mod round;
@@ -53,6 +55,7 @@ mod tests;
 
 pub use bucket::SqliteBucket;
 pub use groups::SqliteGroups;
+pub use ledger::SqliteLedger;
 pub use settings::{DeadLetter, PlannedQueue, QueueSettings};
 
 use address::Address;

@@ -74,25 +74,34 @@ pub enum KeySource {
 impl KeySource {
     /// Returns the key of a message. `object_key` returns the key of an object in its store by the object's URL.
     pub fn key(&self, message: &Message, object_key: impl Fn(&str) -> Option<String>) -> Key {
-        let found = match self {
-            Self::Group => message.group.as_deref().map(Key::new),
+        self.find(message, object_key, Key::new).unwrap_or_else(Key::none)
+    }
+
+    /// Returns what `make` makes of the whole text at the source; `None` if the message has none there.
+    pub fn find<T>(
+        &self,
+        message: &Message,
+        object_key: impl Fn(&str) -> Option<String>,
+        make: impl Fn(&str) -> T,
+    ) -> Option<T> {
+        match self {
+            Self::Group => message.group.as_deref().map(make),
             Self::Attribute(name) => {
                 let attribute = message.attributes.iter().find(|attribute| attribute.name == *name);
                 attribute.and_then(|attribute| match &attribute.value {
-                    AttributeValue::Text(text) | AttributeValue::Number(text) => Some(Key::new(text)),
+                    AttributeValue::Text(text) | AttributeValue::Number(text) => Some(make(text)),
                     AttributeValue::Binary(_) => None,
                 })
             }
             Self::ObjectPrefix(segments) => match decode(&message.body) {
                 Decoded::Objects(objects) => {
                     let key = objects.first().and_then(|object| object_key(&object.url));
-                    key.map(|key| Key::new(prefix(&key, *segments)))
+                    key.map(|key| make(prefix(&key, *segments)))
                 }
                 Decoded::Plain | Decoded::Unclear(_) | Decoded::Test => None,
             },
-            Self::Body(pointer) => at_pointer(&message.body, pointer),
-        };
-        found.unwrap_or_else(Key::none)
+            Self::Body(pointer) => at_pointer(&message.body, pointer, &make),
+        }
     }
 }
 
@@ -138,37 +147,46 @@ fn prefix(key: &str, segments: NonZeroU32) -> &str {
     }
 }
 
-/// Returns the key at a JSON pointer of a body. Of members with the same name, the last counts, as in most parsers.
-fn at_pointer(body: &str, pointer: &[String]) -> Option<Key> {
+/// Returns what `make` makes of the text at a JSON pointer of a body. Of members with the same name, the last counts, as
+/// in most parsers.
+fn at_pointer<T>(body: &str, pointer: &[String], make: &dyn Fn(&str) -> T) -> Option<T> {
     // A body that was fetched from a store may be larger. Its key would have to be in the message itself.
     if body.len() > MAX_MESSAGE_BYTES {
         return None;
     }
     let mut json = serde_json::Deserializer::from_str(body);
-    let found = At(pointer).deserialize(&mut json).ok()?;
+    let found = At { pointer, make }.deserialize(&mut json).ok()?;
     json.end().ok()?;
     found
 }
 
 /// Finds the value at a pointer. Everything else is skipped, which takes no memory.
-struct At<'a>(&'a [String]);
+struct At<'a, T> {
+    pointer: &'a [String],
+    make: &'a dyn Fn(&str) -> T,
+}
 
-impl At<'_> {
-    fn found(&self, text: &str) -> Option<Key> {
-        self.0.is_empty().then(|| Key::new(text))
+impl<'a, T> At<'a, T> {
+    fn found(&self, text: &str) -> Option<T> {
+        self.pointer.is_empty().then(|| (self.make)(text))
+    }
+
+    /// Returns a finder for the value below this one.
+    fn below(&self) -> At<'a, T> {
+        At { pointer: &self.pointer[1..], make: self.make }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for At<'_> {
-    type Value = Option<Key>;
+impl<'de, T> DeserializeSeed<'de> for At<'_, T> {
+    type Value = Option<T>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for At<'_> {
-    type Value = Option<Key>;
+impl<'de, T> Visitor<'de> for At<'_, T> {
+    type Value = Option<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON")
@@ -201,9 +219,9 @@ impl<'de> Visitor<'de> for At<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut found = None;
-        while let Some(is_next) = map.next_key_seed(IsNamed(self.0.first().map(String::as_str)))? {
+        while let Some(is_next) = map.next_key_seed(IsNamed(self.pointer.first().map(String::as_str)))? {
             if is_next {
-                found = map.next_value_seed(At(&self.0[1..]))?;
+                found = map.next_value_seed(self.below())?;
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -213,12 +231,12 @@ impl<'de> Visitor<'de> for At<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
         // A number with leading zeros is no index.
-        let wanted = self.0.first().filter(|text| *text == "0" || !text.starts_with(['0', '+']));
+        let wanted = self.pointer.first().filter(|text| *text == "0" || !text.starts_with(['0', '+']));
         let wanted = wanted.and_then(|text| text.parse::<usize>().ok());
         let mut found = None;
         for index in 0.. {
             if wanted == Some(index) {
-                let Some(item) = items.next_element_seed(At(&self.0[1..]))? else { break };
+                let Some(item) = items.next_element_seed(self.below())? else { break };
                 found = item;
             } else if items.next_element::<IgnoredAny>()?.is_none() {
                 break;

@@ -5,6 +5,7 @@
 //! | [`message`] | a message, as it's received and as it's sent |
 //! | [`event`] | which objects a message announces |
 //! | [`key`] | whose message it is |
+//! | [`once`] | which messages are the same for `--once` |
 //! | [`outcome`] | how a task ended, and what follows from it |
 //! | [`dead_letter`] | what the worker records about a message that it dead-letters |
 //! | [`completion`] | messages of which a sender wants to know when all have ended |
@@ -24,6 +25,7 @@ pub mod key;
 pub mod limits;
 pub mod message;
 pub mod notification;
+pub mod once;
 pub mod outcome;
 pub mod outputs;
 pub mod task_trace;

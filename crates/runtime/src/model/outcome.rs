@@ -53,6 +53,13 @@ pub enum Outcome {
         /// Its age and its maximum age.
         reason: String,
     },
+    /// With `--once`, a message with the same ID or key has completed before, so no task ran.
+    Repeated,
+    /// With `--once`, another task of the same ID or key is under way, so no task ran.
+    Claimed {
+        /// Delay before the message is delivered again.
+        delay: Duration,
+    },
 }
 
 /// Why the worker ended a task.
@@ -89,15 +96,17 @@ pub enum OutcomeKind {
     Trapped,
     /// [`Outcome::HostFailed`]
     HostFailed,
-    /// [`Outcome::Cancelled`]
+    /// [`Outcome::Cancelled`], and [`Outcome::Claimed`]
     Cancelled,
     /// [`Outcome::Expired`]
     Expired,
+    /// [`Outcome::Repeated`]
+    Repeated,
 }
 
 impl OutcomeKind {
     /// All kinds, in the order of the table in the documentation.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Completed,
         Self::Retry,
         Self::Rejected,
@@ -107,6 +116,7 @@ impl OutcomeKind {
         Self::HostFailed,
         Self::Cancelled,
         Self::Expired,
+        Self::Repeated,
     ];
 
     /// Returns the name in configuration, logs and metrics.
@@ -121,6 +131,7 @@ impl OutcomeKind {
             Self::HostFailed => "host-failed",
             Self::Cancelled => "cancelled",
             Self::Expired => "expired",
+            Self::Repeated => "repeated",
         }
     }
 }
@@ -142,15 +153,16 @@ impl Outcome {
             Self::TimedOut => OutcomeKind::TimedOut,
             Self::Trapped { .. } => OutcomeKind::Trapped,
             Self::HostFailed { .. } => OutcomeKind::HostFailed,
-            Self::Cancelled { .. } => OutcomeKind::Cancelled,
+            Self::Cancelled { .. } | Self::Claimed { .. } => OutcomeKind::Cancelled,
             Self::Expired { .. } => OutcomeKind::Expired,
+            Self::Repeated => OutcomeKind::Repeated,
         }
     }
 
     /// Returns the reason in words, if there is one. It may hold a guest's text: never write it as a raw line.
     pub fn reason(&self) -> Option<&str> {
         match self {
-            Self::Completed | Self::TimedOut => None,
+            Self::Completed | Self::TimedOut | Self::Repeated => None,
             Self::Retry { reason, .. } | Self::Rejected { reason } | Self::Expired { reason } => Some(reason),
             Self::LimitExceeded { limit } => Some(limit.as_str()),
             Self::Trapped { what } | Self::HostFailed { what } => Some(what),
@@ -158,6 +170,7 @@ impl Outcome {
             Self::Cancelled { why: Cancel::LeaseExpired } => Some("the lease expired"),
             Self::Cancelled { why: Cancel::ClientGone } => Some("the client has gone"),
             Self::Cancelled { why: Cancel::Operator { .. } } => Some("an operator cancelled it"),
+            Self::Claimed { .. } => Some("another task of the same ID is under way"),
         }
     }
 }

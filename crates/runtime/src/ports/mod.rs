@@ -3,10 +3,12 @@
 pub mod groups;
 pub mod http;
 pub mod keyvalue;
+pub mod ledger;
 pub mod memory;
 pub mod object_groups;
 pub mod object_store;
 pub mod queue;
 pub mod recipient;
 pub mod requests;
+pub mod staging;
 pub mod walk;

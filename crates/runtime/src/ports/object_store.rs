@@ -5,6 +5,7 @@
 
 pub use crate::model::limits::{Footprint, MAX_KEY_BYTES, MAX_METADATA_BYTES, MAX_PAGE};
 
+use super::staging::Staging;
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::any::Any;
@@ -40,6 +41,11 @@ pub trait ObjectStore: Any + Send + Sync {
     /// Returns the maximum that an open writer holds. Its bytes are those that aren't sent yet.
     fn writer_holds(&self) -> Footprint {
         Footprint { bytes: 0, files: 1 }
+    }
+
+    /// Returns the store's staging area, if it has one.
+    fn staging(&self) -> Option<&dyn Staging> {
+        None
     }
 
     /// Waits until everything that ended tasks left open is closed and removed.

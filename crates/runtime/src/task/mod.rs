@@ -10,6 +10,7 @@
 //! | `spin` | the adapter of Spin's SQS trigger |
 //! | `service` | the adapter of handlers of HTTP requests |
 //! | `stream` | streams of WASI that are connected to objects |
+//! | `staged` | with `--once`: what a run has written, until it commits |
 //! | `holds` | what the open handles of a task hold of the host |
 //! | `host` | the interfaces that a guest calls, above the backends |
 //! | [`grant`], [`http`] | what a task may touch; what it may request over HTTP |
@@ -44,6 +45,7 @@ mod messaging;
 mod metering;
 mod service;
 mod spin;
+pub(crate) mod staged;
 mod store;
 mod stream;
 mod time_slice;

@@ -151,7 +151,8 @@ impl Breaker {
                 }
             }
             (Outcome::HostFailed { .. }, Attribution::Suspect { .. })
-            | (Outcome::Completed | Outcome::Cancelled { .. } | Outcome::Expired { .. }, _) => {}
+            | (Outcome::Completed | Outcome::Cancelled { .. } | Outcome::Claimed { .. }, _)
+            | (Outcome::Expired { .. } | Outcome::Repeated, _) => {}
             _ => {
                 if let Some(pause) = self.task_failed(outcome) {
                     tracing::error!(
@@ -340,7 +341,10 @@ impl Drop for Probe {
 fn is_proven(outcome: &Outcome) -> bool {
     matches!(
         outcome,
-        Outcome::Completed | Outcome::Expired { .. } | Outcome::Cancelled { why: Cancel::Operator { .. } }
+        Outcome::Completed
+            | Outcome::Expired { .. }
+            | Outcome::Repeated
+            | Outcome::Cancelled { why: Cancel::Operator { .. } }
     )
 }
 

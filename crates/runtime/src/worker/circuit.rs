@@ -81,6 +81,7 @@ impl Evidence {
             Outcome::Completed if !ran => Self::None,
             Outcome::HostFailed { .. } if attribution == Attribution::Message => Self::Failed,
             Outcome::HostFailed { .. } | Outcome::Cancelled { .. } | Outcome::Expired { .. } => Self::None,
+            Outcome::Repeated | Outcome::Claimed { .. } => Self::None,
             Outcome::TimedOut => Self::Failed,
             outcome => Self::Well { called, completed: *outcome == Outcome::Completed },
         }

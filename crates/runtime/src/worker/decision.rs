@@ -85,7 +85,8 @@ pub fn decide(
 ) -> Decision {
     let backoff = || rules.backoff.after(receive_count, chance);
     let (action, delay) = match outcome {
-        Outcome::Completed => return Decision::Delete,
+        Outcome::Completed | Outcome::Repeated => return Decision::Delete,
+        Outcome::Claimed { delay } => return Decision::Release(*delay),
         Outcome::HostFailed { .. } => match attribution {
             Attribution::Message => (Action::Retry, None),
             Attribution::Suspect { times } => {

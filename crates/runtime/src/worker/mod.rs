@@ -11,6 +11,7 @@
 //! | `keyed`, `fill`, [`shares`] | messages held for fair shares among keys |
 //! | `lease` | the visibility of messages, and its renewal |
 //! | `process`, `expiry`, `body` | the task of one message, its age, and its body |
+//! | `once` | with `--once`: the ledger, the commit, and what crashes leave |
 //! | `attribution`, `misconfiguration` | whose error it is; errors that only the operator can mend |
 //! | [`decision`], `settle`, `dead_letter`, `notify`, `completion`, `waiting` | what becomes of the message, and who is told |
 //! | `scale`, [`scaler`], `mean` | how many tasks run at once |
@@ -34,6 +35,7 @@ mod lease;
 mod mean;
 mod misconfiguration;
 mod notify;
+mod once;
 mod options;
 mod permits;
 mod process;
@@ -53,6 +55,7 @@ pub use self::control::NotCancelled;
 pub use self::decision::Backoff;
 pub use self::keyed::{KeyOptions, MOST_HELD_BYTES};
 pub use self::notify::NotifyOptions;
+pub use self::once::OnceOptions;
 pub use self::options::{OnLeaseExpired, StartError, TasksStart, WorkerOptions};
 pub use self::rate::Rate;
 pub use self::receive::{LONG_POLL, MOST_POLLERS, SHORT_POLL};
@@ -71,6 +74,7 @@ use self::lease::Leases;
 use self::mean::MeanTime;
 use self::misconfiguration::Misconfiguration;
 use self::notify::Notifier;
+use self::once::{LEDGER, OnceRuns};
 use self::options::{check_groups, check_keys, check_queue, check_recipient, check_timeout};
 use self::permits::Permits;
 use self::rate::Starts;
@@ -113,6 +117,8 @@ pub struct Worker {
     waiting: WaitingMessages,
     /// The messages that are held for fair shares; `None`: none are, and messages start in the queue's order.
     keyed: Option<Arc<KeyedMessages>>,
+    /// The runs under `--once`; `None`: a message that is delivered again runs again.
+    once: Option<Arc<OnceRuns>>,
     misconfiguration: Misconfiguration,
     starts: Option<Starts>,
     mean_wall: MeanTime,
@@ -188,7 +194,9 @@ impl Worker {
         let body_store = options.bodies.iter().map(|_| BODY_STORE.to_owned());
         let aliases = grants.stores.keys().chain(grants.queues.keys()).cloned();
         let buckets = grants.buckets.values().map(BucketGrant::backend);
-        let attributions = Attributions::of(aliases.chain(buckets).chain(body_store));
+        let ledger = options.once.iter().map(|_| LEDGER.to_owned());
+        let attributions = Attributions::of(aliases.chain(buckets).chain(body_store).chain(ledger));
+        let once = options.once.clone().map(|once| OnceRuns::new(once, component.clone())).transpose()?;
         let leases = Leases::new(queue.clone(), attributes.visibility_timeout, longest, tally.clone());
         let max_visibility = attributes.max_visibility;
         let max_unsettled = queue.batch_policy().unsettled();
@@ -205,6 +213,7 @@ impl Worker {
             attributions,
             waiting: WaitingMessages::default(),
             keyed,
+            once: once.map(Arc::new),
             misconfiguration: Misconfiguration::default(),
             options,
             rules,
@@ -288,6 +297,7 @@ impl Worker {
             () = self.scale(&tasks) => {}
             () = self.ask_depth() => {}
             () = self.sweep_groups() => {}
+            () = self.sweep_once() => {}
             () = self.watched.beat() => {}
         }
         self.component.clear_away().await;

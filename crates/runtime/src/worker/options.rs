@@ -5,6 +5,7 @@ use super::completion::GroupOptions;
 use super::decision::Backoff;
 use super::keyed::KeyOptions;
 use super::notify::NotifyOptions;
+use super::once::OnceOptions;
 use super::rate::Rate;
 use super::scale::ScaleOptions;
 use crate::model::message::MAX_VISIBILITY;
@@ -57,6 +58,8 @@ pub struct WorkerOptions {
     /// How the messages of completion groups are counted, whose notifications go to the recipient of `notify`; `None`: no
     /// messages are.
     pub groups: Option<GroupOptions>,
+    /// The ledger of messages that have completed; `None`: a message that is delivered again runs again.
+    pub once: Option<OnceOptions>,
     /// Called before tasks start.
     pub starting: Option<Arc<dyn TasksStart>>,
     /// Whether to ask the queue for its depth every few seconds, for metrics and status.
@@ -85,6 +88,7 @@ impl Default for WorkerOptions {
             max_age: None,
             notify: None,
             groups: None,
+            once: None,
             starting: None,
             watch_depth: false,
             observers: Vec::new(),

@@ -14,6 +14,7 @@ use crate::model::outcome::{Cancel, Outcome, OutcomeKind};
 use crate::model::usage::{TaskRecord, Usage};
 use crate::task::calls::CallResult;
 use crate::task::component::Report;
+use crate::task::staged::StagedOutputs;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -53,7 +54,10 @@ impl Worker {
         }
         let report = match self.expired(&leased).or_else(|| self.cancelled(&leased)) {
             Some(report) => report,
-            None => self.run_task(&leased, &in_progress.abandon).await,
+            None => match &self.once {
+                Some(once) => self.run_once(once, &leased, &in_progress.abandon).await,
+                None => self.run_task(&leased, None, &in_progress.abandon).await,
+            },
         };
         if let Some(key_permit) = &mut leased.key_permit {
             // The time for which the task alone held its permit: others are to blame for its waiting for a thread.
@@ -205,8 +209,13 @@ impl Worker {
     }
 
     /// Fetches the body of a message, if it is in a store, and runs the task. Ends the task when `abandon` is cancelled,
-    /// when an operator cancels the message and, if so configured, when the lease expires.
-    async fn run_task(&self, leased: &LeasedMessage, abandon: &CancellationToken) -> Report {
+    /// when an operator cancels the message and, if so configured, when the lease expires. With `outputs`, what the task writes and deletes is staged there.
+    pub(super) async fn run_task(
+        &self,
+        leased: &LeasedMessage,
+        outputs: Option<&Arc<StagedOutputs>>,
+        abandon: &CancellationToken,
+    ) -> Report {
         let (message, began) = (&leased.message, Instant::now());
         let key = leased.key_permit.as_ref().map(KeyPermit::key);
         let cancels = self.options.on_lease_expired == OnLeaseExpired::Cancel;
@@ -226,7 +235,7 @@ impl Worker {
                     );
                 });
             }
-            return self.component.run(message.clone(), key, cancelled).await;
+            return self.component.run_with(message.clone(), key, outputs, cancelled).await;
         };
         let mut cancelled = pin!(cancelled);
         let fetched = tokio::select! {
@@ -245,7 +254,7 @@ impl Worker {
                 if was_elsewhere {
                     self.attributions.succeeded(&[body_store()]);
                 }
-                let mut report = self.component.run(fetched, key, cancelled).await;
+                let mut report = self.component.run_with(fetched, key, outputs, cancelled).await;
                 if let Some(trace) = report.trace.as_mut().filter(|_| was_elsewhere) {
                     trace.add_fetch(body::fetch_call(took, CallResult::Ok));
                 }
@@ -294,6 +303,10 @@ impl Worker {
             // Clients come and go.
             _ if *outcome == (Outcome::Cancelled { why: Cancel::ClientGone }) => {
                 tracing::debug!(message_id, fuel, cpu_us, wall_us, "the client has gone");
+            }
+            kind if matches!(outcome, Outcome::Repeated | Outcome::Claimed { .. }) => {
+                let (outcome, reason) = (kind.as_str(), outcome.reason());
+                tracing::debug!(message_id, receive_count, key, outcome, reason, "no task ran");
             }
             kind => {
                 self.watched.task_failed(message, outcome);

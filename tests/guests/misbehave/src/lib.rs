@@ -27,23 +27,28 @@ fn handle(message: Message) -> Result<(), Failure> {
     if !objects.is_empty() {
         return digest::write(&objects);
     }
-    let body = message.body();
-    let mut words = Words(body.trim());
+    obey(message.body().trim(), &message)
+}
+
+/// Carries out one command, or with `all` several, separated by semicolons.
+fn obey(command: &str, message: &Message) -> Result<(), Failure> {
+    let mut words = Words(command);
     match words.next() {
         "ok" => Ok(()),
+        "all" => words.rest().split(';').try_for_each(|command| obey(command.trim(), message)),
         "retry" => Err(retry(words)?),
         "reject" => Err(Failure::reject(words.rest())),
         "reject-bytes" => Err(Failure::reject("x".repeat(words.number()?))),
         "work" => digest::work(words.next(), words.number()?),
 
         "loop" => compute::spin(),
-        "loop-host" => flood::endless(words.next(), &message),
+        "loop-host" => flood::endless(words.next(), message),
         "busy" => compute::busy(milliseconds(&mut words)?),
         "sleep" => compute::sleep(milliseconds(&mut words)?),
         "sleep-forever" => compute::sleep_forever(),
         "call-after" => compute::call_after(milliseconds(&mut words)?),
         "recurse" => compute::recurse(),
-        "recurse-host" => compute::recurse_through_the_host(&message),
+        "recurse-host" => compute::recurse_through_the_host(message),
         "panic" => panic!("{}", words.rest()),
         "panic-bytes" => panic!("{}", "x".repeat(words.number()?)),
         "abort" => std::process::abort(),
@@ -56,7 +61,7 @@ fn handle(message: Message) -> Result<(), Failure> {
         "grow" => memory::grow_as_far_as_it_goes(),
         "memory-fill" => memory::fill(),
         "memory-copy" => memory::copy(),
-        "leak-bodies" => memory::leak_bodies(&message),
+        "leak-bodies" => memory::leak_bodies(message),
         "stack-array" => memory::stack_array(),
         "out-of-bounds" => memory::out_of_bounds(),
         "canary-write" => memory::canary_write(words.number()?),
@@ -70,7 +75,7 @@ fn handle(message: Message) -> Result<(), Failure> {
 
         "use-after-drop" => lies::use_after_drop(),
         "use-handle" => lies::use_handle(words.number()?),
-        "use-message-as-store" => lies::use_message_as_store(&message),
+        "use-message-as-store" => lies::use_message_as_store(message),
         "drop-twice" => lies::drop_twice(),
         "finish-twice" => lies::finish_twice(),
         "copy-to-itself" => lies::copy_to_itself(),
@@ -102,6 +107,7 @@ fn handle(message: Message) -> Result<(), Failure> {
         "put-like" => stores::put_like(words.next(), words.rest()),
         "delete" => stores::delete(words.alias("output"), words.rest()),
         "put" => stores::put(words.alias("output"), words.next(), words.rest()),
+        "put-nonce" => stores::put_nonce(words.alias("output"), words.rest()),
         "range" => stores::range(words.number()?, words.number()?, words.rest()),
         "put-new" => stores::put_new(words.alias("output"), words.next(), words.rest()),
         "write-bytes" => stores::write_bytes(words.alias("output"), words.number()?, words.rest()),

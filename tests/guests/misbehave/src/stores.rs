@@ -1,5 +1,6 @@
 //! Calls the stores, in valid and invalid ways.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::{Error as IoError, Write};
 
 use wasmrun_guest::object_store::{Error, ErrorKind};
@@ -73,6 +74,16 @@ pub(crate) fn delete(alias: &str, key: &str) -> Result<(), Failure> {
 pub(crate) fn put(alias: &str, key: &str, text: &str) -> Result<(), Failure> {
     let info = open(alias)?.new_object(key).content_type("text/plain").put(text.as_bytes()).map_err(named)?;
     info!("put {} of {} bytes", info.key, info.size);
+    Ok(())
+}
+
+/// `put-nonce [@STORE] KEY…`: puts one random number into all of these objects, and into its own object `nonces/NUMBER`.
+pub(crate) fn put_nonce(alias: &str, keys: &str) -> Result<(), Failure> {
+    let nonce = format!("{:016x}", RandomState::new().hash_one(0));
+    let own = format!("nonces/{nonce}");
+    for key in keys.split(' ').chain([own.as_str()]) {
+        open(alias)?.put(key, nonce.as_bytes()).map_err(named)?;
+    }
     Ok(())
 }
 

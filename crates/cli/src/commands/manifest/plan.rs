@@ -121,6 +121,9 @@ impl Plan {
         if let Some(usage) = usage {
             return Err(no_disk(&format!("the usage file is {}", usage.display()), "leave it out"));
         }
+        if let Some(ledger) = &worker.once {
+            return Err(no_disk(&format!("the ledger of --once is {ledger}"), "leave it out"));
+        }
         let component = in_container(&task.component)?;
         task.registry.check(&task.component)?;
         // The container has no such file, so it gets the keys themselves.

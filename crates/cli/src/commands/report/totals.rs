@@ -272,7 +272,10 @@ mod tests {
             (0..200).map(|number| (letters(number), serde_json::json!({"calls": 2}))).collect();
         let stores = totals(1, [aliases]).stores;
         assert_eq!((stores.len(), stores[OTHER].calls), (MAX_NAMES + 1, 2 * (200 - MAX_NAMES as u64)));
-        assert_eq!(totals(1, [with("outcome", "vanished".into())]).outcomes, [0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(
+            totals(1, [with("outcome", "vanished".into())]).outcomes,
+            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]
+        );
     }
 
     #[test]

@@ -28,7 +28,7 @@ struct Group {
 }
 
 /// Flags of a worker that have no meaning for a service, as it has no queue and no messages.
-const OF_QUEUES: [&str; 18] = [
+const OF_QUEUES: [&str; 21] = [
     "until-empty",
     "dead-letter",
     "backoff",
@@ -43,6 +43,9 @@ const OF_QUEUES: [&str; 18] = [
     "notify",
     "complete-group",
     "group-store",
+    "once",
+    "once-by",
+    "once-window",
     "arg",
     "exit-code",
     "input-object",
@@ -77,6 +80,9 @@ const FLAGS: [Group; 14] = [
             "notify",
             "complete-group",
             "group-store",
+            "once",
+            "once-by",
+            "once-window",
         ],
     },
     Group {

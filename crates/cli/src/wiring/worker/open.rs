@@ -8,7 +8,7 @@ use crate::output::failure::Failure;
 use crate::settings::by_key::refuse_key;
 use crate::settings::otlp::OtlpPlan;
 use crate::settings::task::TaskPlan;
-use crate::wiring::backends::Backends;
+use crate::wiring::backends::{Backends, open_ledger};
 use crate::wiring::compiler::open_cache;
 use crate::wiring::component::{self, Placement, Protected};
 use crate::wiring::control::Control;
@@ -16,13 +16,14 @@ use crate::wiring::usage_log::UsageLog;
 use crate::wiring::watch::{self, Observers};
 use std::sync::Arc;
 use wasmrun_aws::ecs::{EcsTask, Protection};
+use wasmrun_local::SqliteLedger;
 use wasmrun_otlp::trigger::{self, Trigger};
 use wasmrun_runtime::engine::capacity::BoundedBy;
 use wasmrun_runtime::model::usage::TaskObserver;
 use wasmrun_runtime::ports::queue::Queue;
 use wasmrun_runtime::ports::requests::Requests;
 use wasmrun_runtime::task::component::Component;
-use wasmrun_runtime::worker::{BodyStore, TasksStart, Worker, WorkerOptions};
+use wasmrun_runtime::worker::{BodyStore, OnceOptions, TasksStart, Worker, WorkerOptions};
 use wasmrun_watch::server::Server;
 
 /// A worker, and everything that is opened for it.
@@ -68,11 +69,12 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
         None => None,
     };
     let notified = Notified::open(&backends, &plan.worker).await?;
+    let ledger = plan.worker.once.as_deref().map(open_ledger).transpose()?;
     let requests = service.as_ref().map(|service| service.requests.clone());
     let placement = Placement {
         instances: plan.worker.instances()?,
         host: component::host(ecs.memory_bytes).without(plan.held_bytes()),
-        protected: protected(plan, &work, &notified),
+        protected: protected(plan, &work, &notified, ledger.as_ref()),
         requests: requests.clone().map(|requests| requests as Arc<dyn Requests>),
     };
     let (notify, groups) = notified.options(read.digest());
@@ -98,6 +100,7 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
         bodies,
         notify,
         groups,
+        once: ledger.map(|ledger| once(plan, ledger)),
         starting: protection.clone().map(|protection| Arc::new(protection) as Arc<dyn TasksStart>),
         observers: all_observers(usage.as_ref(), &observers, [shown, answered]),
         ..plan.options(component.capacity().instances)?
@@ -130,10 +133,26 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
     })
 }
 
+/// Returns what the worker needs of `--once`.
+fn once(plan: &RunPlan, ledger: SqliteLedger) -> OnceOptions {
+    OnceOptions {
+        ledger: Arc::new(ledger),
+        key: plan.worker.once_by.clone().unwrap_or_default(),
+        window: plan.worker.once_window(),
+    }
+}
+
 /// Files that no guest may write to.
-fn protected(plan: &RunPlan, work: &WorkQueue, notified: &Notified) -> Vec<Protected> {
+fn protected(
+    plan: &RunPlan,
+    work: &WorkQueue,
+    notified: &Notified,
+    ledger: Option<&SqliteLedger>,
+) -> Vec<Protected> {
     let usage = plan.usage.as_ref().map(|(path, _)| path);
+    let ledger = ledger.map(|ledger| ledger.path().to_owned());
     [
+        ("the ledger of --once", ledger.as_ref()),
         ("the queue", work.file.as_ref()),
         ("the dead-letter queue", work.dead_letter.file.as_ref()),
         ("the usage file", usage),

@@ -67,6 +67,11 @@ impl RunPlan {
             .map(|path| resolve(path).map_err(|error| control::cannot_create(path, &error)))
             .transpose()?;
         worker.check_groups()?;
+        if let Some(flag) = worker.useless_of_once() {
+            return Err(Failure::usage(format!(
+                "--{flag} has no effect without a ledger: add --once, such as --once sqlite:ledger.db"
+            )));
+        }
         let watching = WatchSettings { listen: args.listen, ..args.watch }.or(file.watch());
         let otlp = OtlpPlan::new(&watching, |name| std::env::var(name).ok())?;
         let outcomes = outcome_actions(&args.on, std::mem::take(&mut file.on))?;
@@ -141,6 +146,7 @@ impl RunPlan {
             notify,
             complete_group,
             group_store,
+            once,
             ..
         } = &self.worker;
         let set = [
@@ -153,6 +159,7 @@ impl RunPlan {
             ("body-store", body_store.is_some()),
             ("max-consecutive-failures", self.worker.has_max_consecutive_failures()),
             ("raw-body", self.task.raw_body),
+            ("once", once.is_some()),
             ("key", key.is_some()),
             ("max-per-key", max_per_key.is_some()),
             ("notify", notify.is_some()),
@@ -200,7 +207,7 @@ impl RunPlan {
         !has_dead_letter_queue && self.outcomes.policy.rejected == Action::DeadLetter
     }
 
-    /// Returns the worker's options, without those that have to be opened: bodies, protection and observers.
+    /// Returns the worker's options, without those that have to be opened: bodies, ledger, protection and observers.
     pub(super) fn options(&self, instances: NonZeroUsize) -> Result<WorkerOptions, Failure> {
         let (worker, defaults) = (&self.worker, WorkerOptions::default());
         if self.service.is_some() {

@@ -6,6 +6,7 @@ mod faults;
 mod hostile;
 mod listing;
 mod objects;
+mod staging;
 
 use super::*;
 use bytes::Bytes;

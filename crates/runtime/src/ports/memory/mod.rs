@@ -2,6 +2,7 @@
 
 mod keyvalue;
 mod queue;
+mod staging;
 mod store;
 
 pub use self::keyvalue::MemoryBucket;

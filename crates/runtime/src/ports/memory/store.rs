@@ -4,6 +4,7 @@ use crate::ports::object_store::{
     Condition, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectSummary, ObjectWriter, PutOptions,
     StoreError,
 };
+use crate::ports::staging::{StagedName, Staging};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use parking_lot::{Mutex, MutexGuard};
@@ -22,6 +23,7 @@ pub struct MemoryStore {
     /// Time that objects report as their last change; `None`: when they were written.
     time: Option<SystemTime>,
     objects: Arc<Mutex<BTreeMap<String, (ObjectInfo, Bytes)>>>,
+    staged: Arc<Mutex<BTreeMap<StagedName, (ObjectInfo, Bytes)>>>,
 }
 
 impl MemoryStore {
@@ -32,7 +34,13 @@ impl MemoryStore {
 
     /// Creates an empty store that reports this URL.
     pub fn at(url: &str) -> Self {
-        Self { url: url.into(), prefix: String::new(), time: None, objects: Arc::default() }
+        Self {
+            url: url.into(),
+            prefix: String::new(),
+            time: None,
+            objects: Arc::default(),
+            staged: Arc::default(),
+        }
     }
 
     /// Makes objects report this time as their last change, so that results don't depend on the clock.
@@ -46,8 +54,16 @@ impl MemoryStore {
         format!("{}{key}", self.prefix)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (ObjectInfo, Bytes)>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (ObjectInfo, Bytes)>> {
         self.objects.lock()
+    }
+
+    pub(super) fn lock_staged(&self) -> MutexGuard<'_, BTreeMap<StagedName, (ObjectInfo, Bytes)>> {
+        self.staged.lock()
+    }
+
+    pub(super) fn writer(&self, key: &str, options: PutOptions) -> MemoryWriter {
+        MemoryWriter { store: self.clone(), key: key.into(), options, content: BytesMut::new() }
     }
 
     /// Returns an object's content.
@@ -87,6 +103,10 @@ impl ObjectStore for MemoryStore {
         Arc::new(Self { url, prefix: self.full(prefix), ..self.clone() })
     }
 
+    fn staging(&self) -> Option<&dyn Staging> {
+        Some(self)
+    }
+
     async fn probe(&self, _: bool) -> Result<(), StoreError> {
         Ok(())
     }
@@ -118,7 +138,7 @@ impl ObjectStore for MemoryStore {
     }
 
     async fn write(&self, key: &str, options: PutOptions) -> Result<Box<dyn ObjectWriter>, StoreError> {
-        Ok(Box::new(MemoryWriter { store: self.clone(), key: key.into(), options, content: BytesMut::new() }))
+        Ok(Box::new(self.writer(key, options)))
     }
 
     async fn list(
@@ -178,11 +198,19 @@ impl ObjectReader for MemoryReader {
     }
 }
 
-struct MemoryWriter {
-    store: MemoryStore,
+pub(super) struct MemoryWriter {
+    pub(super) store: MemoryStore,
     key: String,
     options: PutOptions,
     content: BytesMut,
+}
+
+impl MemoryWriter {
+    /// Returns what was written as an object.
+    pub(super) fn object(self) -> (ObjectInfo, Bytes) {
+        let content = self.content.freeze();
+        (self.store.info(&self.key, &content, self.options), content)
+    }
 }
 
 #[async_trait]

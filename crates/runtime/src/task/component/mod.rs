@@ -58,6 +58,7 @@ use crate::task::classify::Remains;
 use crate::task::grant::Grants;
 use crate::task::host;
 use crate::task::metering::{BlockedTooLong, Metered, Times};
+use crate::task::staged::StagedOutputs;
 use crate::task::store::{self, Delivered, TaskConfig, TaskState};
 use crate::task::world::{Linked, World};
 use futures_util::future::join_all;
@@ -212,10 +213,21 @@ impl Component {
         key: Option<&Key>,
         cancelled: impl Future<Output = Cancel>,
     ) -> Report {
+        self.run_with(message, key, None, cancelled).await
+    }
+
+    /// Runs the task of a message like [`Component::run`]. With `outputs`, what it writes and deletes is staged there.
+    pub(crate) async fn run_with(
+        &self,
+        message: Arc<Message>,
+        key: Option<&Key>,
+        outputs: Option<&Arc<StagedOutputs>>,
+        cancelled: impl Future<Output = Cancel>,
+    ) -> Report {
         let version = self.versions.read().next(fastrand::f64);
         let mut report = match self.prepare(&version, message.clone(), key) {
             Ok((of_key, delivered)) => {
-                let report = run_prepared(&of_key, Arc::new(delivered), cancelled).await;
+                let report = run_prepared(&of_key, outputs, Arc::new(delivered), cancelled).await;
                 self.ended(&version, &report.outcome);
                 report
             }
@@ -233,6 +245,7 @@ impl Component {
 /// Runs one task, from an empty store to its report.
 async fn run_prepared(
     version: &Version,
+    outputs: Option<&Arc<StagedOutputs>>,
     delivered: Arc<Delivered>,
     cancelled: impl Future<Output = Cancel>,
 ) -> Report {
@@ -240,6 +253,7 @@ async fn run_prepared(
     let mut clock = Clock { began: Instant::now(), queued, started: None, times: Times::default() };
     let Version { name, pre, config, .. } = version;
     let limits = &config.limits;
+    let config = &config.staging(outputs);
     let mut store = match store::task_store(pre.engine(), config, &delivered) {
         Ok(store) => store,
         Err(error) => {

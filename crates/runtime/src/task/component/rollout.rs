@@ -122,7 +122,10 @@ impl Tally {
     pub(super) fn count(&self, outcome: &Outcome) {
         match outcome.kind() {
             OutcomeKind::Completed => self.completed.fetch_add(1, Ordering::Relaxed),
-            OutcomeKind::HostFailed | OutcomeKind::Cancelled | OutcomeKind::Expired => 0,
+            OutcomeKind::HostFailed
+            | OutcomeKind::Cancelled
+            | OutcomeKind::Expired
+            | OutcomeKind::Repeated => 0,
             _ => self.failed.fetch_add(1, Ordering::Relaxed),
         };
     }

@@ -1,0 +1,345 @@
+//! Tests of the ledger, with a clock that is set by hand.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use wasmrun_runtime::ports::ledger::{Commit, Output};
+
+const LASTS: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_secs(3600);
+
+struct World {
+    dir: TempDir,
+    time: Arc<AtomicI64>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), time: Arc::new(AtomicI64::new(1_700_000_000_000)) }
+    }
+
+    fn url(&self) -> String {
+        format!("sqlite:{}/ledger.db", self.dir.path().display())
+    }
+
+    fn ledger(&self) -> SqliteLedger {
+        SqliteLedger::open_with(&self.url(), Clock::Manual(Arc::clone(&self.time))).unwrap()
+    }
+
+    fn pass(&self, time: Duration) {
+        self.time.fetch_add(time.as_millis() as i64, Ordering::SeqCst);
+    }
+
+    /// Bytes of the file and its log.
+    fn size(&self) -> u64 {
+        let files = std::fs::read_dir(self.dir.path()).unwrap();
+        files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+    }
+}
+
+fn message(id: u8) -> MessageDigest {
+    MessageDigest::of(&id.to_string())
+}
+
+fn entry(text: &str) -> EntryId {
+    EntryId::of(&["q", "id"], text)
+}
+
+fn outputs(number: u32) -> Outputs {
+    let output = Output { store: 0, key: "a\u{0}'; DROP TABLE entry; --".into(), staged: Some(number) };
+    Outputs { stores: vec!["dir:/out/".into()], outputs: vec![output] }
+}
+
+async fn new_run(ledger: &SqliteLedger) -> RunToken {
+    RunToken::new(ledger.id().await.unwrap())
+}
+
+#[tokio::test]
+async fn a_completed_entry_stays_so_for_its_window() {
+    let world = World::new();
+    let (ledger, other) = (world.ledger(), world.ledger());
+    let (run, next) = (new_run(&ledger).await, new_run(&other).await);
+    assert_eq!(ledger.claim(entry("a"), message(1), run, LASTS).await, Ok(Claim::Ours));
+    assert_eq!(ledger.complete(entry("a"), run, WINDOW).await, Ok(true));
+    assert_eq!(other.claim(entry("a"), message(1), next, LASTS).await, Ok(Claim::Completed));
+    assert_eq!(other.claim(entry("b"), message(1), next, LASTS).await, Ok(Claim::Ours), "another entry");
+    world.pass(WINDOW);
+    assert_eq!(other.claim(entry("a"), message(1), next, LASTS).await, Ok(Claim::Ours));
+}
+
+#[tokio::test]
+async fn a_claim_keeps_other_messages_away_until_it_is_over_and_not_its_own_message() {
+    let world = World::new();
+    let ledger = world.ledger();
+    let [first, second, third] = [new_run(&ledger).await, new_run(&ledger).await, new_run(&ledger).await];
+    let claim = |message, run| ledger.claim(entry("a"), message, run, LASTS);
+    assert_eq!(claim(message(1), first).await, Ok(Claim::Ours));
+    world.pass(Duration::from_secs(20));
+    assert_eq!(claim(message(2), second).await, Ok(Claim::Taken { left: Duration::from_secs(40) }));
+    assert_eq!(claim(message(1), third).await, Ok(Claim::Ours), "its queue delivered it again");
+    assert_eq!(ledger.commit(entry("a"), first, &outputs(1), LASTS).await, Ok(false));
+    assert_eq!(ledger.complete(entry("a"), first, WINDOW).await, Ok(false));
+    ledger.give_up(entry("a"), first).await.unwrap();
+    assert_eq!(ledger.live(vec![first, second, third]).await, Ok(vec![third]));
+    world.pass(LASTS);
+    assert_eq!(claim(message(2), second).await, Ok(Claim::Ours));
+    ledger.give_up(entry("a"), second).await.unwrap();
+    assert_eq!(claim(message(1), first).await, Ok(Claim::Ours));
+    // A clock that was set back keeps nobody away for longer than a claim lasts.
+    world.time.fetch_sub(1_000_000_000, Ordering::SeqCst);
+    assert_eq!(claim(message(2), second).await, Ok(Claim::Taken { left: LASTS }));
+}
+
+#[tokio::test]
+async fn a_commit_is_found_until_it_is_completed_and_swept_by_one_worker_at_a_time() {
+    let world = World::new();
+    let (ledger, other) = (world.ledger(), world.ledger());
+    let (run, next) = (new_run(&ledger).await, new_run(&ledger).await);
+    assert_eq!(ledger.claim(entry("a"), message(1), run, LASTS).await, Ok(Claim::Ours));
+    assert_eq!(ledger.commit(entry("a"), run, &outputs(5), LASTS).await, Ok(true));
+    let commit = Commit { entry: entry("a"), run, outputs: outputs(5) };
+    assert_eq!(other.claim(entry("a"), message(2), next, LASTS).await, Ok(Claim::Committing(commit.clone())));
+    assert_eq!(other.sweep(10, LASTS).await, Ok(Swept::default()), "its worker may be at it");
+    world.pass(2 * WINDOW);
+    let swept = Swept { removed: 0, unfinished: vec![commit] };
+    assert_eq!(other.sweep(10, LASTS).await, Ok(swept));
+    assert_eq!(ledger.sweep(10, LASTS).await, Ok(Swept::default()));
+    assert_eq!(other.complete(entry("a"), run, WINDOW).await, Ok(true));
+    assert_eq!(ledger.complete(entry("a"), run, WINDOW).await, Ok(false));
+    assert_eq!(ledger.claim(entry("a"), message(1), next, LASTS).await, Ok(Claim::Completed));
+}
+
+#[tokio::test]
+async fn a_commit_that_another_program_damaged_is_an_error_and_keeps_no_other_from_being_swept() {
+    let world = World::new();
+    let ledger = world.ledger();
+    for text in ["a", "b"] {
+        let run = new_run(&ledger).await;
+        assert_eq!(ledger.claim(entry(text), message(1), run, LASTS).await, Ok(Claim::Ours));
+        assert_eq!(ledger.commit(entry(text), run, &outputs(5), LASTS).await, Ok(true));
+    }
+    let sql = rusqlite::Connection::open(world.dir.path().join("ledger.db")).unwrap();
+    sql.execute("UPDATE entry SET outputs = x'00' WHERE id = ?1", [entry("a").0]).unwrap();
+    let claimed = ledger.claim(entry("a"), message(1), new_run(&ledger).await, LASTS).await;
+    assert!(matches!(claimed, Err(LedgerError::Unusable(_))), "{claimed:?}");
+    world.pass(LASTS);
+    assert_eq!(ledger.sweep(10, LASTS).await.unwrap().unfinished.len(), 1);
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_ledger_or_another_one_than_before_is_refused() {
+    let world = World::new();
+    let url = world.url();
+    for wrong in
+        [format!("{url}#jobs"), "sqlite:".into(), "sqlite:no/such/ledger.db".into(), "ledger.db".into()]
+    {
+        assert!(matches!(SqliteLedger::open(&wrong), Err(LedgerError::Unusable(_))), "{wrong}");
+    }
+    drop(crate::SqliteQueue::create(&url, &crate::QueueSettings::default()).unwrap());
+    assert!(matches!(SqliteLedger::open(&url), Err(LedgerError::Unusable(_))));
+    let world = World::new();
+    let ledger = world.ledger();
+    let run = RunToken::new(ledger.id().await.unwrap() ^ 1);
+    assert!(matches!(ledger.live(vec![run]).await, Err(LedgerError::Unusable(_))));
+    assert!(ledger.claim(entry("a"), message(1), run, LASTS).await.is_err());
+}
+
+/// A step of one of several workers on one entry.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// A worker receives a message and claims its entry.
+    Claim {
+        worker: usize,
+        message: u8,
+    },
+    Commit {
+        worker: usize,
+    },
+    /// The worker completes its own run, whether or not it has committed anything.
+    Complete {
+        worker: usize,
+    },
+    GiveUp {
+        worker: usize,
+    },
+    /// The worker completes the commit that it found.
+    Finish {
+        worker: usize,
+    },
+    Sweep {
+        worker: usize,
+    },
+    Pass {
+        seconds: u64,
+    },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let worker = 0..3_usize;
+    let step = prop_oneof![
+        4 => (worker.clone(), 0..3_u8).prop_map(|(worker, message)| Step::Claim { worker, message }),
+        3 => worker.clone().prop_map(|worker| Step::Commit { worker }),
+        2 => worker.clone().prop_map(|worker| Step::Complete { worker }),
+        1 => worker.clone().prop_map(|worker| Step::GiveUp { worker }),
+        2 => worker.clone().prop_map(|worker| Step::Finish { worker }),
+        1 => worker.prop_map(|worker| Step::Sweep { worker }),
+        2 => (1..80_u64).prop_map(|seconds| Step::Pass { seconds }),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+/// What must hold of one entry, whatever its workers do.
+#[derive(Default)]
+struct Law {
+    /// The run whose outputs are certain to be put in place.
+    committed: Option<RunToken>,
+    /// End of the window of a completed entry, in seconds.
+    completed_until: Option<u64>,
+    /// Runs that may still commit, by worker.
+    runs: BTreeMap<usize, RunToken>,
+    found: BTreeMap<usize, Commit>,
+    now: u64,
+}
+
+impl Law {
+    fn is_completed(&self) -> bool {
+        self.completed_until.is_some_and(|until| self.now < until)
+    }
+
+    async fn take(&mut self, step: Step, world: &World, ledger: &SqliteLedger) {
+        let (id, window) = (entry("x"), WINDOW.as_secs() / 30);
+        let short = Duration::from_secs(window);
+        match step {
+            Step::Claim { worker, message: by } => {
+                let run = new_run(ledger).await;
+                match ledger.claim(id, message(by), run, LASTS).await.unwrap() {
+                    Claim::Ours => {
+                        assert!(!self.is_completed() && self.committed.is_none(), "it ran again");
+                        self.completed_until = None;
+                        self.runs.insert(worker, run);
+                    }
+                    Claim::Completed => assert!(self.is_completed()),
+                    Claim::Taken { left } => assert!(left <= LASTS && !self.is_completed()),
+                    Claim::Committing(commit) => {
+                        assert_eq!(Some(commit.run), self.committed, "the list of another run");
+                        self.found.insert(worker, commit);
+                    }
+                }
+            }
+            Step::Commit { worker } => {
+                let Some(&run) = self.runs.get(&worker) else { return };
+                if ledger.commit(id, run, &outputs(1), LASTS).await.unwrap() {
+                    assert!(!self.is_completed() && self.committed.is_none_or(|before| before == run));
+                    self.committed = Some(run);
+                }
+            }
+            Step::Complete { worker } => {
+                let Some(run) = self.runs.remove(&worker) else { return };
+                if ledger.complete(id, run, short).await.unwrap() {
+                    assert!(!self.is_completed() && self.committed.is_none_or(|before| before == run));
+                    (self.committed, self.completed_until) = (None, Some(self.now + window));
+                }
+            }
+            Step::GiveUp { worker } => {
+                if let Some(run) = self.runs.remove(&worker) {
+                    ledger.give_up(id, run).await.unwrap();
+                }
+            }
+            Step::Finish { worker } => {
+                let Some(commit) = self.found.remove(&worker) else { return };
+                if ledger.complete(commit.entry, commit.run, short).await.unwrap() {
+                    assert_eq!(self.committed, Some(commit.run));
+                    (self.committed, self.completed_until) = (None, Some(self.now + window));
+                }
+            }
+            Step::Sweep { worker } => {
+                for commit in ledger.sweep(10, LASTS).await.unwrap().unfinished {
+                    assert_eq!(Some(commit.run), self.committed);
+                    self.found.insert(worker, commit);
+                }
+            }
+            Step::Pass { seconds } => {
+                world.pass(Duration::from_secs(seconds));
+                self.now += seconds;
+            }
+        }
+        if let Some(run) = self.committed {
+            assert_eq!(ledger.live(vec![run]).await, Ok(vec![run]), "its outputs would be swept");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn of_all_runs_of_an_entry_one_commits_in_a_window_whatever_its_workers_do(steps in steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let world = World::new();
+            let ledger = world.ledger();
+            let mut law = Law::default();
+            for step in steps {
+                law.take(step, &world, &ledger).await;
+            }
+        });
+    }
+}
+
+/// Completes entries with a number from this range.
+async fn complete(ledger: &Arc<SqliteLedger>, numbers: std::ops::Range<u32>) {
+    let id = ledger.id().await.unwrap();
+    let numbers: Vec<u32> = numbers.collect();
+    for numbers in numbers.chunks(512) {
+        let one = |number: u32| {
+            let ledger = Arc::clone(ledger);
+            async move {
+                let (entry, run) = (entry(&number.to_string()), RunToken::new(id));
+                let claimed = ledger.claim(entry, MessageDigest::of(&number.to_string()), run, LASTS).await;
+                assert_eq!(claimed, Ok(Claim::Ours));
+                assert_eq!(ledger.complete(entry, run, WINDOW).await, Ok(true));
+            }
+        };
+        numbers.iter().map(|&number| one(number)).collect::<JoinSet<_>>().join_all().await;
+    }
+}
+
+/// Sweeps until nothing is left to remove.
+async fn sweep(ledger: &SqliteLedger) {
+    while ledger.sweep(500, LASTS).await.unwrap().removed == 500 {}
+}
+
+/// Completes a number of entries in each of some windows. Returns the size after each window in bytes.
+async fn sizes(of_each: u32, windows: u32) -> Vec<u64> {
+    let world = World::new();
+    let mut sizes = Vec::new();
+    for window in 0..windows {
+        let ledger = Arc::new(world.ledger());
+        complete(&ledger, window * of_each..(window + 1) * of_each).await;
+        world.pass(WINDOW);
+        sweep(&ledger).await;
+        drop(ledger);
+        sizes.push(world.size());
+    }
+    sizes
+}
+
+#[tokio::test]
+async fn the_ledger_does_not_grow_beyond_what_a_window_needs() {
+    let sizes = sizes(5_000, 4).await;
+    assert!(sizes[3] <= sizes[0] * 11 / 10, "{sizes:?}");
+    assert!(sizes[0] <= 5_000 * 150, "{sizes:?}");
+}
+
+#[tokio::test]
+#[ignore = "takes minutes: run it for the figure in docs/src/guides/once.md"]
+async fn a_million_ids_take_less_than_150_mb_and_the_next_million_no_more() {
+    let sizes = sizes(1_000_000, 2).await;
+    assert!(sizes[0] < 150 << 20 && sizes[1] <= sizes[0] * 11 / 10, "{sizes:?}");
+}

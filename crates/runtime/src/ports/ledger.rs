@@ -1,0 +1,177 @@
+//! Trait of the ledger of `--once`: which messages have completed, which runs are under way, and what committed runs
+//! have yet to put in place.
+//!
+//! An entry is claimed by a run, then committing, then completed until its window is over. Each step is conditional on
+//! the run that made the step before, so a run whose claim was taken over changes nothing.
+
+pub use crate::model::once::{EntryId, MessageDigest};
+
+use super::staging::RunToken;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Maximum number of outputs of a run.
+pub const MOST_OUTPUTS: usize = 1_000;
+/// Maximum number of bytes of the keys of a run's outputs, all together.
+pub const MOST_OUTPUT_KEY_BYTES: usize = 256 << 10;
+/// Maximum number of bytes of a list of outputs. JSON may escape each byte of a key with six.
+pub const MOST_LIST_BYTES: usize = 6 * MOST_OUTPUT_KEY_BYTES + (256 << 10);
+
+/// Maximum number of commits that a sweep returns: their lists may be large.
+pub const MOST_UNFINISHED: usize = 8;
+
+/// A ledger. All methods may be called concurrently, also by several processes.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// Returns the ledger's URL. It contains no secret.
+    fn url(&self) -> &str;
+
+    /// Returns the number that tells this ledger from all others. Creates the ledger if there is none.
+    async fn id(&self) -> Result<u64, LedgerError>;
+
+    /// Claims an entry for a run, for at most `lasts`. A claim of the same message is taken over, as the queue delivers
+    /// a message again only after the run before has lost it.
+    async fn claim(
+        &self,
+        entry: EntryId,
+        message: MessageDigest,
+        run: RunToken,
+        lasts: Duration,
+    ) -> Result<Claim, LedgerError>;
+
+    /// Records what the run has staged, from when on it is certain to be put in place: by this worker, or after `lasts`
+    /// by another. Returns `false` if the run no longer holds the claim.
+    async fn commit(
+        &self,
+        entry: EntryId,
+        run: RunToken,
+        outputs: &Outputs,
+        lasts: Duration,
+    ) -> Result<bool, LedgerError>;
+
+    /// Records that the run's outputs are in place. The entry is kept for `window`. Returns `false` if the run no longer
+    /// holds the entry.
+    async fn complete(&self, entry: EntryId, run: RunToken, window: Duration) -> Result<bool, LedgerError>;
+
+    /// Gives up a claim, if the run still holds it.
+    async fn give_up(&self, entry: EntryId, run: RunToken) -> Result<(), LedgerError>;
+
+    /// Returns which of these runs of the ledger hold an entry.
+    async fn live(&self, runs: Vec<RunToken>) -> Result<Vec<RunToken>, LedgerError>;
+
+    /// Removes at most `limit` entries whose time is over. Returns at most [`MOST_UNFINISHED`] commits that weren't
+    /// completed in time, and gives the caller `lasts` to complete them.
+    async fn sweep(&self, limit: usize, lasts: Duration) -> Result<Swept, LedgerError>;
+}
+
+/// The result of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The run may begin.
+    Ours,
+    /// The entry was completed within its window.
+    Completed,
+    /// Another run holds the entry.
+    Taken {
+        /// Time after which its claim is over at the latest.
+        left: Duration,
+    },
+    /// A run has committed and its outputs aren't known to be in place.
+    Committing(Commit),
+}
+
+/// A committed run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// Its entry.
+    pub entry: EntryId,
+    /// The run.
+    pub run: RunToken,
+    /// What it has staged.
+    pub outputs: Outputs,
+}
+
+/// What a sweep did and found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Number of entries that were removed.
+    pub removed: usize,
+    /// Commits to complete.
+    pub unfinished: Vec<Commit>,
+}
+
+/// What a run has staged: at most one output for each key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outputs {
+    /// URLs of stores.
+    pub stores: Vec<String>,
+    /// The outputs, in no particular order.
+    pub outputs: Vec<Output>,
+}
+
+/// A staged object to place, or an object to delete.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// Index of its store's URL.
+    pub store: usize,
+    /// Its key.
+    pub key: String,
+    /// Number of the staged object; `None`: the object is deleted.
+    pub staged: Option<u32>,
+}
+
+impl Outputs {
+    /// Returns the list as a ledger keeps it.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Reads a list that [`Outputs::to_bytes`] wrote. Returns `None` for anything else.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let outputs: Self = serde_json::from_slice(bytes).ok().filter(|_| bytes.len() <= MOST_LIST_BYTES)?;
+        let is_well_formed = outputs.outputs.len() <= MOST_OUTPUTS
+            && outputs.outputs.iter().all(|output| output.store < outputs.stores.len());
+        is_well_formed.then_some(outputs)
+    }
+}
+
+/// Why a call to a ledger failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    /// The ledger can't be reached or refuses work for now: a retry may succeed.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The ledger can't be used before an operator acts.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_largest_list_of_outputs_is_read_again() {
+        let outputs = (0..MOST_OUTPUTS as u32).map(|number| Output {
+            store: 0,
+            key: "\u{1}".repeat(MOST_OUTPUT_KEY_BYTES / MOST_OUTPUTS),
+            staged: Some(u32::MAX - number),
+        });
+        let list = Outputs { stores: vec!["dir:/x/".into()], outputs: outputs.collect() };
+        let bytes = list.to_bytes();
+        assert!(bytes.len() <= MOST_LIST_BYTES, "{}", bytes.len());
+        assert_eq!(Outputs::from_bytes(&bytes), Some(list));
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_list_is_none(bytes in prop::collection::vec(any::<u8>(), 0..64), store in 1..9usize) {
+            prop_assert_eq!(Outputs::from_bytes(&bytes), None);
+            let output = Output { store, key: "x".into(), staged: None };
+            let beyond = Outputs { stores: vec!["dir:/x/".into()], outputs: vec![output] };
+            prop_assert_eq!(Outputs::from_bytes(&beyond.to_bytes()), None);
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Outputs of a run under `--once`: what its guest writes is staged, and what it deletes is noted, until the run commits.
+//!
+//! The task's grants are replaced by others with the same aliases, modes and URLs, whose stores stage. So all ways to
+//! write an object lead here: `wasmrun:task`, `wasi:blobstore`, files and streams. Reads and listings go to the store
+//! itself: a task doesn't see what it has written.
+
+use crate::ports::ledger::{MOST_OUTPUT_KEY_BYTES, MOST_OUTPUTS, Output, Outputs};
+use crate::ports::object_store::{
+    Condition, Footprint, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectWriter, PutOptions,
+    StoreError,
+};
+use crate::ports::staging::{RunToken, StagedName, Staging};
+use crate::task::grant::{Grants, StoreGrant};
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The outputs of one run.
+pub(crate) struct StagedOutputs {
+    run: RunToken,
+    /// The stores that the task may write. Several aliases may stand for one.
+    stores: Vec<Arc<dyn ObjectStore>>,
+    next_number: AtomicU32,
+    noted: Mutex<Noted>,
+}
+
+/// Outputs by the store's index and the key: the staged object's number, or `None` for an object that is deleted. Of
+/// several outputs for one key, the last counts.
+#[derive(Default)]
+struct Noted {
+    by_place: BTreeMap<(usize, String), Option<u32>>,
+    key_bytes: usize,
+}
+
+impl StagedOutputs {
+    /// Creates the outputs of a run whose task has these grants.
+    pub(crate) fn new(run: RunToken, grants: &Grants) -> Self {
+        let mut stores: Vec<Arc<dyn ObjectStore>> = Vec::new();
+        for grant in grants.stores.values().filter(|grant| grant.mode.writes()) {
+            if stores.iter().all(|store| store.url() != grant.store.url()) {
+                stores.push(grant.store.clone());
+            }
+        }
+        Self { run, stores, next_number: AtomicU32::new(0), noted: Mutex::default() }
+    }
+
+    /// Returns the token of the run.
+    pub(crate) fn run(&self) -> RunToken {
+        self.run
+    }
+
+    /// Returns grants like these, whose writable stores stage.
+    pub(crate) fn grants(self: &Arc<Self>, grants: &Grants) -> Grants {
+        let staging = |grant: &StoreGrant| {
+            let index = self.stores.iter().position(|store| store.url() == grant.store.url());
+            let store: Arc<dyn ObjectStore> = match index.filter(|_| grant.mode.writes()) {
+                Some(index) => {
+                    Arc::new(StagingStore { store: grant.store.clone(), index, outputs: self.clone() })
+                }
+                None => grant.store.clone(),
+            };
+            StoreGrant { store, ..grant.clone() }
+        };
+        let stores = grants.stores.iter().map(|(alias, grant)| (alias.clone(), staging(grant))).collect();
+        Grants { stores, ..grants.clone() }
+    }
+
+    /// Returns the list for the ledger.
+    pub(crate) fn list(&self) -> Outputs {
+        let noted = self.noted.lock();
+        let output = |((store, key), staged): (&(usize, String), &Option<u32>)| Output {
+            store: *store,
+            key: key.clone(),
+            staged: *staged,
+        };
+        Outputs {
+            stores: self.stores.iter().map(|store| store.url().to_owned()).collect(),
+            outputs: noted.by_place.iter().map(output).collect(),
+        }
+    }
+
+    /// Removes everything that is staged. What can't be removed now is swept later.
+    pub(crate) async fn discard(&self) {
+        let noted = std::mem::take(&mut *self.noted.lock());
+        for ((store, _), staged) in noted.by_place {
+            self.discard_one(store, staged).await;
+        }
+    }
+
+    async fn discard_one(&self, store: usize, staged: Option<u32>) {
+        if let (Some(number), Some(staging)) = (staged, self.stores[store].staging()) {
+            let _ = staging.discard(StagedName { run: self.run, number }).await;
+        }
+    }
+
+    /// Notes an output, and removes the staged object that it replaces.
+    async fn note(&self, store: usize, key: &str, staged: Option<u32>) -> Result<(), StoreError> {
+        let has_directories = self.stores[store].staging().is_some_and(Staging::has_directories);
+        let replaced = self.noted.lock().add(store, key, staged, has_directories)?;
+        self.discard_one(store, replaced).await;
+        Ok(())
+    }
+}
+
+impl Noted {
+    /// Adds an output. Returns the number of the staged object that it replaces, if any.
+    fn add(
+        &mut self,
+        store: usize,
+        key: &str,
+        staged: Option<u32>,
+        has_directories: bool,
+    ) -> Result<Option<u32>, StoreError> {
+        let place = (store, key.to_owned());
+        if has_directories && staged.is_some() {
+            self.check_nesting(&place)?;
+        }
+        if let Some(before) = self.by_place.get_mut(&place) {
+            return Ok(std::mem::replace(before, staged));
+        }
+        let key_bytes = self.key_bytes + key.len();
+        if self.by_place.len() >= MOST_OUTPUTS || key_bytes > MOST_OUTPUT_KEY_BYTES {
+            return Err(StoreError::Invalid(format!(
+                "with --once, a task writes and deletes at most {MOST_OUTPUTS} objects, whose keys have at most {MOST_OUTPUT_KEY_BYTES} bytes together"
+            )));
+        }
+        self.key_bytes = key_bytes;
+        self.by_place.insert(place, staged);
+        Ok(None)
+    }
+
+    /// Refuses a key that is the directory of another one, or lies below another one: they can't both be placed.
+    fn check_nesting(&self, (store, key): &(usize, String)) -> Result<(), StoreError> {
+        let refused = |other: &str| {
+            StoreError::Invalid(format!(
+                "cannot write {key:?}: the task writes {other:?} too, and in a directory there can be only one of them"
+            ))
+        };
+        let is_written = |key: &str| matches!(self.by_place.get(&(*store, key.to_owned())), Some(Some(_)));
+        let mut above = key.match_indices('/').map(|(end, _)| &key[..end]);
+        if let Some(above) = above.find(|above| is_written(above)) {
+            return Err(refused(above));
+        }
+        let directory = format!("{key}/");
+        let below = self.by_place.range((*store, directory.clone())..);
+        let mut below = below.take_while(|((of, below), _)| of == store && below.starts_with(&directory));
+        match below.find(|(_, staged)| staged.is_some()) {
+            Some(((_, below), _)) => Err(refused(below)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A store of one run, whose writes are staged.
+#[derive(Clone)]
+struct StagingStore {
+    store: Arc<dyn ObjectStore>,
+    index: usize,
+    outputs: Arc<StagedOutputs>,
+}
+
+#[async_trait]
+impl ObjectStore for StagingStore {
+    fn url(&self) -> &str {
+        self.store.url()
+    }
+
+    fn reader_holds(&self) -> Footprint {
+        self.store.reader_holds()
+    }
+
+    fn writer_holds(&self) -> Footprint {
+        self.store.writer_holds()
+    }
+
+    async fn clear_away(&self) {
+        self.store.clear_away().await;
+    }
+
+    async fn probe(&self, write: bool) -> Result<(), StoreError> {
+        self.store.probe(write).await
+    }
+
+    async fn head(&self, key: &str, version: Option<&str>) -> Result<ObjectInfo, StoreError> {
+        self.store.head(key, version).await
+    }
+
+    async fn read(
+        &self,
+        key: &str,
+        version: Option<&str>,
+        range: Option<Range<u64>>,
+    ) -> Result<Box<dyn ObjectReader>, StoreError> {
+        self.store.read(key, version, range).await
+    }
+
+    /// Begins to stage an object. A condition is refused: it would have to hold when the run commits, and other writers
+    /// may come in between.
+    async fn write(&self, key: &str, options: PutOptions) -> Result<Box<dyn ObjectWriter>, StoreError> {
+        if options.condition != Condition::Always {
+            return Err(StoreError::Invalid(format!(
+                "cannot write {key:?} on a condition: with --once, the object is written when the task has completed"
+            )));
+        }
+        let staging = self.store.staging().ok_or_else(|| {
+            StoreError::Unavailable("the store has no staging area, which --once needs".to_owned())
+        })?;
+        let number = self.outputs.next_number.fetch_add(1, Ordering::Relaxed);
+        let name = StagedName { run: self.outputs.run, number };
+        let writer = staging.stage(name, key, options).await?;
+        Ok(Box::new(StagingWriter { writer, store: self.clone(), key: key.to_owned(), number }))
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        continuation: Option<&str>,
+        limit: usize,
+    ) -> Result<ObjectPage, StoreError> {
+        self.store.list(prefix, continuation, limit).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.outputs.note(self.index, key, None).await
+    }
+}
+
+/// An object that is being staged.
+struct StagingWriter {
+    writer: Box<dyn ObjectWriter>,
+    store: StagingStore,
+    key: String,
+    number: u32,
+}
+
+#[async_trait]
+impl ObjectWriter for StagingWriter {
+    async fn write(&mut self, content: Bytes) -> Result<(), StoreError> {
+        self.writer.write(content).await
+    }
+
+    async fn finish(self: Box<Self>) -> Result<ObjectInfo, StoreError> {
+        let Self { writer, store, key, number } = *self;
+        let StagingStore { index, outputs, .. } = store;
+        let info = writer.finish().await?;
+        if let Err(error) = outputs.note(index, &key, Some(number)).await {
+            outputs.discard_one(index, Some(number)).await;
+            return Err(error);
+        }
+        Ok(info)
+    }
+}
+
+#[cfg(test)]
+#[path = "staged_tests.rs"]
+mod tests;

@@ -1,0 +1,100 @@
+//! The sweep of a ledger and of staging areas: finishes commits that nobody completed, and removes entries whose time is
+//! over and what runs without an entry have staged.
+
+use super::{OnceRuns, writable};
+use crate::model::host_error::HostError;
+use crate::ports::ledger::{LedgerError, MOST_UNFINISHED, Swept};
+use crate::ports::staging::{StagedName, Staging};
+use crate::worker::Worker;
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// Time between two sweeps: after one that left nothing to remove, and after one that left something.
+const INTERVALS: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(1)];
+/// Maximum number of entries and staged objects of one step.
+const STEP: usize = 500;
+/// Maximum number of steps of one sweep: more entries than a worker can complete in a second.
+const MOST_STEPS: usize = 40;
+
+impl Worker {
+    /// Sweeps now and then, with `--once`. Never returns.
+    pub(in crate::worker) async fn sweep_once(&self) {
+        if let Some(once) = &self.once {
+            loop {
+                let leaves_some = once.sweep().await;
+                tokio::time::sleep(INTERVALS[usize::from(leaves_some)]).await;
+            }
+        }
+        std::future::pending().await
+    }
+}
+
+impl OnceRuns {
+    /// Sweeps the ledger and the staging areas of the stores that tasks may write. Returns whether entries are left whose
+    /// time is over.
+    async fn sweep(&self) -> bool {
+        let leaves_some = match self.sweep_ledger().await {
+            Ok(leaves_some) => leaves_some,
+            Err(error) => {
+                tracing::warn!(%error, "cannot sweep the ledger of --once");
+                return false;
+            }
+        };
+        for grant in writable(self.component.grants()) {
+            let Some(staging) = grant.store.staging() else { continue };
+            if let Err(error) = self.sweep_staging(staging).await {
+                tracing::warn!(store = grant.alias, error, "cannot sweep what crashed tasks have staged");
+            }
+        }
+        leaves_some
+    }
+
+    /// Returns whether entries are left whose time is over.
+    async fn sweep_ledger(&self) -> Result<bool, LedgerError> {
+        for _ in 0..MOST_STEPS {
+            let swept = self.call(self.options.ledger.sweep(STEP, self.lasts())).await?;
+            let Swept { removed, unfinished } = swept;
+            let count = unfinished.len();
+            for commit in unfinished {
+                if let Err(why) = self.finish_in_time(commit).await {
+                    let error = HostError::from(why).text;
+                    tracing::warn!(error, "cannot finish a commit of another worker");
+                }
+            }
+            if removed + count > 0 {
+                tracing::debug!(removed, unfinished = count, "swept the ledger of --once");
+            }
+            if removed < STEP && count < MOST_UNFINISHED {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Removes what is staged by runs that hold no entry. A run has its entry before it stages anything, and an object
+    /// is placed before its run's entry is completed, so nothing of these runs is needed any more.
+    async fn sweep_staging(&self, staging: &dyn Staging) -> Result<(), String> {
+        let ledger_id = self.ledger_id().await.map_err(|error| error.to_string())?;
+        let (mut after, mut removed) = (None, 0_usize);
+        for _ in 0..MOST_STEPS {
+            let staged = staging.staged(ledger_id, after, STEP).await.map_err(|error| error.to_string())?;
+            let Some(&last) = staged.last() else { break };
+            after = Some(last);
+            let runs: HashSet<_> = staged.iter().map(|name| name.run).collect();
+            let live = self.call(self.options.ledger.live(runs.into_iter().collect())).await;
+            let live: HashSet<_> = live.map_err(|error| error.to_string())?.into_iter().collect();
+            let is_abandoned = |name: &&StagedName| !live.contains(&name.run);
+            for &name in staged.iter().filter(is_abandoned) {
+                staging.discard(name).await.map_err(|error| error.to_string())?;
+                removed += 1;
+            }
+            if staged.len() < STEP {
+                break;
+            }
+        }
+        if removed > 0 {
+            tracing::info!(removed, "removed what crashed tasks had staged");
+        }
+        Ok(())
+    }
+}

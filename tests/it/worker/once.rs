@@ -1,0 +1,241 @@
+//! `--once`: a message whose ID or key has completed is settled without a task, and outputs appear together or not at all.
+
+use crate::harness::{Depth, Output, World, wait_until};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+const QUEUE: &str = "sqlite:jobs.db";
+const ONCE: [&str; 2] = ["--once", "sqlite:ledger.db"];
+const BY_ORDER: [&str; 2] = ["--once-by", "attribute:order"];
+
+/// Sends a message with an order.
+#[track_caller]
+fn send(world: &World, order: &str, body: &str) {
+    let order = format!("order={order}");
+    world.wasmrun(["enqueue", "--queue", QUEUE, "--attribute", &order, "--message", body]).succeeds();
+}
+
+/// Runs a worker until the queue is empty.
+fn work(world: &World, options: &[&str]) -> Output {
+    let worker = world.run("misbehave").args(["--instances", "1", "--until-empty", "--backoff", "1ms..1ms"]);
+    worker.args(ONCE).args(options).succeeds()
+}
+
+fn staged(world: &World) -> usize {
+    std::fs::read_dir(world.path("out/.wasmrun/staged")).map_or(0, Iterator::count)
+}
+
+/// Returns the number of entries of the ledger in each state.
+fn entries(world: &World) -> Vec<(i64, i64)> {
+    let ledger = rusqlite::Connection::open(world.path("ledger.db")).expect("a ledger");
+    let mut query =
+        ledger.prepare("SELECT state, count(*) FROM entry GROUP BY 1 ORDER BY 1").expect("a query");
+    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows");
+    rows.collect::<Result<_, _>>().expect("rows")
+}
+
+const COMPLETED: i64 = 2;
+
+#[test]
+fn a_key_that_has_completed_is_settled_without_a_task_and_usage_says_so() {
+    let world = World::with_queue(&[]);
+    for text in ["first", "second", "third"] {
+        send(&world, "7", &format!("put a {text}"));
+    }
+    send(&world, "8", "put b other");
+    let output = work(&world, &[&BY_ORDER[..], &["--usage", "usage.jsonl"]].concat());
+    assert_eq!(output.summary()["outcomes"], json!({"completed": 2, "repeated": 2}), "{output}");
+    assert_eq!((world.read("out/a"), world.depth()), (b"first".to_vec(), Depth::EMPTY));
+    let usage = String::from_utf8(world.read("usage.jsonl")).expect("UTF-8");
+    let repeated = usage.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let repeated: Vec<_> = repeated.filter(|line| line["outcome"] == "repeated").collect();
+    assert_eq!((repeated.len(), &repeated[0]["fuel"]), (2, &json!(0)));
+    // Another worker, another time, the same ledger.
+    send(&world, "7", "put a fourth");
+    let output = work(&world, &BY_ORDER);
+    assert_eq!(output.summary()["outcomes"], json!({"repeated": 1}), "{output}");
+    assert_eq!((world.read("out/a"), entries(&world)), (b"first".to_vec(), vec![(COMPLETED, 2)]));
+}
+
+#[test]
+fn messages_without_the_key_or_with_hostile_keys_are_never_taken_for_each_other() {
+    let world = World::with_queue(&[]);
+    world.send(["put a 1", "put b 2"]);
+    let long = "x".repeat(2_000);
+    let keys =
+        ["'; DROP TABLE entry; --", "../../ledger.db", "a b\t", "A", "a", "ä", &long, &format!("{long}y")];
+    for (number, key) in keys.iter().enumerate() {
+        send(&world, key, &format!("put key{number} x"));
+        send(&world, key, &format!("put key{number} y"));
+    }
+    let output = work(&world, &BY_ORDER);
+    let outcomes = json!({"completed": 2 + keys.len(), "repeated": keys.len()});
+    assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
+    assert_eq!(world.keys("out").len(), 2 + keys.len());
+}
+
+#[test]
+fn a_task_that_does_not_complete_leaves_no_output_and_no_claim() {
+    let world = World::with_queue(&["--max-receives", "2"]);
+    for (order, end) in ["reject no", "panic", "retry", "sleep-forever"].iter().enumerate() {
+        send(&world, &order.to_string(), &format!("all put a{order} x; put b x; delete kept; {end}"));
+    }
+    world.write("out/kept", "kept");
+    let output = work(&world, &[&BY_ORDER[..], &["--timeout", "300ms"]].concat());
+    let outcomes = json!({"rejected": 1, "trapped": 2, "retry": 2, "timed-out": 2});
+    assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
+    assert_eq!((world.keys("out"), world.dead()), (vec!["kept".to_owned()], Depth::visible(4)));
+    assert_eq!((staged(&world), entries(&world)), (0, vec![]));
+    // The key isn't used up.
+    send(&world, "0", "put a done");
+    assert_eq!(work(&world, &BY_ORDER).summary()["outcomes"], json!({"completed": 1}));
+}
+
+#[test]
+fn a_task_does_not_see_its_own_outputs_and_the_last_of_each_key_counts() {
+    let world = World::with_queue(&[]);
+    world.write("out/old", "old");
+    let script = "all put a 1; put a 2; delete old; put old new; put gone x; delete gone; get @output old; list @output ";
+    send(&world, "1", script);
+    let output = work(&world, &BY_ORDER);
+    assert_eq!(output.summary()["outcomes"], json!({"completed": 1}), "{output}");
+    assert!(output.stderr.iter().any(|line| line.contains("got 3 bytes: old")), "{output}");
+    assert_eq!(
+        (world.keys("out"), world.read("out/a"), world.read("out/old")),
+        (vec!["a".to_owned(), "old".to_owned()], b"2".to_vec(), b"new".to_vec())
+    );
+    assert_eq!(staged(&world), 0);
+}
+
+#[test]
+fn conditional_writes_and_keys_that_exclude_each_other_are_refused() {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    world.send(["put-new a x", "all put a x; put a/b x", "put .wasmrun/staged/x y", "put ../x y"]);
+    let output = work(&world, &[]);
+    assert_eq!(output.summary()["outcomes"], json!({"rejected": 4}), "{output}");
+    assert_eq!((world.keys("out"), staged(&world)), (Vec::<String>::new(), 0));
+    let reasons: Vec<_> = world.peek("sqlite:jobs.db#dead").iter().map(|letter| letter.to_string()).collect();
+    assert!(reasons.iter().any(|reason| reason.contains("on a condition")), "{reasons:?}");
+}
+
+#[test]
+fn a_key_whose_task_runs_keeps_another_message_waiting_without_counting_its_receives() {
+    let world = World::with_queue(&["--max-receives", "2"]);
+    send(&world, "1", "all put-nonce a; sleep 1500");
+    let worker = world.run("misbehave").args(["--instances", "2", "--backoff", "10ms..20ms"]).args(ONCE);
+    let worker = worker.args(BY_ORDER).args(["--timeout", "2s"]).start();
+    wait_until("the task runs", || world.depth().in_flight == 1);
+    send(&world, "1", "put-nonce b");
+    wait_until("both are settled", || world.depth() == Depth::EMPTY);
+    worker.signal(Signal::TERM);
+    let output = worker.finish().succeeded();
+    let outcomes = &output.summary()["outcomes"];
+    assert_eq!((&outcomes["completed"], &outcomes["repeated"]), (&json!(1), &json!(1)), "{output}");
+    assert!(outcomes["cancelled"].as_u64() >= Some(1), "it waited: {output}");
+    assert_eq!(world.dead(), Depth::EMPTY);
+}
+
+#[test]
+fn a_ledger_that_cannot_be_used_is_the_hosts_fault_and_counts_against_no_message() {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    world.send(["put a x", "put b x"]);
+    let worker =
+        world.run("misbehave").args(["--instances", "2", "--backoff", "10ms..20ms"]).args(ONCE).start();
+    wait_until("both have completed", || world.depth() == Depth::EMPTY);
+    std::fs::rename(world.path("ledger.db"), world.path("elsewhere.db")).expect("moved");
+    world.send(["put c x"]);
+    worker.until_logged("paused receiving");
+    assert_eq!((world.keys("out").len(), world.dead()), (2, Depth::EMPTY));
+    std::fs::rename(world.path("elsewhere.db"), world.path("ledger.db")).expect("moved back");
+    wait_until("it goes on", || world.keys("out").len() == 3);
+    wait_until("it is settled", || world.depth() == Depth::EMPTY);
+    worker.signal(Signal::TERM);
+    let output = worker.finish().succeeded();
+    assert!(output.summary()["outcomes"]["host-failed"].as_u64() > Some(2), "{output}");
+    assert_eq!(world.dead(), Depth::EMPTY);
+}
+
+#[test]
+fn what_cannot_be_combined_is_refused_at_the_start() {
+    let world = World::with_queue(&[]);
+    let run = |options: &[&str], code: i32, said: &str| {
+        world.run("misbehave").args(options).fails_with(code, said);
+    };
+    run(&["--once-by", "id"], 2, "--once-by has no effect without a ledger");
+    run(&["--once-window", "1h"], 2, "--once-window has no effect without a ledger");
+    run(&["--once", "s3://bucket/ledger/"], 2, "unknown ledger");
+    for wrong in [["--once-by", "object-prefix:1"], ["--once-window", "1s"], ["--once-window", "91d"]] {
+        let output = world.run("misbehave").args(["--once", "sqlite:ledger.db"]).args(wrong).ends();
+        assert_eq!(output.status.code(), Some(2), "{output}");
+    }
+    run(&["--once", "sqlite:jobs.db"], 3, "another application");
+    run(&["--once", "sqlite:out/ledger.db"], 2, "the ledger of --once");
+    assert!(!world.path("ledger.db").exists());
+    world.run("misbehave").args(["--check", "--once", "sqlite:ledger.db"]).succeeds();
+    assert!(!world.path("ledger.db").exists(), "a check makes no ledger");
+}
+
+/// Completes the order 1, and then makes its entry that of a worker which died after its commit and before it placed the
+/// object `late` in the store with this URL.
+fn die_after_commit(world: &World, store: &str, expires_ms: i64) {
+    send(world, "1", "ok");
+    assert_eq!(work(world, &BY_ORDER).summary()["outcomes"], json!({"completed": 1}));
+    let ledger = rusqlite::Connection::open(world.path("ledger.db")).expect("a ledger");
+    let id: i64 = ledger.query_row("SELECT id FROM ledger", [], |row| row.get(0)).expect("an id");
+    let mut run = [7; 24];
+    run[..8].copy_from_slice(&id.to_be_bytes());
+    let output = json!({"store": 0, "key": "deep/late", "staged": 3});
+    let list = json!({"stores": [store], "outputs": [output]}).to_string();
+    let committing = "UPDATE entry SET state = 1, run = ?1, outputs = ?2, expires_ms = ?3";
+    ledger.execute(committing, (run, list.as_bytes(), expires_ms)).expect("an entry");
+    let name = format!("{id:016x}-{}-00000003", "07".repeat(16));
+    world.write(&format!("out/.wasmrun/staged/{name}"), "from before the crash");
+}
+
+fn url_of(world: &World, store: &str) -> String {
+    format!("dir:{}/", world.path(store).canonicalize().expect("a path").display())
+}
+
+#[test]
+fn whoever_finds_a_commit_that_a_crash_left_finishes_it_without_a_task() {
+    let world = World::with_queue(&[]);
+    die_after_commit(&world, &url_of(&world, "out"), i64::MAX);
+    send(&world, "1", "put deep/late again");
+    let output = work(&world, &BY_ORDER);
+    assert_eq!(output.summary()["outcomes"], json!({"repeated": 1}), "{output}");
+    assert_eq!(world.read("out/deep/late"), b"from before the crash");
+    assert_eq!((staged(&world), entries(&world)), (0, vec![(COMPLETED, 1)]));
+}
+
+#[test]
+fn a_sweep_finishes_a_commit_whose_message_never_comes_again() {
+    let world = World::with_queue(&[]);
+    die_after_commit(&world, &url_of(&world, "out"), 0);
+    let worker = world.run("misbehave").args(ONCE).start();
+    worker.until_logged("\"ready\"");
+    wait_until("the sweep has finished it", || entries(&world) == [(COMPLETED, 1)]);
+    worker.signal(Signal::TERM);
+    worker.finish().succeeded();
+    assert_eq!((world.read("out/deep/late"), staged(&world)), (b"from before the crash".to_vec(), 0));
+}
+
+#[test]
+fn a_commit_with_outputs_in_a_store_that_is_not_granted_waits_for_the_grant_and_loses_nothing() {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    die_after_commit(&world, &url_of(&world, "in"), i64::MAX);
+    send(&world, "1", "put deep/late again");
+    let worker = world.run("misbehave").args(["--backoff", "10ms..20ms"]).args(ONCE).args(BY_ORDER).start();
+    worker.until_logged("has a commit with outputs in");
+    worker.signal(Signal::TERM);
+    worker.finish().succeeded();
+    assert_eq!((world.dead(), staged(&world)), (Depth::EMPTY, 1));
+    assert!(world.keys("in").is_empty() && !world.path("out/deep").exists());
+    let stores = ["--store", "late=dir:in:rw"];
+    let name = std::fs::read_dir(world.path("out/.wasmrun/staged")).expect("files").next().expect("a file");
+    let content = std::fs::read(name.as_ref().expect("a file").path()).expect("content");
+    let name = name.expect("a file").file_name().into_string().expect("UTF-8");
+    world.write(&format!("in/.wasmrun/staged/{name}"), content);
+    let output = work(&world, &[&BY_ORDER[..], &stores].concat());
+    assert_eq!(output.summary()["outcomes"], json!({"repeated": 1}), "{output}");
+    assert_eq!(world.read("in/deep/late"), b"from before the crash");
+}
