@@ -19,7 +19,6 @@ use crate::model::usage::Usage;
 use crate::ports::ledger::{Claim, Commit, Ledger, LedgerError, Output};
 use crate::ports::object_store::StoreError;
 use crate::ports::staging::{RunToken, StagedName};
-use crate::task::by_key::Scope;
 use crate::task::component::{Component, Report};
 use crate::task::grant::{Grants, StoreGrant};
 use crate::task::staged::StagedOutputs;
@@ -111,19 +110,13 @@ impl From<Unfinished> for HostError {
 impl OnceRuns {
     /// # Errors
     ///
-    /// A writable store can't stage, or has a part for each key.
+    /// A writable store can't stage.
     pub(super) fn new(options: OnceOptions, component: Arc<Component>) -> Result<Self, StartError> {
         let grants = component.grants();
         if let Some(grant) = writable(grants).find(|grant| grant.store.staging().is_none()) {
             let (alias, url) = (&grant.alias, grant.store.url());
             return Err(StartError::Settings(format!(
                 "--once cannot stage outputs in the store {alias} ({url}): grant it as ro, use a dir: store, or leave --once out"
-            )));
-        }
-        if let Some(grant) = writable(grants).find(|grant| grant.scope != Scope::All) {
-            let (alias, url) = (&grant.alias, grant.store.url());
-            return Err(StartError::Settings(format!(
-                "--once cannot commit to a part of the store {alias} ({url}) for each key: grant the store without {{key}} or as ro, or leave --once out"
             )));
         }
         let outside: Vec<&str> = [
