@@ -158,7 +158,7 @@ impl Permissions {
     pub fn count_groups(&mut self, url: &str) -> Result<(), String> {
         let store = StoreAddress::parse(url)?;
         if !self.allow_sessions("UseGroups".into(), &store) {
-            let objects = self.objects(&store)?;
+            let objects = self.objects(&store, &Scope::All)?;
             self.allow("Groups".into(), &["s3:GetObject", "s3:PutObject"], objects, None);
             self.list("ListGroups".into(), &store);
         }

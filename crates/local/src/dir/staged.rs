@@ -30,13 +30,13 @@ impl Staging for DirStore {
         key: &str,
         options: PutOptions,
     ) -> Result<Box<dyn ObjectWriter>, StoreError> {
-        let key = Key::parse(key)?;
+        let key = self.key(key)?;
         let put = self.open_in_root(move |root| Put::begin(Arc::clone(root), key, options)).await?;
         Ok(Box::new(FileWriter::staging(Arc::clone(&self.blocking), put, name)))
     }
 
     async fn place(&self, name: StagedName, key: &str) -> Result<(), StoreError> {
-        let key = Key::parse(key)?;
+        let key = self.key(key)?;
         self.in_root(move |root, call| place(root, name, key, call)).await
     }
 

@@ -59,7 +59,8 @@ impl StagedOutputs {
             let index = self.stores.iter().position(|store| store.url() == grant.store.url());
             let store: Arc<dyn ObjectStore> = match index.filter(|_| grant.mode.writes()) {
                 Some(index) => {
-                    Arc::new(StagingStore { store: grant.store.clone(), index, outputs: self.clone() })
+                    let (store, below) = (grant.store.clone(), String::new());
+                    Arc::new(StagingStore { store, index, below, outputs: self.clone() })
                 }
                 None => grant.store.clone(),
             };
@@ -155,11 +156,15 @@ impl Noted {
     }
 }
 
-/// A store of one run, whose writes are staged.
+/// A store of one run, or a part of it, whose writes are staged.
 #[derive(Clone)]
 struct StagingStore {
+    /// The store or the part, for reading.
     store: Arc<dyn ObjectStore>,
+    /// Index of the whole store in `outputs`, which stages and notes by the keys of the whole store.
     index: usize,
+    /// Prefix of the part in the whole store; empty for the whole store.
+    below: String,
     outputs: Arc<StagedOutputs>,
 }
 
@@ -167,6 +172,15 @@ struct StagingStore {
 impl ObjectStore for StagingStore {
     fn url(&self) -> &str {
         self.store.url()
+    }
+
+    fn part(&self, prefix: &str) -> Arc<dyn ObjectStore> {
+        let below = format!("{}{prefix}", self.below);
+        Arc::new(Self { store: self.store.part(prefix), below, ..self.clone() })
+    }
+
+    fn tells_case(&self) -> bool {
+        self.store.tells_case()
     }
 
     fn reader_holds(&self) -> Footprint {
@@ -206,13 +220,14 @@ impl ObjectStore for StagingStore {
                 "cannot write {key:?} on a condition: with --once, the object is written when the task has completed"
             )));
         }
-        let staging = self.store.staging().ok_or_else(|| {
+        let key = self.whole(key);
+        let staging = self.outputs.stores[self.index].staging().ok_or_else(|| {
             StoreError::Unavailable("the store has no staging area, which --once needs".to_owned())
         })?;
         let number = self.outputs.next_number.fetch_add(1, Ordering::Relaxed);
         let name = StagedName { run: self.outputs.run, number };
-        let writer = staging.stage(name, key, options).await?;
-        Ok(Box::new(StagingWriter { writer, store: self.clone(), key: key.to_owned(), number }))
+        let writer = staging.stage(name, &key, options).await?;
+        Ok(Box::new(StagingWriter { writer, store: self.clone(), key, number }))
     }
 
     async fn list(
@@ -225,7 +240,14 @@ impl ObjectStore for StagingStore {
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
-        self.outputs.note(self.index, key, None).await
+        self.outputs.note(self.index, &self.whole(key), None).await
+    }
+}
+
+impl StagingStore {
+    /// Returns the key in the whole store.
+    fn whole(&self, key: &str) -> String {
+        format!("{}{key}", self.below)
     }
 }
 
@@ -233,6 +255,7 @@ impl ObjectStore for StagingStore {
 struct StagingWriter {
     writer: Box<dyn ObjectWriter>,
     store: StagingStore,
+    /// Key in the whole store.
     key: String,
     number: u32,
 }
@@ -245,13 +268,14 @@ impl ObjectWriter for StagingWriter {
 
     async fn finish(self: Box<Self>) -> Result<ObjectInfo, StoreError> {
         let Self { writer, store, key, number } = *self;
-        let StagingStore { index, outputs, .. } = store;
+        let StagingStore { index, below, outputs, .. } = store;
         let info = writer.finish().await?;
+        let relative = key.strip_prefix(&below).unwrap_or(&key).to_owned();
         if let Err(error) = outputs.note(index, &key, Some(number)).await {
             outputs.discard_one(index, Some(number)).await;
             return Err(error);
         }
-        Ok(info)
+        Ok(ObjectInfo { key: relative, ..info })
     }
 }
 

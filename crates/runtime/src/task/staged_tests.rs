@@ -1,5 +1,6 @@
 use super::*;
 use crate::ports::memory::MemoryStore;
+use crate::task::by_key::Scope;
 use crate::task::grant::Mode;
 
 const RUN: RunToken = RunToken { ledger: 1, run: 2 };
@@ -7,7 +8,12 @@ const RUN: RunToken = RunToken { ledger: 1, run: 2 };
 /// A store of a run, and the store behind it.
 fn staging() -> (Arc<dyn ObjectStore>, MemoryStore, Arc<StagedOutputs>) {
     let memory = MemoryStore::new("out");
-    let grant = StoreGrant { alias: "output".into(), store: Arc::new(memory.clone()), mode: Mode::ReadWrite };
+    let grant = StoreGrant {
+        alias: "output".into(),
+        store: Arc::new(memory.clone()),
+        mode: Mode::ReadWrite,
+        scope: Scope::All,
+    };
     let grants = Grants { stores: [("output".into(), grant)].into(), ..Grants::default() };
     let outputs = Arc::new(StagedOutputs::new(RUN, &grants));
     let store = outputs.grants(&grants).stores["output"].store.clone();
@@ -87,8 +93,28 @@ async fn a_condition_is_refused_and_so_are_more_outputs_than_a_commit_holds() {
 #[tokio::test]
 async fn a_store_that_may_only_be_read_does_not_stage() {
     let memory = MemoryStore::new("in");
-    let grant = StoreGrant { alias: "input".into(), store: Arc::new(memory), mode: Mode::ReadOnly };
+    let grant = StoreGrant {
+        alias: "input".into(),
+        store: Arc::new(memory),
+        mode: Mode::ReadOnly,
+        scope: Scope::All,
+    };
     let grants = Grants { stores: [("input".into(), grant.clone())].into(), ..Grants::default() };
     let outputs = Arc::new(StagedOutputs::new(RUN, &grants));
     assert!(Arc::ptr_eq(&outputs.grants(&grants).stores["input"].store, &grant.store));
+}
+
+#[tokio::test]
+async fn a_part_of_a_store_stages_by_the_keys_of_the_whole_store() {
+    let (store, memory, outputs) = staging();
+    memory.insert("acme/old", "old");
+    let part = store.part("acme/");
+    let info = put(&*part, "new", "new").await.expect("staged");
+    assert_eq!((&*info.key, memory.content("acme/new")), ("new", None));
+    part.delete("old").await.expect("noted");
+    assert_eq!(memory.content("acme/old"), Some("old".into()));
+    let of = |key: &str, staged| Output { store: 0, key: key.into(), staged };
+    let list = outputs.list();
+    assert_eq!(list.outputs, [of("acme/new", Some(0)), of("acme/old", None)]);
+    assert_eq!(list.stores, ["memory:out/"]);
 }

@@ -20,7 +20,6 @@ use crate::task::host::files::WrittenFiles;
 use crate::task::host::{LimitHit, TaskHttp};
 use crate::task::limiter::Limiter;
 use crate::task::log::GuestLog;
-use crate::task::staged::StagedOutputs;
 use crate::task::stream::Streams;
 use crate::task::time_slice::{self, TimeSlice};
 use bytes::Bytes;
@@ -54,20 +53,6 @@ pub(crate) struct TaskConfig {
     pub(crate) io: Handle,
     /// Load of the guest threads that the tasks share.
     pub(crate) load: ThreadLoad,
-}
-
-impl TaskConfig {
-    /// Returns the configuration of a task whose outputs are staged, if there are `outputs` to note them in: the stores
-    /// of its grants stage.
-    pub(crate) fn staging(self: &Arc<Self>, outputs: Option<&Arc<StagedOutputs>>) -> Arc<Self> {
-        match outputs {
-            None => self.clone(),
-            Some(outputs) => {
-                let grants = Arc::new(outputs.grants(&self.grants));
-                Arc::new(Self { grants, ..Self::clone(self) })
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -225,9 +225,10 @@ impl Component {
         cancelled: impl Future<Output = Cancel>,
     ) -> Report {
         let version = self.versions.read().next(fastrand::f64);
-        let mut report = match self.prepare(&version, message.clone(), key) {
+        // Staged first: a key's part of a store is a part of what the store stages.
+        let mut report = match self.prepare(&version.staging(outputs), message.clone(), key) {
             Ok((of_key, delivered)) => {
-                let report = run_prepared(&of_key, outputs, Arc::new(delivered), cancelled).await;
+                let report = run_prepared(&of_key, Arc::new(delivered), cancelled).await;
                 self.ended(&version, &report.outcome);
                 report
             }
@@ -245,7 +246,6 @@ impl Component {
 /// Runs one task, from an empty store to its report.
 async fn run_prepared(
     version: &Version,
-    outputs: Option<&Arc<StagedOutputs>>,
     delivered: Arc<Delivered>,
     cancelled: impl Future<Output = Cancel>,
 ) -> Report {
@@ -253,7 +253,6 @@ async fn run_prepared(
     let mut clock = Clock { began: Instant::now(), queued, started: None, times: Times::default() };
     let Version { name, pre, config, .. } = version;
     let limits = &config.limits;
-    let config = &config.staging(outputs);
     let mut store = match store::task_store(pre.engine(), config, &delivered) {
         Ok(store) => store,
         Err(error) => {

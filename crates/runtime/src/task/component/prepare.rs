@@ -7,7 +7,8 @@ use crate::model::key::Key;
 use crate::model::message::Message;
 use crate::model::outcome::{Outcome, shorten};
 use crate::task::by_key::UnusableKey;
-use crate::task::grant::Unannounced;
+use crate::task::grant::{Grants, Unannounced};
+use crate::task::staged::StagedOutputs;
 use crate::task::store::{Delivered, TaskConfig};
 use std::sync::Arc;
 
@@ -100,6 +101,22 @@ impl Component {
 }
 
 impl Version {
+    /// Returns the version of a task whose outputs are staged, if there are `outputs` to note them in.
+    pub(super) fn staging(self: &Arc<Self>, outputs: Option<&Arc<StagedOutputs>>) -> Arc<Self> {
+        match outputs {
+            None => self.clone(),
+            Some(outputs) => {
+                let grants = outputs.grants(&self.config.grants);
+                Arc::new(self.with_grants(grants))
+            }
+        }
+    }
+
+    fn with_grants(&self, grants: Grants) -> Self {
+        let config = TaskConfig { grants: Arc::new(grants), ..TaskConfig::clone(&self.config) };
+        Self { config: Arc::new(config), ..self.clone() }
+    }
+
     /// Returns the version as one message's task sees it. Without grants by key, that is this version. Keys that can't
     /// name a part of a store end their messages as rejected, and so does a missing key.
     pub(super) fn of_key(self: &Arc<Self>, key: Option<&Key>) -> Result<Arc<Self>, NotRun> {
@@ -112,10 +129,7 @@ impl Version {
             None => grants.of_key(&Key::none()),
         };
         match narrowed {
-            Ok(grants) => {
-                let config = TaskConfig { grants: Arc::new(grants), ..TaskConfig::clone(&self.config) };
-                Ok(Arc::new(Self { config: Arc::new(config), ..Self::clone(self) }))
-            }
+            Ok(grants) => Ok(Arc::new(self.with_grants(grants))),
             Err((alias, unusable)) => Err((rejected(alias, unusable), None)),
         }
     }
