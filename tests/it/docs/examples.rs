@@ -73,7 +73,7 @@ sections! {
 }
 
 /// The sections that can't be run, and why.
-const LISTED: [(&str, &str, &str); 36] = [
+const LISTED: [(&str, &str, &str); 37] = [
     ("ARCHITECTURE.md", "The tree", "a picture of folders"),
     ("guest-examples/README.md", "upload", "serves without end; the tests `serve::uploading` do the same"),
     ("guest-examples/jpeg-scaled/README.md", "jpeg-scaled", "run by a documentation test of the crate"),
@@ -119,6 +119,11 @@ const LISTED: [(&str, &str, &str); 36] = [
         "docs/src/guides/notifications.md",
         "Notifications",
         "runs without end; the tests `worker::notifications` do the same",
+    ),
+    (
+        "docs/src/guides/notifications.md",
+        "What it says",
+        "JSON, of which the tests `worker::notifications` read each field",
     ),
     (
         "docs/src/guides/notifications.md",
