@@ -138,6 +138,11 @@ const LISTED: &[(&str, &str, &str)] = &[
     ),
     (
         "docs/src/guides/notifications.md",
+        "What it says",
+        "JSON, of which the tests `worker::notifications` read each field",
+    ),
+    (
+        "docs/src/guides/notifications.md",
         "When a group is complete",
         "runs without end; the tests `worker::groups` do the same",
     ),

@@ -253,11 +253,13 @@ impl TaskState {
         Some(self.under_way.as_ref().map_or(waited, |under_way| waited.min(under_way.transfer.idle())))
     }
 
-    /// Records an object that the guest has written, if outputs are recorded.
-    pub(crate) fn wrote(&mut self, alias: &str, info: &ObjectInfo) {
-        let Some(outputs) = &mut self.outputs else { return };
-        let ObjectInfo { key, size, etag, version, .. } = info.clone();
-        outputs.wrote(Output { store: alias.to_owned(), key, size, etag, version });
+    /// Records an object that the guest has written, if outputs are recorded. Returns the object's metadata.
+    pub(crate) fn wrote(&mut self, alias: &str, info: ObjectInfo) -> ObjectInfo {
+        if let Some(outputs) = &mut self.outputs {
+            let ObjectInfo { key, size, etag, version, .. } = info.clone();
+            outputs.wrote(Output { store: alias.to_owned(), key, size, etag, version });
+        }
+        info
     }
 
     /// Records an object that the guest has deleted, if outputs are recorded.

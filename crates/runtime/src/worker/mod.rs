@@ -75,7 +75,7 @@ use self::mean::MeanTime;
 use self::misconfiguration::Misconfiguration;
 use self::notify::Notifier;
 use self::once::{LEDGER, OnceRuns};
-use self::options::{check_groups, check_keys, check_queue, check_recipient, check_timeout};
+use self::options::{check_keys, check_notified, check_queue, check_timeout};
 use self::permits::Permits;
 use self::rate::Starts;
 use self::scale::StatisticsWindow;
@@ -159,13 +159,7 @@ impl Worker {
     ) -> Result<Self, StartError> {
         let attributes = attributes_of(&*queue).await?;
         check_queue(&*queue, &attributes, dead_letter.as_deref(), options.on_lease_expired)?;
-        if let Some(notify) = &options.notify {
-            let others = component.grants().queues.values().chain([&queue]).chain(&dead_letter);
-            check_recipient(&*notify.recipient, others).await?;
-        }
-        if let Some(groups) = &options.groups {
-            check_groups(&*groups.store, component.grants())?;
-        }
+        check_notified(&options, component.grants(), [&queue].into_iter().chain(&dead_letter)).await?;
         let dead_letter = match dead_letter {
             Some(queue) => {
                 let fifo = attributes_of(&*queue).await?.fifo;

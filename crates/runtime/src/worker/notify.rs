@@ -130,14 +130,43 @@ impl Worker {
         verdict: Verdict,
         abandon: &CancellationToken,
     ) -> Verdict {
-        let Report { outcome, usage, outputs, .. } = report;
+        let outcome = &report.outcome;
         let (Some(notifier), Some(end)) = (&self.notifier, end(verdict.decision, outcome)) else {
             return verdict;
         };
-        let (message, recipient) = (&*leased.message, notifier.recipient().url());
+        let told = async {
+            let sent = self.send_notification(notifier, leased, report, end).await;
+            sent.map_err(|error| ("cannot send the notification of a message", error))?;
+            let counted = self.count_in_group(notifier, leased, (end, outcome.kind())).await;
+            counted.map_err(|error| ("cannot count a message in its group, or notify of the group", error))
+        };
+        let told = tokio::select! {
+            told = told => told,
+            () = abandon.cancelled() => return Verdict::of_host(Decision::Release(Duration::ZERO)),
+        };
+        match told {
+            Ok(()) => verdict,
+            Err((what, error)) => {
+                tracing::warn!(message_id = leased.message.id, error = error.to_string(), "{what}");
+                self.breaker.queue_failed(what);
+                Verdict::of_host(Decision::Release(self.options.backoff.first))
+            }
+        }
+    }
+
+    /// Sends the notification of a message that ends. A recipient that refuses the shortest one refuses all.
+    async fn send_notification(
+        &self,
+        notifier: &Notifier,
+        leased: &LeasedMessage,
+        report: &Report,
+        end: End,
+    ) -> Result<(), QueueError> {
+        let Report { outcome, usage, outputs, .. } = report;
+        let message = &*leased.message;
         let trace = report.trace.as_ref().map(|task| task.trace.clone()).or_else(|| Trace::of(message));
         let component = match &*report.component {
-            name if name.contains('@') => name.to_owned(),
+            name if name.contains("@sha256:") => name.to_owned(),
             name => format!("{name}@{}", notifier.options.digest),
         };
         let notification = Notification {
@@ -146,44 +175,26 @@ impl Worker {
             traceparent: trace.as_ref().map(Trace::traceparent),
             ..Notification::new(message, self.queue.url(), end, (outcome, usage), outputs.as_deref())
         };
-        let (message_id, began) = (&*message.id, Instant::now());
-        let answer = tokio::select! {
-            answer = notifier.send(notification, trace.as_ref()) => answer,
-            () = abandon.cancelled() => return Verdict::of_host(Decision::Release(Duration::ZERO)),
-        };
+        let began = Instant::now();
+        let answer = notifier.send(notification, trace.as_ref()).await;
         if let Some(trace) = report.exported_trace() {
-            let (took, error) = (began.elapsed(), answer.as_ref().err().map(ToString::to_string));
-            let error = error.as_deref();
-            let settled = Settled { trace, message_id, queue: recipient, operation: "notify", took, error };
+            let error = answer.as_ref().err().map(ToString::to_string);
+            let settled = Settled {
+                trace,
+                message_id: &message.id,
+                queue: notifier.recipient().url(),
+                operation: "notify",
+                took: began.elapsed(),
+                error: error.as_deref(),
+            };
             self.options.observers.iter().for_each(|observer| observer.settled(&settled));
         }
-        match answer {
-            Ok(()) => self.tally.counters.notified.add(1),
-            // A recipient that refuses the shortest notification refuses all.
-            Err(error) => {
-                self.tally.counters.failed_notifications.add(1);
-                let error = error.to_string();
-                tracing::warn!(message_id, recipient, error, "cannot send the notification of a message");
-                self.breaker.queue_failed("the recipient of notifications does not take them");
-                return Verdict::of_host(Decision::Release(self.options.backoff.first));
-            }
+        let counters = &self.tally.counters;
+        if answer.is_ok() {
+            counters.notified.add(1)
+        } else {
+            counters.failed_notifications.add(1)
         }
-        let counted = tokio::select! {
-            counted = self.count_in_group(notifier, leased, (end, outcome.kind())) => counted,
-            () = abandon.cancelled() => return Verdict::of_host(Decision::Release(Duration::ZERO)),
-        };
-        match counted {
-            Ok(()) => verdict,
-            Err(error) => {
-                let error = error.to_string();
-                tracing::warn!(
-                    message_id,
-                    error,
-                    "cannot count a message in its group, or send the group's notification"
-                );
-                self.breaker.queue_failed("messages cannot be counted in their groups");
-                Verdict::of_host(Decision::Release(self.options.backoff.first))
-            }
-        }
+        answer
     }
 }

@@ -180,8 +180,24 @@ pub(super) fn check_queue(
     Ok(())
 }
 
+/// Refuses a recipient of notifications and a group store that can't be used, or that guests can write to. `queues` are
+/// those of the worker.
+pub(super) async fn check_notified<'a>(
+    options: &WorkerOptions,
+    grants: &'a Grants,
+    queues: impl Iterator<Item = &'a Arc<dyn Queue>>,
+) -> Result<(), StartError> {
+    if let Some(groups) = &options.groups {
+        check_groups(&*groups.store, grants)?;
+    }
+    match &options.notify {
+        Some(notify) => check_recipient(&*notify.recipient, queues.chain(grants.queues.values())).await,
+        None => Ok(()),
+    }
+}
+
 /// Refuses a group store in which guests may write.
-pub(super) fn check_groups(groups: &dyn GroupStore, grants: &Grants) -> Result<(), StartError> {
+fn check_groups(groups: &dyn GroupStore, grants: &Grants) -> Result<(), StartError> {
     let url = groups.url();
     let overlaps = |grant: &&StoreGrant| {
         let other = grant.store.url();
@@ -198,7 +214,7 @@ pub(super) fn check_groups(groups: &dyn GroupStore, grants: &Grants) -> Result<(
 
 /// Refuses a recipient of notifications that can't be used, and one that others write to or that the worker receives
 /// from: a guest could forge notifications, and the worker would handle its own.
-pub(super) async fn check_recipient<'a>(
+async fn check_recipient<'a>(
     recipient: &dyn Recipient,
     mut others: impl Iterator<Item = &'a Arc<dyn Queue>>,
 ) -> Result<(), StartError> {

@@ -182,7 +182,7 @@ impl TaskState {
         }
         let answer = self.call_store(alias, async move { writer.finish().await }).await?;
         let info = self.answered(StoreCall::WriterFinish, alias, key, answer)?;
-        self.wrote(alias, &info);
+        self.wrote(alias, info);
         Ok(())
     }
 }

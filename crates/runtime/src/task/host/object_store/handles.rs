@@ -89,8 +89,7 @@ impl HostWriter for TaskState {
         };
         let answer = self.call_store(&alias, async move { writer.finish().await }).await?;
         let info = self.answered(StoreCall::WriterFinish, &alias, &key, answer)?;
-        self.wrote(&alias, &info);
-        Ok(info.into())
+        Ok(self.wrote(&alias, info).into())
     }
 
     async fn drop(&mut self, this: Resource<WriterHandle>) -> wasmtime::Result<()> {

@@ -182,8 +182,7 @@ impl HostStore for TaskState {
             })
             .await?;
         let info = self.answered(StoreCall::Put, &alias, &named, answer)?;
-        self.wrote(&alias, &info);
-        Ok(info.into())
+        Ok(self.wrote(&alias, info).into())
     }
 
     async fn write(
@@ -260,10 +259,7 @@ impl HostStore for TaskState {
             .await?;
         self.count_transfer()?;
         match self.answered(StoreCall::Copy, &from_alias, &named, answer)? {
-            Ok(info) => {
-                self.wrote(&to_alias, &info);
-                Ok(info.into())
-            }
+            Ok(info) => Ok(self.wrote(&to_alias, info).into()),
             Err(TooMuch) => {
                 let limit = if left.0 <= left.1 { Limit::ReadSize } else { Limit::WriteSize };
                 Err(wasmtime::Error::from(LimitHit(limit)).into())
