@@ -105,7 +105,7 @@ fn subject(guards: Option<Guards>) -> Box<dyn Fn(usize)> {
     Box::new(move |count| {
         for _ in 0..count {
             let (task, message) = (component.clone(), message.clone());
-            let task = async move { task.run(message, std::future::pending()).await };
+            let task = async move { task.run(message, None, std::future::pending()).await };
             let task = component.threads().handle().spawn(task);
             assert_eq!(runtime.block_on(task).expect("no panic").outcome, Outcome::Completed);
         }
