@@ -143,6 +143,11 @@ impl Grants {
         readable.any(|grant| url.starts_with(grant.store.url()))
     }
 
+    /// Returns the key of an object in the store that the operator granted under an alias.
+    pub(crate) fn whole_key(&self, alias: &str, key: &str) -> String {
+        self.stores.get(alias).map_or_else(|| key.to_owned(), |grant| grant.scope.whole(key))
+    }
+
     /// Returns the grants of one key's task.
     ///
     /// # Errors

@@ -355,11 +355,6 @@ impl TaskState {
         }
     }
 
-    /// Returns the key of an object in the store that the operator granted under an alias.
-    fn whole(&self, alias: &str, key: &str) -> String {
-        self.config.grants.stores.get(alias).map_or_else(|| key.to_owned(), |grant| grant.scope.whole(key))
-    }
-
     /// Records the answer of a call and converts its error for the guest; the error's details go to the operator only.
     pub(crate) fn answered<T>(
         &mut self,
@@ -374,7 +369,7 @@ impl TaskState {
             Ok(value) => {
                 self.host_succeeded(alias, call.access());
                 if call.opens_content() {
-                    self.config.calls.has_read(alias, &self.whole(alias, key));
+                    self.config.calls.has_read(alias, &self.config.grants.whole_key(alias, key));
                 }
                 return Ok(value);
             }
@@ -382,7 +377,7 @@ impl TaskState {
         };
         let told = error_of(&error);
         let details = || format!("{:?}: {error}", shorten(key));
-        let reading = (call.access() == Access::Read).then(|| self.whole(alias, key));
+        let reading = (call.access() == Access::Read).then(|| self.config.grants.whole_key(alias, key));
         let text = || format!("store {alias}: {error}");
         match error {
             StoreError::AccessDenied(_) => {
