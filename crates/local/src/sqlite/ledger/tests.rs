@@ -150,6 +150,16 @@ async fn a_file_that_is_no_ledger_or_another_one_than_before_is_refused() {
     assert!(ledger.claim(entry("a"), message(1), run, LASTS).await.is_err());
 }
 
+#[tokio::test]
+async fn a_sweep_looks_for_late_commits_among_the_runs_under_way_only() {
+    let world = World::new();
+    world.ledger().id().await.unwrap();
+    let sql = rusqlite::Connection::open(world.dir.path().join("ledger.db")).unwrap();
+    let plan = format!("EXPLAIN QUERY PLAN {}", entries::LATE_COMMITS);
+    let plan: String = sql.query_row(&plan, [0, 1, 8], |row| row.get(3)).unwrap();
+    assert!(plan.contains("entry_run"), "{plan}");
+}
+
 /// A step of one of several workers on one entry.
 #[derive(Clone, Copy, Debug)]
 enum Step {
