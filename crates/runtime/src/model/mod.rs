@@ -5,6 +5,7 @@
 //! | [`message`] | a message, as it's received and as it's sent |
 //! | [`event`] | which objects a message announces |
 //! | [`key`] | whose message it is |
+//! | [`route`] | which component handles a message |
 //! | [`outcome`] | how a task ended, and what follows from it |
 //! | [`dead_letter`] | what the worker records about a message that it dead-letters |
 //! | [`host_error`] | a failed call of a task: which backend, or which missing grant |
@@ -21,6 +22,7 @@ pub mod key;
 pub mod limits;
 pub mod message;
 pub mod outcome;
+pub mod route;
 pub mod task_trace;
 pub mod text;
 pub mod trace;
