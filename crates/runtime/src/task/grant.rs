@@ -157,14 +157,30 @@ impl Grants {
         keys.min_by_key(|key| key.len()).map(str::to_owned)
     }
 
-    fn announce_one(&self, event: ObjectEvent) -> Result<AnnouncedObject, Unannounced> {
+    /// Returns the key of an announced object in the readable grant that holds it, as [`Grants::announce`] names it. A
+    /// key that can't be used is returned as it is.
+    pub fn announced_key<'u>(&self, url: &'u str) -> Option<&'u str> {
+        self.holder(url).map(|(grant, _)| &url[grant.store.url().len()..])
+    }
+
+    /// Returns the backends' names in errors of tasks.
+    pub(crate) fn backends(&self) -> impl Iterator<Item = String> {
+        let aliases = self.stores.keys().chain(self.queues.keys()).cloned();
+        aliases.chain(self.buckets.values().map(BucketGrant::backend))
+    }
+
+    /// Returns the readable grant that holds an object, and the defect of the key in it.
+    fn holder(&self, url: &str) -> Option<(&StoreGrant, Result<(), BadKey>)> {
         let holders = self.stores.values().filter(|grant| grant.mode.reads()).filter_map(|grant| {
-            let key = event.url.strip_prefix(grant.store.url())?;
+            let key = url.strip_prefix(grant.store.url())?;
             Some((grant, check_key(key)))
         });
         // A grant under which the key is valid precedes one under which it isn't.
-        let best = holders.max_by_key(|(grant, check)| (check.is_ok(), grant.store.url().len()));
-        let grant = match best {
+        holders.max_by_key(|(grant, check)| (check.is_ok(), grant.store.url().len()))
+    }
+
+    fn announce_one(&self, event: ObjectEvent) -> Result<AnnouncedObject, Unannounced> {
+        let grant = match self.holder(&event.url) {
             Some((grant, Ok(()))) => grant,
             Some((_, Err(bad))) => return Err(Unannounced { url: event.url, bad_key: Some(bad) }),
             None => return Err(Unannounced { url: event.url, bad_key: None }),

@@ -71,8 +71,7 @@ use self::status::Watched;
 use self::waiting::WaitingMessages;
 use crate::model::message::MAX_VISIBILITY;
 use crate::ports::queue::{Queue, QueueAttributes};
-use crate::task::component::Component;
-use crate::task::grant::BucketGrant;
+use crate::task::routes::Routes;
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -89,7 +88,7 @@ const LAST_SETTLEMENTS: Duration = Duration::from_secs(3);
 pub struct Worker {
     queue: Arc<dyn Queue>,
     dead_letter: Option<DeadLetterQueue>,
-    component: Arc<Component>,
+    routes: Routes,
     options: WorkerOptions,
     rules: Rules,
     leases: Arc<Leases>,
@@ -127,7 +126,8 @@ struct InProgress {
 }
 
 impl Worker {
-    /// Creates a worker, after checking that its settings fit the queue's.
+    /// Creates a worker, after checking that its settings fit the queue's. `routes` are its components: a single one, or
+    /// several with the messages that each handles.
     ///
     /// # Errors
     ///
@@ -135,9 +135,10 @@ impl Worker {
     pub async fn new(
         queue: Arc<dyn Queue>,
         dead_letter: Option<Arc<dyn Queue>>,
-        component: Arc<Component>,
+        routes: impl Into<Routes>,
         options: WorkerOptions,
     ) -> Result<Self, StartError> {
+        let routes = routes.into();
         let attributes = attributes_of(&*queue).await?;
         check_queue(&*queue, &attributes, dead_letter.as_deref(), options.on_lease_expired)?;
         let dead_letter = match dead_letter {
@@ -159,15 +160,12 @@ impl Worker {
             dead_letter: dead_letter.is_some(),
         };
         let longest = options.max_visibility.min(attributes.max_visibility.unwrap_or(MAX_VISIBILITY));
-        check_timeout(component.timeout(), longest, options.keys.is_some())?;
+        check_timeout(routes.timeout(), longest, options.keys.is_some())?;
         let counted_receives = rules.max_receives.filter(|_| queue.counts_releases());
         let keyed = options.keys.clone().map(|keys| KeyedMessages::new(keys, counted_receives));
         let (tally, io) = (Arc::<Tally>::default(), Handle::current());
-        let grants = component.grants();
         let body_store = options.bodies.iter().map(|_| BODY_STORE.to_owned());
-        let aliases = grants.stores.keys().chain(grants.queues.keys()).cloned();
-        let buckets = grants.buckets.values().map(BucketGrant::backend);
-        let attributions = Attributions::of(aliases.chain(buckets).chain(body_store));
+        let attributions = Attributions::of(routes.backends().into_iter().chain(body_store));
         let leases = Leases::new(queue.clone(), attributes.visibility_timeout, longest, tally.clone());
         let max_visibility = attributes.max_visibility;
         let max_unsettled = queue.batch_policy().unsettled();
@@ -176,7 +174,7 @@ impl Worker {
         Ok(Self {
             queue,
             dead_letter,
-            component,
+            routes,
             breaker: Arc::new(Breaker::new(options.max_consecutive_failures)),
             attributions,
             waiting: WaitingMessages::default(),
@@ -265,7 +263,7 @@ impl Worker {
             () = self.ask_depth() => {}
             () = self.watched.beat() => {}
         }
-        self.component.clear_away().await;
+        self.routes.clear_away().await;
         Summary { stalled: self.stalled(), ..self.tally.summary() }
     }
 

@@ -14,6 +14,7 @@ use crate::model::outcome::{Cancel, Outcome, OutcomeKind};
 use crate::model::usage::{TaskRecord, Usage};
 use crate::task::calls::CallResult;
 use crate::task::component::Report;
+use crate::task::routes::Routed;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -44,16 +45,17 @@ impl Worker {
             self.tally.counters.leases_expired.add(1);
             return;
         }
-        let report = match self.expired(&leased) {
+        let routed = self.routes.of(&leased.message);
+        let report = match self.expired(&leased, routed) {
             Some(report) => report,
-            None => self.run_task(&leased, &in_progress.abandon).await,
+            None => self.run_task(&leased, routed, &in_progress.abandon).await,
         };
         if let Some(key_permit) = &mut leased.key_permit {
             // The time for which the task alone held its permit: others are to blame for its waiting for a thread.
             key_permit.used(report.usage.wall.saturating_sub(report.usage.ready));
         }
         let (report, attribution) = if self.options.waits_for_backends {
-            self.attribute(&leased.message, report).await
+            self.attribute(&leased.message, routed, report).await
         } else {
             (report, Attribution::Message)
         };
@@ -142,7 +144,7 @@ impl Worker {
     pub(super) fn wait_for_backend(&self, leased: LeasedMessage) -> Option<LeasedMessage> {
         let message_id = leased.message.id.clone();
         // Time in which each waiting message probes once.
-        let next_try = self.breaker.pause() * MOST_WAITING + self.component.timeout();
+        let next_try = self.breaker.pause() * MOST_WAITING + self.routes.timeout();
         let released = self.waiting.add(leased, next_try);
         tracing::debug!(
             message_id,
@@ -194,7 +196,12 @@ impl Worker {
 
     /// Fetches the body of a message, if it is in a store, and runs the task. Ends the task when `abandon` is cancelled
     /// and, if so configured, when the lease expires.
-    async fn run_task(&self, leased: &LeasedMessage, abandon: &CancellationToken) -> Report {
+    async fn run_task(
+        &self,
+        leased: &LeasedMessage,
+        routed: Routed<'_>,
+        abandon: &CancellationToken,
+    ) -> Report {
         let (message, began) = (&leased.message, Instant::now());
         let cancels = self.options.on_lease_expired == OnLeaseExpired::Cancel;
         let cancelled = async {
@@ -204,21 +211,18 @@ impl Worker {
             }
         };
         let Some(bodies) = &self.options.bodies else {
-            if body::is_elsewhere(message) {
-                self.pointers_warned.call_once(|| {
-                    tracing::warn!(
-                        message_id = message.id,
-                        "delivered a pointer to a body in S3: --body-store fetches such bodies"
-                    );
-                });
-            }
-            return self.component.run(message.clone(), cancelled).await;
+            self.warn_of_pointer(message);
+            return routed.run(message.clone(), cancelled).await;
         };
+        let Some(component) = routed.component() else {
+            return routed.run(message.clone(), cancelled).await;
+        };
+        let bodies = bodies.at_most(component.body_bytes());
         let mut cancelled = pin!(cancelled);
         let fetched = tokio::select! {
             fetched = bodies.fetch(message, &self.io) => fetched,
             why = &mut cancelled => Err(Failed::of(Outcome::Cancelled { why })),
-            () = tokio::time::sleep(self.component.timeout()) => {
+            () = tokio::time::sleep(component.timeout()) => {
                 let what = "body store: no answer in time".into();
                 let read = Some(CallResult::Unavailable);
                 Err(Failed { read, ..Failed::of(Outcome::HostFailed { what }) })
@@ -231,7 +235,7 @@ impl Worker {
                 if was_elsewhere {
                     self.attributions.succeeded(&[body_store()]);
                 }
-                let mut report = self.component.run(fetched, cancelled).await;
+                let mut report = routed.run(fetched, cancelled).await;
                 if let Some(trace) = report.trace.as_mut().filter(|_| was_elsewhere) {
                     trace.add_fetch(body::fetch_call(took, CallResult::Ok));
                 }
@@ -240,12 +244,24 @@ impl Worker {
             Err(Failed { outcome, host_error, read }) => {
                 let queued = SystemTime::now().duration_since(message.sent_at).unwrap_or_default();
                 let usage = Usage { queued, blocked: took, wall: took, ..Usage::default() };
-                let mut trace = self.component.task_trace(message);
-                if let (Some(trace), Some(result)) = (&mut trace, read) {
+                let mut report = routed.without_task(message, outcome, usage, host_error);
+                if let (Some(trace), Some(result)) = (&mut report.trace, read) {
                     trace.calls.push(body::fetch_call(took, result));
                 }
-                Report { trace, ..Report::of_no_instance(self.component.name(), outcome, usage, host_error) }
+                report
             }
+        }
+    }
+
+    /// Warns once of a message whose body is in a store, although none is configured.
+    fn warn_of_pointer(&self, message: &Message) {
+        if body::is_elsewhere(message) {
+            self.pointers_warned.call_once(|| {
+                tracing::warn!(
+                    message_id = message.id,
+                    "delivered a pointer to a body in S3: --body-store fetches such bodies"
+                );
+            });
         }
     }
 
@@ -273,9 +289,22 @@ impl Worker {
             (usage.fuel, usage.cpu.as_micros() as u64, usage.wall.as_micros() as u64);
         // Shown escaped, and left out if there is none.
         let key = key.map(tracing::field::display);
+        let route = report.route.as_deref();
+        // Without routes, all tasks are of the same one.
+        let component = route.map(|_| &*report.component);
         match outcome.kind() {
             OutcomeKind::Completed => {
-                tracing::debug!(message_id, receive_count, key, fuel, cpu_us, wall_us, "task completed");
+                tracing::debug!(
+                    message_id,
+                    receive_count,
+                    key,
+                    route,
+                    component,
+                    fuel,
+                    cpu_us,
+                    wall_us,
+                    "task completed"
+                );
             }
             // Clients come and go.
             _ if *outcome == (Outcome::Cancelled { why: Cancel::ClientGone }) => {
@@ -288,6 +317,8 @@ impl Worker {
                     message_id,
                     receive_count,
                     key,
+                    route,
+                    component,
                     outcome,
                     reason,
                     fuel,

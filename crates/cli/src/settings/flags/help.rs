@@ -73,7 +73,7 @@ const FLAGS: [Group; 14] = [
     Group {
         heading: "Message",
         common: &["message", "attribute", "http", "header"],
-        others: &["message-id", "sent-at"],
+        others: &["group", "message-id", "sent-at"],
     },
     Group {
         heading: "Grants",

@@ -136,6 +136,9 @@ pub(crate) struct InvokeArgs {
     /// Add an attribute to the message
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) attribute: Vec<String>,
+    /// Message group of the message, such as for a route
+    #[arg(long, conflicts_with = "http")]
+    pub(crate) group: Option<String>,
     /// Id of the message: with --deterministic, it seeds random numbers
     #[arg(long, value_name = "ID", default_value = "invoke")]
     pub(crate) message_id: String,
