@@ -45,6 +45,7 @@ sections! {
     the_case_that_is_shown_is_one: "docs/src/guides/testing-guests.md", "A case" => is_a_case;
     the_first_guest_shouts: "docs/src/getting-started/first-guest.md", "The crate" => shouts;
     the_configuration_file_is_taken: "docs/src/guides/configuration.md", "A configuration file" => is_configured;
+    messages_take_their_routes: "docs/src/guides/routes.md", "An example" => takes_routes;
     components_have_new_versions: "docs/src/guides/components.md", "New versions while the worker runs" => refreshes;
     components_are_pushed_and_run: "docs/src/guides/components.md", "Registries" => runs_from_a_registry;
     components_are_compiled_before: "docs/src/guides/components.md", "Precompiled components" => compiles_before;
@@ -73,7 +74,7 @@ sections! {
 }
 
 /// The sections that can't be run, and why.
-const LISTED: [(&str, &str, &str); 33] = [
+const LISTED: [(&str, &str, &str); 34] = [
     ("ARCHITECTURE.md", "The tree", "a picture of folders"),
     ("guest-examples/README.md", "upload", "serves without end; the tests `serve::uploading` do the same"),
     ("guest-examples/jpeg-scaled/README.md", "jpeg-scaled", "run by a documentation test of the crate"),
@@ -114,6 +115,11 @@ const LISTED: [(&str, &str, &str); 33] = [
         "docs/src/guides/tenants.md",
         "Usage and costs by key",
         "needs records with keys; the tests `worker::keys` report such records",
+    ),
+    (
+        "docs/src/guides/routes.md",
+        "What a route has",
+        "needs the buckets of two customers; the tests `worker::routes` run the like",
     ),
     ("docs/src/guides/guests.md", "Write a guest", TEMPLATES),
     ("docs/src/guides/guests.md", "The work on a guest", TEMPLATES),
