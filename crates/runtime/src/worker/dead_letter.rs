@@ -25,6 +25,8 @@ struct DeadLettering<'a> {
     queue: &'a str,
     /// The component whose task failed.
     component: &'a str,
+    /// The route that the message took.
+    route: Option<&'a str>,
     /// Whether the dead-letter queue is a FIFO queue.
     fifo: bool,
 }
@@ -56,6 +58,7 @@ fn dead_letter(message: &Message, outcome: &Outcome, way: &DeadLettering<'_>) ->
         sent_at: jiff::Timestamp::try_from(message.sent_at).ok().map(|time| time.to_string()),
         queue: way.queue.into(),
         component: way.component.into(),
+        route: way.route.map(Into::into),
     };
     dead.attributes.push(record.to_attribute());
     if dead.attributes.len() > MAX_ATTRIBUTES || dead.validate().is_err() {
@@ -81,8 +84,8 @@ impl Worker {
         let Some(DeadLetterQueue { queue, fifo }) = &self.dead_letter else {
             return Decision::Retry(self.options.backoff.longest);
         };
-        let Report { outcome, component, .. } = report;
-        let way = DeadLettering { queue: self.queue.url(), component, fifo: *fifo };
+        let Report { outcome, component, route, .. } = report;
+        let way = DeadLettering { queue: self.queue.url(), component, route: route.as_deref(), fifo: *fifo };
         let dead = dead_letter(message, outcome, &way);
         // Backends are called on the worker's I/O threads, never on guest threads.
         let sending = {
@@ -132,7 +135,8 @@ mod tests {
         Message { attributes, receive_count: 3, ..Message::new("m", "body") }
     }
 
-    const WAY: DeadLettering<'_> = DeadLettering { queue: "memory:q", component: "c.wasm", fifo: false };
+    const WAY: DeadLettering<'_> =
+        DeadLettering { queue: "memory:q", component: "c.wasm", route: None, fifo: false };
 
     #[test]
     fn a_deduplication_id_is_for_fifo_queues_only() {
