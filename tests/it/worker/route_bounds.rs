@@ -1,7 +1,7 @@
 //! What bounds the tasks of routes: their grants and limits, mistakes at the start, and faults of another route.
 
 use super::routes::{QUEUE, ROUTES, count, records, run, send, world};
-use crate::harness::{Depth, World};
+use crate::harness::{Depth, World, why};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::fs;
@@ -91,6 +91,93 @@ fn objects_of_one_message_take_a_route_only_together() {
         (world.keys("of-texts"), world.keys("out")),
         (vec!["a.txt".into(), "b.txt".into()], vec!["a.txt".into(), "c.bin".into()])
     );
+}
+
+/// Two routes whose tasks reach their keys' parts of the same directory.
+const BY_KEY: &str = r#"
+    queue = "sqlite:jobs.db"
+    component = "default.wasm"
+    unmatched = "reject"
+    usage = "usage.jsonl"
+    [worker]
+    key = "object-prefix:1"
+    [[route]]
+    name = "texts"
+    match.object-suffix = ".txt"
+    store.input = "dir:t/{key}/in:ro"
+    store.output = "dir:t/{key}/out:rw"
+    [[route]]
+    name = "raw"
+    match.object-suffix = [".txt", ".bin"]
+    store.input = "dir:t/{key}/raw:ro"
+    store.output = "dir:t/{key}/out:rw"
+"#;
+
+#[test]
+fn a_task_of_a_route_reaches_only_the_parts_of_its_messages_key() {
+    let world = world(BY_KEY);
+    for (object, key) in [("acme/in/a.txt", "acme"), ("acme/raw/b.txt", "acme"), ("beta/in/a.txt", "beta")] {
+        world.write(&format!("t/{object}"), key);
+    }
+    // In the part of no route, and with a key that can't name a part.
+    world.write("t/acme/other/c.txt", "acme");
+    world.write("t/evil_/in/d.txt", "evil");
+    for key in ["acme", "beta", "evil_"] {
+        fs::create_dir(world.path(&format!("t/{key}/out"))).expect("a directory");
+    }
+    world.wasmrun(["enqueue", "--queue", QUEUE, "--store", "input=dir:t"]).succeeds();
+    let output = run(&world).arg("--until-empty").succeeds();
+    assert_eq!(output.summary()["outcomes"], json!({"completed": 3, "rejected": 2}), "{output}");
+    assert_eq!(
+        (world.keys("t/acme/out"), world.keys("t/beta/out"), world.keys("t/evil_/out")),
+        (vec!["a.txt".into(), "b.txt".into()], vec!["a.txt".into()], vec![])
+    );
+    let mut taken: Vec<_> = records(&world)
+        .into_iter()
+        .map(|record| json!([record["outcome"], record.get("route"), record["key"]]).to_string())
+        .collect();
+    taken.sort();
+    let expected = [
+        json!(["completed", "raw", "acme"]),
+        json!(["completed", "texts", "acme"]),
+        json!(["completed", "texts", "beta"]),
+        json!(["rejected", null, "-"]),
+        json!(["rejected", "texts", "evil_"]),
+    ];
+    assert_eq!(taken, expected.map(|record| record.to_string()), "{output}");
+    let reasons: Vec<_> =
+        world.peek("sqlite:jobs.db#dead").iter().map(|letter| why(letter)["reason"].clone()).collect();
+    assert!(reasons.iter().any(|reason| reason.to_string().contains("unusable key")), "{reasons:?}");
+
+    // A single task has the key and the route of its message, too.
+    let record = json!({"eventVersion": "2.1", "eventName": "ObjectCreated:Put", "eventSource": "aws:s3",
+        "s3": {"bucket": {"name": format!("dir:{}", world.path("t").display())}, "object": {"key": "beta/in/a.txt"}}});
+    fs::remove_file(world.path("t/beta/out/a.txt")).expect("removed");
+    let message = json!({"Records": [record]}).to_string();
+    let invoke = ["invoke", "--json", "--config", "wasmrun.toml", "--message", &message];
+    let output = world.wasmrun(invoke).succeeds();
+    assert_eq!(
+        (&output.json()["route"], world.read("t/beta/out/a.txt")),
+        (&json!("texts"), b"beta".to_vec())
+    );
+}
+
+#[test]
+fn parts_of_keys_are_kept_apart_from_the_stores_of_other_routes() {
+    let world = world(BY_KEY);
+    fs::create_dir_all(world.path("t/acme")).expect("directories");
+    let with = |right: &str, wrong: &str| {
+        world.write("wasmrun.toml", BY_KEY.replace(right, wrong));
+        run(&world).arg("--check")
+    };
+    with("", "").succeeds();
+    with("[worker]\n    key = \"object-prefix:1\"", "")
+        .fails_with(2, "in the route texts: the store input has {key} in its prefix, and no key");
+    with("object-prefix:1", "object-prefix:2").fails_with(2, "in the route texts: the store input has {key}");
+    // A key could be named after one, and the other would hold all keys' objects.
+    for other in ["dir:t/acme:ro", "dir:t:ro"] {
+        with("dir:t/{key}/raw:ro", other).fails_with(2, "the store raw/input (");
+    }
 }
 
 #[test]
@@ -210,6 +297,18 @@ fn what_is_wrong_with_a_route_stops_the_start_with_its_name() {
     fs::copy(world.path("acme.wasm"), world.path("of-texts/acme.wasm")).expect("copied");
     with(ROUTES.replace("acme.wasm", "of-texts/acme.wasm"))
         .fails_with(2, "in the route texts: the store output is writable and holds the component");
+    // Nor to what tells others how messages end, and no ledger tells the stores of routes apart.
+    world.wasmrun(["queue", "create", "sqlite:done.db"]).succeeds();
+    let told =
+        |file: String, arguments: &[&str]| with(file).args(["--notify", "sqlite:done.db"]).args(arguments);
+    told(ROUTES.replace("store.output = \"dir:of-acme:rw\"", "send.next = \"sqlite:done.db\""), &[])
+        .fails_with(2, "cannot take notifications");
+    told(ROUTES.into(), &["--complete-group", "batch", "--group-store", "sqlite:of-acme/groups.db"])
+        .fails_with(2, "in the route acme: the store output is writable and holds the group store");
+    with(ROUTES.into())
+        .args(["--once", "sqlite:ledger.db"])
+        .fails_with(2, "--once does not work with routes");
+    assert!(!world.path("ledger.db").exists());
     // Nothing was received.
     assert_eq!(world.peek(QUEUE)[0]["receive_count"], 0);
     world.write("service.toml", "component = 'default.wasm'\n[[route]]\nname = 'a'\nmatch.group = 'a'");

@@ -170,6 +170,56 @@ fn a_dead_letter_takes_the_same_route_again() {
 }
 
 #[test]
+fn a_notification_names_the_route_and_the_component_that_ran() {
+    let file = r#"
+        queue = "sqlite:jobs.db"
+        component = "default.wasm"
+        [worker]
+        notify = "sqlite:done.db"
+        [[route]]
+        name = "one"
+        match.group = "one"
+        component = "one/task.wasm"
+        [[route]]
+        name = "two"
+        match.group = "two"
+        component = "two/task.wasm"
+    "#;
+    let world = world(file);
+    world.wasmrun(["queue", "create", "sqlite:done.db"]).succeeds();
+    let component = fs::read(guest("misbehave")).expect("a component");
+    world.write("one/task.wasm", &component);
+    // A custom section without content: the same component with another digest.
+    world.write("two/task.wasm", [&component[..], &[0, 2, 1, b'x']].concat());
+    for group in ["one", "two", "three"] {
+        world.wasmrun(["enqueue", "--queue", QUEUE, "--group", group, "--message", "ok"]).succeeds();
+    }
+    run(&world).arg("--until-empty").succeeds();
+    let rejecting = file.replace("queue =", "unmatched = \"reject\"\n        queue =");
+    world.write("wasmrun.toml", rejecting.replace("component = \"default.wasm\"", ""));
+    world.wasmrun(["enqueue", "--queue", QUEUE, "--group", "four", "--message", "ok"]).succeeds();
+    run(&world).arg("--until-empty").succeeds();
+
+    let told: Vec<Value> = (world.peek("sqlite:done.db").iter())
+        .map(|message| serde_json::from_str(field(message, "body")).expect("JSON"))
+        .collect();
+    let of = |group: &str| {
+        let of_group = |told: &&Value| told["group"] == group;
+        let found = told.iter().find(of_group).unwrap_or_else(|| panic!("none of {group} in {told:?}"));
+        (found.get("route").and_then(Value::as_str), field(found, "component"))
+    };
+    let digest = |group: &str, name: &str| {
+        let digest = of(group).1.strip_prefix(name).and_then(|rest| rest.strip_prefix("@sha256:"));
+        digest.unwrap_or_else(|| panic!("another name: {told:?}"))
+    };
+    assert_eq!((of("one").0, of("two").0, of("three").0), (Some("one"), Some("two"), None));
+    // The default component is a copy of that of the route `one`.
+    assert_eq!(digest("three", "default.wasm"), digest("one", "task.wasm"));
+    assert_ne!(digest("two", "task.wasm"), digest("one", "task.wasm"));
+    assert_eq!(of("four"), (None, "-"));
+}
+
+#[test]
 fn status_and_metrics_name_the_routes() {
     let world = world(ROUTES);
     let worker = run(&world).args(["--listen", "0"]).start();

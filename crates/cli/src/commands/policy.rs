@@ -3,7 +3,7 @@
 use crate::output::failure::Failure;
 use crate::output::to_stdout;
 use crate::settings::file::ConfigFile;
-use crate::settings::flags::{PolicyArgs, TaskArgs};
+use crate::settings::flags::{PolicyArgs, RunArgs, TaskArgs};
 use crate::settings::grants::{self, AwsGrants, StoreSetting};
 use crate::settings::notify::NotifySetting;
 use crate::settings::source::Source;
@@ -55,33 +55,7 @@ fn permissions(args: PolicyArgs) -> Result<(Permissions, bool), Failure> {
 
     let mut names_dead_letters = true;
     if role.is_none() {
-        let worker = run.worker.over(std::mem::take(&mut file.worker));
-        let queue = of_amazon(run.queue.or_else(|| file.queue.take()))?;
-        let dead_letter = of_amazon(worker.dead_letter)?;
-        names_dead_letters = queue.is_none() || dead_letter.is_some();
-        if let Some(queue) = &queue {
-            permissions.work_on(queue).map_err(|why| wrong(queue, why))?;
-        }
-        if let Some(queue) = dead_letter {
-            permissions.dead_letter_to(&queue).map_err(|why| wrong(&queue, why))?;
-        }
-        let notified = worker.notify.as_ref().and_then(NotifySetting::queue).map(str::to_owned);
-        if let Some(queue) = of_amazon(notified)? {
-            permissions.notify(&queue).map_err(|why| wrong(&queue, why))?;
-        }
-        if let Some(url) = worker.group_store.as_ref().filter(|url| url.starts_with("s3:")) {
-            permissions.count_groups(url).map_err(|why| wrong(url, why))?;
-        }
-        if let Some(url) = &worker.body_store {
-            permissions.read_bodies(url).map_err(|why| wrong(url, why))?;
-        }
-        for component in components {
-            fetch(&mut permissions, &component)?;
-        }
-        if let Some(cluster) = &cluster {
-            let queue = queue.as_ref().ok_or_else(|| Failure::usage("--cluster needs a queue of SQS"))?;
-            permissions.protect(cluster, queue).map_err(|why| wrong(cluster, why))?;
-        }
+        names_dead_letters = allow_worker(&mut permissions, run, &mut file, components, cluster.as_deref())?;
         for (route, AwsGrants { stores, roles, .. }) in &all {
             for (alias, role) in roles {
                 let is_by_key = |store: &StoreSetting| store.alias == *alias && store.scope != Scope::All;
@@ -104,6 +78,45 @@ fn permissions(args: PolicyArgs) -> Result<(Permissions, bool), Failure> {
         }
     }
     Ok((permissions, names_dead_letters))
+}
+
+/// Allows what the worker itself does. Returns `false` if the queue may have a dead-letter queue that the settings don't
+/// name.
+fn allow_worker(
+    permissions: &mut Permissions,
+    run: RunArgs,
+    file: &mut ConfigFile,
+    components: BTreeSet<PathBuf>,
+    cluster: Option<&str>,
+) -> Result<bool, Failure> {
+    let worker = run.worker.over(std::mem::take(&mut file.worker));
+    let queue = of_amazon(run.queue.or_else(|| file.queue.take()))?;
+    let dead_letter = of_amazon(worker.dead_letter)?;
+    let names_dead_letters = queue.is_none() || dead_letter.is_some();
+    if let Some(queue) = &queue {
+        permissions.work_on(queue).map_err(|why| wrong(queue, why))?;
+    }
+    if let Some(queue) = dead_letter {
+        permissions.dead_letter_to(&queue).map_err(|why| wrong(&queue, why))?;
+    }
+    let notified = worker.notify.as_ref().and_then(NotifySetting::queue).map(str::to_owned);
+    if let Some(queue) = of_amazon(notified)? {
+        permissions.notify(&queue).map_err(|why| wrong(&queue, why))?;
+    }
+    if let Some(url) = worker.group_store.as_ref().filter(|url| url.starts_with("s3:")) {
+        permissions.count_groups(url).map_err(|why| wrong(url, why))?;
+    }
+    if let Some(url) = &worker.body_store {
+        permissions.read_bodies(url).map_err(|why| wrong(url, why))?;
+    }
+    for component in components {
+        fetch(permissions, &component)?;
+    }
+    if let Some(cluster) = cluster {
+        let queue = queue.as_ref().ok_or_else(|| Failure::usage("--cluster needs a queue of SQS"))?;
+        permissions.protect(cluster, queue).map_err(|why| wrong(cluster, why))?;
+    }
+    Ok(names_dead_letters)
 }
 
 /// Allows fetching a component.

@@ -1,7 +1,8 @@
 //! Dead letters: sends messages to the dead-letter queue, with the reason.
 
-use super::Worker;
 use super::decision::Decision;
+use super::options::StartError;
+use super::{Worker, attributes_of};
 use crate::model::dead_letter::DeadLetter;
 use crate::model::message::{MAX_ATTRIBUTES, Message, OUTCOME_ATTRIBUTE, OutgoingMessage};
 use crate::model::outcome::Outcome;
@@ -17,6 +18,16 @@ use tokio_util::task::AbortOnDropHandle;
 pub(super) struct DeadLetterQueue {
     pub(super) queue: Arc<dyn Queue>,
     pub(super) fifo: bool,
+}
+
+impl DeadLetterQueue {
+    /// # Errors
+    ///
+    /// The queue can't be used.
+    pub(super) async fn of(queue: Arc<dyn Queue>) -> Result<Self, StartError> {
+        let fifo = attributes_of(&*queue).await?.fifo;
+        Ok(Self { queue, fifo })
+    }
 }
 
 /// Where a dead letter comes from, and what its queue requires.

@@ -162,23 +162,10 @@ impl Worker {
         check_queue(&*queue, &attributes, dead_letter.as_deref(), options.on_lease_expired)?;
         check_notified(&options, &routes, [&queue].into_iter().chain(&dead_letter)).await?;
         let dead_letter = match dead_letter {
-            Some(queue) => {
-                let fifo = attributes_of(&*queue).await?.fifo;
-                Some(DeadLetterQueue { queue, fifo })
-            }
+            Some(queue) => Some(DeadLetterQueue::of(queue).await?),
             None => None,
         };
-        // Without a dead-letter queue, a message that would be dead-lettered is retried, never deleted.
-        let policy = match &dead_letter {
-            Some(_) => options.policy,
-            None => options.policy.without_dead_letters(),
-        };
-        let rules = Rules {
-            policy,
-            backoff: options.backoff,
-            max_receives: attributes.redrive.as_ref().map(|redrive| redrive.max_receives),
-            dead_letter: dead_letter.is_some(),
-        };
+        let rules = options.rules(&attributes, dead_letter.is_some());
         let longest = options.max_visibility.min(attributes.max_visibility.unwrap_or(MAX_VISIBILITY));
         check_timeout(routes.timeout(), longest, options.keys.is_some())?;
         check_keys(&routes, options.keys.is_some())?;

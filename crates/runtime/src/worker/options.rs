@@ -2,7 +2,7 @@
 
 use super::body::BodyStore;
 use super::completion::GroupOptions;
-use super::decision::Backoff;
+use super::decision::{Backoff, Rules};
 use super::keyed::KeyOptions;
 use super::notify::NotifyOptions;
 use super::once::OnceOptions;
@@ -94,6 +94,19 @@ impl Default for WorkerOptions {
             starting: None,
             watch_depth: false,
             observers: Vec::new(),
+        }
+    }
+}
+
+impl WorkerOptions {
+    /// Returns what decides over messages of a queue with these attributes.
+    pub(super) fn rules(&self, attributes: &QueueAttributes, has_dead_letter_queue: bool) -> Rules {
+        Rules {
+            // Without a dead-letter queue, a message that would be dead-lettered is retried, never deleted.
+            policy: if has_dead_letter_queue { self.policy } else { self.policy.without_dead_letters() },
+            backoff: self.backoff,
+            max_receives: attributes.redrive.as_ref().map(|redrive| redrive.max_receives),
+            dead_letter: has_dead_letter_queue,
         }
     }
 }

@@ -55,13 +55,7 @@ impl Worker {
             return;
         }
         let routed = self.routes.of(&leased.message);
-        let report = match self.expired(&leased, routed).or_else(|| cancelled(&leased, routed)) {
-            Some(report) => report,
-            None => match &self.once {
-                Some(once) => self.run_once(once, &leased, routed, &in_progress.abandon).await,
-                None => self.run_task(&leased, routed, None, &in_progress.abandon).await,
-            },
-        };
+        let report = self.report(&leased, routed, &in_progress.abandon).await;
         if let Some(key_permit) = &mut leased.key_permit {
             // The time for which the task alone held its permit: others are to blame for its waiting for a thread.
             key_permit.used(report.usage.wall.saturating_sub(report.usage.ready));
@@ -104,6 +98,22 @@ impl Worker {
             let _ = in_progress.settlements.send(settlement);
         }
         drop(permit);
+    }
+
+    /// Runs the task of a message, unless the message has expired, is cancelled or has completed before.
+    async fn report(
+        &self,
+        leased: &LeasedMessage,
+        routed: Routed<'_>,
+        abandon: &CancellationToken,
+    ) -> Report {
+        if let Some(report) = self.expired(leased, routed).or_else(|| cancelled(leased, routed)) {
+            return report;
+        }
+        match &self.once {
+            Some(once) => self.run_once(once, leased, routed, abandon).await,
+            None => self.run_task(leased, routed, None, abandon).await,
+        }
     }
 
     /// Decides what to do with a message whose task has ended.
@@ -299,11 +309,17 @@ impl Worker {
         self.tally.count(report);
         self.mean_wall.add(report.usage.wall);
         self.window.ended(report);
-        let Report { outcome, usage, .. } = report;
         if !self.options.observers.is_empty() {
             let record = TaskRecord { key: key.map(Key::as_str), ..report.record(message) };
             self.options.observers.iter().for_each(|observer| observer.ended(&record));
         }
+        self.log(message, key, report);
+        self.breaker.task_ended(&report.outcome, attribution, report.host_error.as_ref(), report.ran);
+    }
+
+    /// Logs the end of a task.
+    fn log(&self, message: &Message, key: Option<&Key>, report: &Report) {
+        let Report { outcome, usage, .. } = report;
         let (message_id, receive_count) = (&message.id, message.receive_count);
         let (fuel, cpu_us, wall_us) =
             (usage.fuel, usage.cpu.as_micros() as u64, usage.wall.as_micros() as u64);
@@ -352,6 +368,5 @@ impl Worker {
                 );
             }
         }
-        self.breaker.task_ended(outcome, attribution, report.host_error.as_ref(), report.ran);
     }
 }

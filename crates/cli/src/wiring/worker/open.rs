@@ -59,28 +59,9 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
         None => work_queue(&backends, &plan.queue_url, plan.worker.dead_letter.as_deref()).await?,
     };
     let ecs = EcsTask::find().await.unwrap_or_default();
-    let cache = open_cache(&plan.task.engine)?;
-    let read = routes::read(&plan.task, cache.as_ref(), &backends).await?;
-    let has_dead_letter_queue = work.dead_letter.queue.is_some();
-    plan.check_dead_letters(has_dead_letter_queue)?;
-    let bodies = match &plan.worker.body_store {
-        Some(url) => Some(body_store(&backends, url, plan.body_bytes()).await?),
-        None => None,
-    };
-    let notified = Notified::open(&backends, &plan.worker).await?;
-    let ledger = plan.worker.once.as_deref().map(open_ledger).transpose()?;
     let requests = service.as_ref().map(|service| service.requests.clone());
-    let placement = Placement {
-        instances: plan.worker.instances()?,
-        host: component::host(ecs.memory_bytes).without(plan.held_bytes()),
-        protected: protected(plan, &work, &notified, ledger.as_ref()),
-        requests: requests.clone().map(|requests| requests as Arc<dyn Requests>),
-    };
-    let (notify, groups) = notified.options(routes::digests(&plan.task, &read));
-    let routes = routes::load(&plan.task, &backends, read, cache, placement).await?;
-    if let Some(bodies) = &bodies {
-        refuse_overlap(bodies, &routes)?;
-    }
+    let answering = requests.clone().map(|requests| requests as Arc<dyn Requests>);
+    let (routes, options) = load(plan, &backends, &work, ecs.memory_bytes, answering).await?;
     // Opened after the check that no guest may write to the file.
     let usage = match &plan.usage {
         Some((path, most_bytes)) => Some(Arc::new(UsageLog::start(path, *most_bytes)?)),
@@ -96,13 +77,9 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
     // The requests learn how their tasks ended.
     let answered = requests.map(|requests| requests as Arc<dyn TaskObserver>);
     let options = WorkerOptions {
-        bodies,
-        notify,
-        groups,
-        once: ledger.map(|ledger| once(plan, ledger)),
         starting: protection.clone().map(|protection| Arc::new(protection) as Arc<dyn TasksStart>),
         observers: all_observers(usage.as_ref(), &observers, [shown, answered]),
-        ..plan.options(routes.capacity().instances)?
+        ..options
     };
     // A check doesn't listen, as another worker may use the address.
     let server = if plan.is_check { None } else { watch::bind(plan.watching.listen).await? };
@@ -110,7 +87,8 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
         Some(path) if !plan.is_check => Some(Control::bind(path)?),
         Some(_) | None => None,
     };
-    let is_planned = work.is_planned;
+    let (is_planned, keeps_rejected) =
+        (work.is_planned, plan.keeps_rejected(work.dead_letter.queue.is_some()));
     let (queue, worker) = start(plan, &backends, work, &routes, options).await?;
     // Nor does a check listen here.
     if let Some(service) = service.as_mut().filter(|_| !plan.is_check) {
@@ -128,8 +106,42 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
         control,
         service,
         is_planned,
-        keeps_rejected: plan.keeps_rejected(has_dead_letter_queue),
+        keeps_rejected,
     })
+}
+
+/// Opens what tasks use, and loads their components. Returns the options of their worker, without observers and
+/// protection.
+async fn load(
+    plan: &RunPlan,
+    backends: &Backends,
+    work: &WorkQueue,
+    memory_bytes: Option<u64>,
+    requests: Option<Arc<dyn Requests>>,
+) -> Result<(Routes, WorkerOptions), Failure> {
+    let cache = open_cache(&plan.task.engine)?;
+    let read = routes::read(&plan.task, cache.as_ref(), backends).await?;
+    plan.check_dead_letters(work.dead_letter.queue.is_some())?;
+    let bodies = match &plan.worker.body_store {
+        Some(url) => Some(body_store(backends, url, plan.body_bytes()).await?),
+        None => None,
+    };
+    let notified = Notified::open(backends, &plan.worker).await?;
+    let ledger = plan.worker.once.as_deref().map(open_ledger).transpose()?;
+    let placement = Placement {
+        instances: plan.worker.instances()?,
+        host: component::host(memory_bytes).without(plan.held_bytes()),
+        protected: protected(plan, work, &notified, ledger.as_ref()),
+        requests,
+    };
+    let (notify, groups) = notified.options(routes::digests(&plan.task, &read));
+    let routes = routes::load(&plan.task, backends, read, cache, placement).await?;
+    if let Some(bodies) = &bodies {
+        refuse_overlap(bodies, &routes)?;
+    }
+    let once = ledger.map(|ledger| once(plan, ledger));
+    let options = plan.options(routes.capacity().instances)?;
+    Ok((routes, WorkerOptions { bodies, notify, groups, once, ..options }))
 }
 
 /// Returns what the worker needs of `--once`.
