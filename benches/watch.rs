@@ -146,7 +146,7 @@ impl Bench {
             started_at: SystemTime::now(),
         };
         let component = self.component.clone();
-        (Arc::new(Watch { about, metrics, worker: worker.clone(), component }), worker)
+        (Arc::new(Watch { about, metrics, worker: worker.clone(), routes: component.into() }), worker)
     }
 
     /// A worker, with messages in its queue.

@@ -5,10 +5,12 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::SystemTime;
 use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::engine::capacity::Host;
 use wasmrun_runtime::engine::compile::Compiler;
+use wasmrun_runtime::engine::threads::GuestThreads;
 use wasmrun_runtime::model::event;
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::trace::Sampling;
@@ -93,7 +95,7 @@ fn options(
         limits,
         instances,
         host: Host::default(),
-        threads: std::thread::available_parallelism().expect("cores"),
+        threads: Arc::new(GuestThreads::start(available_parallelism().expect("cores")).expect("threads")),
         allocator,
         raw_body: false,
         command: CommandOptions::default(),

@@ -65,6 +65,9 @@ fn of_record(record: &TaskRecord<'_>, task: &TaskTrace) -> Vec<KeyValue> {
     if let Some(key) = record.key {
         attributes.push(KeyValue::new("wasmrun.key", key.to_owned()));
     }
+    if let Some(route) = record.route {
+        attributes.push(KeyValue::new("wasmrun.route", route.to_owned()));
+    }
     if !version.is_empty() {
         attributes.push(KeyValue::new(FAAS_VERSION, version.to_owned()));
     }

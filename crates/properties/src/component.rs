@@ -8,6 +8,7 @@ use std::time::Duration;
 use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::engine::capacity::Host;
 use wasmrun_runtime::engine::compile::Compiler;
+use wasmrun_runtime::engine::threads::GuestThreads;
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::message::Message;
 use wasmrun_runtime::task::command::CommandOptions;
@@ -74,7 +75,7 @@ fn is_refused_or_runs(bytes: &[u8]) {
             },
             instances: NonZeroUsize::MIN,
             host: Host::default(),
-            threads: NonZeroUsize::MIN,
+            threads: Arc::new(GuestThreads::start(NonZeroUsize::MIN).expect("a thread")),
             allocator: Allocator::OnDemand,
             raw_body: false,
             command: CommandOptions::default(),

@@ -12,9 +12,10 @@ use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
+use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::engine::capacity::{Host, HostMemory};
 use wasmrun_runtime::engine::compile::{CHILD_ARGUMENT, CompileLimits, Compiler, child};
-use wasmrun_runtime::engine::{Allocator, threads};
+use wasmrun_runtime::engine::threads::{self, GuestThreads};
 use wasmrun_runtime::model::event::notification;
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::message::OutgoingMessage;
@@ -73,7 +74,7 @@ async fn work(component: &str, files: &[String]) -> Result<ExitCode, Box<dyn Err
         limits: Limits { memory_bytes: 64 << 20, timeout: Duration::from_secs(10), ..Limits::default() },
         instances: NonZeroUsize::MIN.saturating_add(3),
         host: Host { memory: HostMemory::find(), files: None },
-        threads: std::thread::available_parallelism()?,
+        threads: Arc::new(GuestThreads::start(std::thread::available_parallelism()?)?),
         allocator: Allocator::Auto,
         raw_body: false,
         command: CommandOptions::default(),

@@ -2,6 +2,8 @@
 
 use crate::{About, health, queue_name};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
 use wasmrun_runtime::task::calls::{BucketCall, CallResult, HostCalls, StoreCall};
@@ -112,10 +114,11 @@ fn of_queue(status: &Status) -> Vec<MetricFamily> {
 }
 
 /// Returns the families of tasks' calls to stores, queues and key-value buckets, by alias, and of their HTTP requests. Counters that are zero are included, so that
-/// the first call is seen as a change.
-pub(crate) fn of_calls(calls: &HostCalls) -> Vec<MetricFamily> {
+/// the first call is seen as a change. Calls of several components to an alias are counted together.
+pub(crate) fn of_calls<'a>(components: impl Iterator<Item = &'a HostCalls>) -> Vec<MetricFamily> {
+    let all: Vec<&HostCalls> = components.collect();
     let mut answered = Vec::new();
-    for (alias, store) in calls.stores() {
+    for (alias, store) in all.iter().flat_map(|calls| calls.stores()) {
         for &call in StoreCall::ALL {
             for &result in CallResult::ALL {
                 let labels = vec![("store", alias), ("call", call.as_str()), ("result", result.as_str())];
@@ -124,14 +127,14 @@ pub(crate) fn of_calls(calls: &HostCalls) -> Vec<MetricFamily> {
         }
     }
     let mut sent = Vec::new();
-    for (alias, queue) in calls.queues() {
+    for (alias, queue) in all.iter().flat_map(|calls| calls.queues()) {
         for &result in CallResult::ALL {
             let labels = vec![("queue", alias), ("result", result.as_str())];
             sent.push((labels, queue.messages(result) as f64));
         }
     }
     let mut of_buckets = Vec::new();
-    for (alias, bucket) in calls.buckets() {
+    for (alias, bucket) in all.iter().flat_map(|calls| calls.buckets()) {
         for &call in BucketCall::ALL {
             for &result in CallResult::ALL {
                 let labels = vec![("bucket", alias), ("call", call.as_str()), ("result", result.as_str())];
@@ -140,13 +143,16 @@ pub(crate) fn of_calls(calls: &HostCalls) -> Vec<MetricFamily> {
         }
     }
     let of = |label, alias, number: u64| (vec![(label, alias)], number as f64);
-    let read = calls.stores().map(|(alias, store)| of("store", alias, store.bytes_read()));
-    let written = calls.stores().map(|(alias, store)| of("store", alias, store.bytes_written()));
-    let bucket_read = calls.buckets().map(|(alias, bucket)| of("bucket", alias, bucket.bytes_read()));
-    let bucket_written = calls.buckets().map(|(alias, bucket)| of("bucket", alias, bucket.bytes_written()));
-    let bytes = calls.queues().map(|(alias, queue)| of("queue", alias, queue.bytes()));
-    let http = calls.http();
-    let requests = http.into_iter().flat_map(|http| {
+    let stores = || all.iter().flat_map(|calls| calls.stores());
+    let buckets = || all.iter().flat_map(|calls| calls.buckets());
+    let read = stores().map(|(alias, store)| of("store", alias, store.bytes_read()));
+    let written = stores().map(|(alias, store)| of("store", alias, store.bytes_written()));
+    let bucket_read = buckets().map(|(alias, bucket)| of("bucket", alias, bucket.bytes_read()));
+    let bucket_written = buckets().map(|(alias, bucket)| of("bucket", alias, bucket.bytes_written()));
+    let bytes =
+        all.iter().flat_map(|calls| calls.queues()).map(|(alias, queue)| of("queue", alias, queue.bytes()));
+    let http = || all.iter().filter_map(|calls| calls.http());
+    let requests = http().flat_map(|http| {
         CallResult::ALL
             .iter()
             .map(|&result| (vec![("result", result.as_str())], http.requests(result) as f64))
@@ -161,12 +167,12 @@ pub(crate) fn of_calls(calls: &HostCalls) -> Vec<MetricFamily> {
         (
             "wasmrun_http_sent_bytes_total",
             "Bytes of HTTP requests that tasks sent, heads and bodies.",
-            http.iter().map(|http| of_http(http.bytes_sent())).collect(),
+            http().map(|http| of_http(http.bytes_sent())).collect(),
         ),
         (
             "wasmrun_http_received_bytes_total",
             "Bytes of HTTP responses that tasks received, heads and bodies.",
-            http.iter().map(|http| of_http(http.bytes_received())).collect(),
+            http().map(|http| of_http(http.bytes_received())).collect(),
         ),
         (
             "wasmrun_store_calls_total",
@@ -206,17 +212,18 @@ pub(crate) fn of_calls(calls: &HostCalls) -> Vec<MetricFamily> {
         ),
     ];
     let known = families.into_iter().filter(|(_, _, samples)| !samples.is_empty());
-    known.map(|(name, help, samples)| family(name, help, MetricType::COUNTER, samples)).collect()
+    known.map(|(name, help, samples)| family(name, help, MetricType::COUNTER, summed(samples))).collect()
 }
 
-/// Returns the families of the component's versions.
-pub(crate) fn of_versions(component: &Component) -> Vec<MetricFamily> {
-    let Refreshes { done, refused, reverted, failed } = component.refreshes();
-    let refreshes = [("done", done), ("refused", refused), ("reverted", reverted), ("failed", failed)];
-    let refreshes = refreshes
-        .map(|(result, count)| (vec![("result", result)], count.load(Ordering::Relaxed) as f64))
-        .into();
-    let versions = component.versions();
+/// Returns the families of the components' versions.
+pub(crate) fn of_versions<'a>(components: impl Iterator<Item = &'a Arc<Component>>) -> Vec<MetricFamily> {
+    let components: Vec<&Arc<Component>> = components.collect();
+    let refreshes = components.iter().flat_map(|component| {
+        let Refreshes { done, refused, reverted, failed } = component.refreshes();
+        [("done", done), ("refused", refused), ("reverted", reverted), ("failed", failed)]
+            .map(|(result, count)| (vec![("result", result)], count.load(Ordering::Relaxed) as f64))
+    });
+    let versions: Vec<_> = components.iter().flat_map(|component| component.versions()).collect();
     let tasks = versions.iter().flat_map(|(name, counts)| {
         [("completed", counts.completed), ("failed", counts.failed)]
             .map(|(result, count)| (vec![("component", &**name), ("result", result)], count as f64))
@@ -226,21 +233,22 @@ pub(crate) fn of_versions(component: &Component) -> Vec<MetricFamily> {
             "wasmrun_component_refreshes_total",
             "New versions of the component, by result; failed: a check for a new version failed.",
             MetricType::COUNTER,
-            refreshes,
+            summed(refreshes.collect()),
         ),
         family(
             "wasmrun_component_tasks_total",
             "Tasks that ended, host errors and cancellations excluded, by version of the component and result: completed or failed.",
             MetricType::COUNTER,
-            tasks.collect(),
+            summed(tasks.collect()),
         ),
     ]
 }
 
-/// Returns the families that describe the program.
-pub(crate) fn of_program(about: &About, component: &str, was_cached: bool) -> Vec<MetricFamily> {
+/// Returns the families that describe the program. `were_cached`: of each component, whether its code was in the cache.
+pub(crate) fn of_program(about: &About, component: &str, were_cached: &[bool]) -> Vec<MetricFamily> {
+    let [hits, misses] =
+        [true, false].map(|found| were_cached.iter().filter(|hit| **hit == found).count() as f64);
     let started = about.started_at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    let [hit, miss] = [was_cached, !was_cached].map(|found| f64::from(u8::from(found)));
     vec![
         family(
             "wasmrun_build_info",
@@ -258,7 +266,7 @@ pub(crate) fn of_program(about: &About, component: &str, was_cached: bool) -> Ve
             "wasmrun_compile_cache_requests_total",
             "Lookups of the component's compiled code in the cache, at the start; miss: it was compiled.",
             MetricType::COUNTER,
-            vec![(vec![("result", "hit")], hit), (vec![("result", "miss")], miss)],
+            vec![(vec![("result", "hit")], hits), (vec![("result", "miss")], misses)],
         ),
         gauge(
             "process_start_time_seconds",
@@ -266,6 +274,20 @@ pub(crate) fn of_program(about: &About, component: &str, was_cached: bool) -> Ve
             started.as_secs_f64(),
         ),
     ]
+}
+
+/// Adds up samples with the same labels, in the order of the first ones.
+fn summed(samples: Vec<Sample<'_>>) -> Vec<Sample<'_>> {
+    let mut sums: Vec<Sample<'_>> = Vec::new();
+    let mut places = HashMap::new();
+    for (labels, value) in samples {
+        let place = *places.entry(labels.clone()).or_insert(sums.len());
+        match sums.get_mut(place) {
+            Some((_, sum)) => *sum += value,
+            None => sums.push((labels, value)),
+        }
+    }
+    sums
 }
 
 fn gauge(name: &str, help: &str, value: f64) -> MetricFamily {
@@ -339,10 +361,11 @@ mod tests {
             queue: "sqlite:q".into(),
             started_at: UNIX_EPOCH + Duration::from_secs(7),
         };
-        let text = Metrics::default().gather(of_program(&about, "a\"b\\c\nd.wasm", true)).text();
+        let text =
+            Metrics::default().gather(of_program(&about, "a\"b\\c\nd.wasm", &[true, false, true])).text();
         for sample in [
             r#"{version="1.2.3",component="a\"b\\c\nd.wasm"} 1"#,
-            "wasmrun_compile_cache_requests_total{result=\"hit\"} 1\n",
+            "wasmrun_compile_cache_requests_total{result=\"hit\"} 2\n",
             "process_start_time_seconds 7\n",
             "wasmrun_queue_info{queue=\"q\"} 1\n",
         ] {
@@ -352,6 +375,13 @@ mod tests {
 
     #[test]
     fn a_worker_without_stores_has_no_metrics_of_them() {
-        assert!(of_calls(&HostCalls::default()).is_empty());
+        assert!(of_calls([HostCalls::default()].iter()).is_empty());
+    }
+
+    #[test]
+    fn samples_with_the_same_labels_are_one_sample() {
+        let sample = |alias, value| (vec![("store", alias), ("call", "get")], value);
+        let summed = summed(vec![sample("in", 1.0), sample("out", 2.0), sample("in", 4.0)]);
+        assert_eq!(summed, [sample("in", 5.0), sample("out", 2.0)]);
     }
 }

@@ -28,9 +28,10 @@ pub mod server;
 mod status;
 
 use crate::metrics::{Gathered, Metrics};
+use crate::status::Components;
 use std::sync::Arc;
 use std::time::SystemTime;
-use wasmrun_runtime::task::component::Component;
+use wasmrun_runtime::task::routes::Routes;
 use wasmrun_runtime::worker::{Status, Worker};
 
 /// A worker, with the data that stays the same during its life.
@@ -41,8 +42,8 @@ pub struct Watch {
     pub metrics: Arc<Metrics>,
     /// The worker.
     pub worker: Arc<Worker>,
-    /// The component that the worker runs.
-    pub component: Arc<Component>,
+    /// The components that the worker runs.
+    pub routes: Routes,
 }
 
 /// Description of a worker.
@@ -72,13 +73,11 @@ impl Watch {
     /// Returns all metrics, as they are now.
     pub fn gather(&self) -> Gathered {
         let mut families = families::of_status(&self.status());
-        families.extend(families::of_calls(self.component.calls()));
-        families.extend(families::of_versions(&self.component));
-        families.extend(families::of_program(
-            &self.about,
-            &self.component.name(),
-            self.component.was_cached(),
-        ));
+        families.extend(families::of_calls(self.routes.components().map(|component| component.calls())));
+        families.extend(families::of_versions(self.routes.components()));
+        let were_cached: Vec<bool> =
+            self.routes.components().map(|component| component.was_cached()).collect();
+        families.extend(families::of_program(&self.about, &self.routes.name(), &were_cached));
         self.metrics.gather(families)
     }
 
@@ -90,6 +89,8 @@ impl Watch {
 
     /// Returns the status as JSON.
     fn json(&self) -> String {
-        status::json(&self.about, &self.component.name(), &self.status(), &self.worker.tally().summary())
+        let of_routes = self.routes.routes().iter().map(|route| (route.name.clone(), route.component.name()));
+        let components = Components { default: self.routes.name(), of_routes: of_routes.collect() };
+        status::json(&self.about, &components, &self.status(), &self.worker.tally().summary())
     }
 }

@@ -85,6 +85,8 @@ const TIMES: [Time; 6] = [
     },
 ];
 
+/// Label of the messages that no route matches.
+const NO_ROUTE: &str = "-";
 /// Classes of a response's status.
 const STATUSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// Statuses of the responses that a service gives itself.
@@ -99,6 +101,8 @@ pub struct Metrics {
     responses: [IntCounter; STATUSES.len()],
     /// Responses that a service gave itself, in the order of [`ERRORS`].
     errors: [IntCounter; ERRORS.len()],
+    /// Tasks of each route by outcome, in the order of [`OutcomeKind::ALL`]. Empty without routes.
+    routes: BTreeMap<String, [IntCounter; OutcomeKind::ALL.len()]>,
     refusals: IntCounter,
     /// In the order of [`TIMES`].
     times: [Histogram; TIMES.len()],
@@ -142,6 +146,7 @@ impl Default for Metrics {
             limits: Limit::ALL.map(|limit| limits.with_label_values(&[limit.as_str()])),
             responses: STATUSES.map(|status| responses.with_label_values(&[status])),
             errors: ERRORS.map(|status| errors.with_label_values(&[&status.to_string()])),
+            routes: BTreeMap::new(),
             refusals,
             times: TIMES.each_ref().map(|time| histogram(&registry, time.name, time.help, time.bounds)),
             exemplars: TIMES.each_ref().map(|time| Exemplars::new(time.bounds)),
@@ -169,6 +174,22 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Counts the tasks of these routes, and those of messages that no route matches. No more are added later.
+    pub fn with_routes(mut self, names: &[&str]) -> Self {
+        if names.is_empty() {
+            return self;
+        }
+        let options = Opts::new(
+            "wasmrun_route_tasks_total",
+            "Tasks that ended, by route and outcome; the route - is that of messages that no route matches.",
+        );
+        let tasks = IntCounterVec::new(options, &["route", "outcome"]).expect("valid names");
+        self.registry.register(Box::new(tasks.clone())).expect("a new name");
+        let of = |name: &str| OutcomeKind::ALL.map(|kind| tasks.with_label_values(&[name, kind.as_str()]));
+        self.routes = names.iter().chain(&[NO_ROUTE]).map(|name| ((*name).to_owned(), of(name))).collect();
+        self
+    }
+
     /// Counts a response that a service gave itself.
     pub fn error_response(&self, status: u16) {
         if let Some(place) = ERRORS.iter().position(|&known| known == status) {
@@ -205,6 +226,11 @@ impl Gathered {
 impl TaskObserver for Metrics {
     fn ended(&self, record: &TaskRecord<'_>) {
         self.outcomes[record.outcome as usize].inc();
+        if !self.routes.is_empty()
+            && let Some(outcomes) = self.routes.get(record.route.unwrap_or(NO_ROUTE))
+        {
+            outcomes[record.outcome as usize].inc();
+        }
         if let Some(limit) = record.limit {
             self.limits[limit as usize].inc();
         }
@@ -265,6 +291,25 @@ mod tests {
             let sample = format!("wasmrun_tasks_total{{outcome=\"{outcome}\"}} {count}\n");
             assert!(text.contains(&sample), "no {sample} in {text}");
         }
+    }
+
+    #[test]
+    fn tasks_are_counted_by_route_and_nothing_else_makes_a_label() {
+        let metrics = Metrics::default().with_routes(&["photos"]);
+        let (message, usage) = (Message::new("m", ""), Usage::default());
+        let record = TaskRecord::new(&message, "c", &Outcome::Completed, &usage);
+        for route in [Some("photos"), Some("photos"), None, Some("unknown")] {
+            metrics.ended(&TaskRecord { route, ..record.clone() });
+        }
+        let text = metrics.gather(Vec::new()).text();
+        for (route, count) in [("photos", 2), ("-", 1)] {
+            let sample =
+                format!("wasmrun_route_tasks_total{{outcome=\"completed\",route=\"{route}\"}} {count}\n");
+            assert!(text.contains(&sample), "no {sample} in {text}");
+        }
+        assert!(!text.contains("unknown"), "{text}");
+        let without = Metrics::default().with_routes(&[]).gather(Vec::new()).text();
+        assert!(!without.contains("wasmrun_route"), "{without}");
     }
 
     #[test]

@@ -5,24 +5,34 @@
 
 use crate::{About, health};
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 use wasmrun_runtime::model::text::tamed;
 use wasmrun_runtime::model::usage::Usage;
 use wasmrun_runtime::worker::scaler::Because;
 use wasmrun_runtime::worker::{Counts, FailedTask, RunningTask, Status, Summary};
 
+/// Names of the components that a worker runs.
+pub(crate) struct Components {
+    /// The one that handles messages without a route, or `-`.
+    pub(crate) default: Arc<str>,
+    /// Each route with its component.
+    pub(crate) of_routes: Vec<(Arc<str>, Arc<str>)>,
+}
+
 /// Returns the status as one line of JSON, with a newline.
-pub(crate) fn json(about: &About, component: &str, status: &Status, summary: &Summary) -> String {
-    let value = value(about, component, status, summary);
+pub(crate) fn json(about: &About, components: &Components, status: &Status, summary: &Summary) -> String {
+    let value = value(about, components, status, summary);
     let line = format!("{value}\n");
     String::from_utf8_lossy(&tamed(line.as_bytes())).into_owned()
 }
 
-fn value(about: &About, component: &str, status: &Status, summary: &Summary) -> Value {
+fn value(about: &About, components: &Components, status: &Status, summary: &Summary) -> Value {
     let instances = status.instances;
     json!({
         "version": about.version,
-        "component": component,
+        "component": &*components.default,
+        "routes": components.of_routes.iter().map(route).collect::<Vec<_>>(),
         "queue": about.queue,
         "uptime_seconds": seconds(status.uptime),
         "alive": check(health::alive(status)),
@@ -56,6 +66,10 @@ fn value(about: &About, component: &str, status: &Status, summary: &Summary) -> 
             .map(|(quantity, spread)| (quantity.as_str().to_owned(), json!(spread)))
             .collect::<Map<_, _>>(),
     })
+}
+
+fn route((name, component): &(Arc<str>, Arc<str>)) -> Value {
+    json!({"name": &**name, "component": &**component})
 }
 
 /// Returns a health check's result, with the reason if it failed.
@@ -114,6 +128,10 @@ mod tests {
     use wasmrun_runtime::model::outcome::OutcomeKind;
     use wasmrun_runtime::ports::queue::Depth;
 
+    fn components() -> Components {
+        Components { default: "c.wasm".into(), of_routes: vec![("r".into(), "d.wasm".into())] }
+    }
+
     fn about() -> About {
         About { version: "0.0.0", queue: "memory:q".into(), started_at: SystemTime::UNIX_EPOCH }
     }
@@ -129,7 +147,7 @@ mod tests {
             ago: Duration::from_millis(1234),
         };
         let status = Status { failures: vec![failure], ..healthy() };
-        let line = json(&about(), "c.wasm", &status, &Summary::default());
+        let line = json(&about(), &components(), &status, &Summary::default());
         assert_eq!(line.matches('\n').count(), 1);
         assert!(line.trim_end().is_ascii() && !line.contains('\u{1b}'), "{line}");
         let value: Value = serde_json::from_str(&line).expect("JSON");
@@ -144,7 +162,8 @@ mod tests {
         status.instances.because = Some(Because::ScaleInDelay);
         let mut summary = Summary { tasks: 4, ..Summary::default() };
         summary.outcomes.insert(OutcomeKind::LimitExceeded, 4);
-        let value = value(&about(), "c.wasm", &status, &summary);
+        let value = value(&about(), &components(), &status, &summary);
+        assert_eq!(value["routes"], json!([{"name": "r", "component": "d.wasm"}]));
         assert_eq!(value["depth"], json!({"visible": 3, "in_flight": 2, "delayed": 1, "seconds_ago": 2.0}));
         assert_eq!(value["instances"]["because"], "scale-in-delay");
         assert_eq!((&value["outcomes"]["limit-exceeded"], &value["alive"]["is"]), (&json!(4), &json!(true)));

@@ -45,6 +45,7 @@ sections! {
     the_case_that_is_shown_is_one: "docs/src/guides/testing-guests.md", "A case" => is_a_case;
     the_first_guest_shouts: "docs/src/getting-started/first-guest.md", "The crate" => shouts;
     the_configuration_file_is_taken: "docs/src/guides/configuration.md", "A configuration file" => is_configured;
+    messages_take_their_routes: "docs/src/guides/routes.md", "An example" => takes_routes;
     components_have_new_versions: "docs/src/guides/components.md", "New versions while the worker runs" => refreshes;
     components_are_pushed_and_run: "docs/src/guides/components.md", "Registries" => runs_from_a_registry;
     components_are_compiled_before: "docs/src/guides/components.md", "Precompiled components" => compiles_before;
@@ -150,6 +151,11 @@ const LISTED: &[(&str, &str, &str)] = &[
         "docs/src/guides/notifications.md",
         "Over HTTP",
         "needs a server; the tests `worker::notifications` have one",
+    ),
+    (
+        "docs/src/guides/routes.md",
+        "What a route has",
+        "needs the buckets of two customers; the tests `worker::routes` run the like",
     ),
     ("docs/src/guides/guests.md", "Write a guest", TEMPLATES),
     ("docs/src/guides/guests.md", "The work on a guest", TEMPLATES),

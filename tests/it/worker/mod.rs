@@ -12,6 +12,7 @@
 //! | `refreshing` | new versions of the component |
 //! | `reloading` | a configuration that changes while the worker runs |
 //! | `renditions` | several outputs of each picture, and the settings that are refused |
+//! | `routes`, `route_bounds` | several components on one queue; what bounds their tasks |
 //! | `scaling` | the number of concurrent tasks, depending on the load |
 //! | `stopping` | signals |
 //! | `thumbnails` | a thousand messages, and the expected result of each |
@@ -26,6 +27,8 @@ mod outcomes;
 mod refreshing;
 mod reloading;
 mod renditions;
+mod route_bounds;
+mod routes;
 mod scaling;
 mod stopping;
 mod thumbnails;

@@ -85,6 +85,43 @@ fn each_task_is_of_one_version_which_its_record_names() {
 }
 
 #[test]
+fn the_component_of_a_route_gets_new_versions_of_its_own() {
+    let world = World::with_queue(&[]);
+    let versions = [version(0, REJECTS), version(1, REJECTS), version(2, REJECTS)];
+    world.write(FILE, &versions[0]);
+    world.write("default.wasm", &versions[2]);
+    let file = format!("[[route]]\nname = 'routed'\nmatch.group = 'g'\ncomponent = '{FILE}'");
+    world.write("wasmrun.toml", file);
+    let worker = world
+        .wasmrun(["run", "default.wasm", "--config", "wasmrun.toml", "--queue", "sqlite:jobs.db"])
+        .args(["--component-refresh", "1s", "--usage", USAGE, "--cache", "off", "--memory", "4MiB"])
+        .args(["--on", "rejected=drop", "--max-consecutive-failures", "off"])
+        .start();
+    worker.until_logged("\"ready\"");
+    let send = || {
+        let enqueue = ["enqueue", "--queue", "sqlite:jobs.db", "--message", "00"];
+        world.wasmrun(enqueue).args(["--group", "g"]).succeeds();
+        world.wasmrun(enqueue).succeeds();
+        wait_until("all is done", || world.depth() == Depth::EMPTY);
+    };
+    send();
+    world.replace(FILE, &versions[1]);
+    worker.until_logged(TOOK_OVER);
+    send();
+    worker.signal(Signal::TERM);
+    worker.finish().succeeded();
+    let mut seen: Vec<_> = records(&world)
+        .iter()
+        .map(|record| {
+            (record["route"].as_str().map(str::to_owned), record["reason"].as_str().map(str::to_owned))
+        })
+        .collect();
+    seen.sort();
+    let (route, version) = (|| Some("routed".to_owned()), |number: u32| Some(format!("{number:06}")));
+    assert_eq!(seen, [(None, version(2)), (None, version(2)), (route(), version(0)), (route(), version(1))]);
+}
+
+#[test]
 fn a_version_that_cannot_run_is_refused_and_the_one_before_stays() {
     let world = World::with_queue(&[]);
     let first = version(0, COMPLETES);

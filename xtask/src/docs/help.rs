@@ -86,14 +86,13 @@ impl Program {
         Ok(found)
     }
 
-    /// The keys of a section of the configuration file, or of the file itself (`""`). `None`: the section has no keys of its
-    /// own.
+    /// The keys of a section of the configuration file by its header, or of the file itself (`""`). `None`: the section has
+    /// no keys of its own.
     ///
     /// The program names them where a key is none of them.
-    pub(super) fn keys(&self, section: &str) -> Result<Option<Vec<String>>> {
+    pub(super) fn keys(&self, header: &str) -> Result<Option<Vec<String>>> {
         const UNKNOWN: &str = "0 = 0";
-        let text = if section.is_empty() { UNKNOWN.into() } else { format!("[{section}]\n{UNKNOWN}") };
-        fs::write(self.folder.join("wasmrun.toml"), text)?;
+        fs::write(self.folder.join("wasmrun.toml"), format!("{header}\n{UNKNOWN}"))?;
         let output = self.output(&["run", "--check", "--config", "wasmrun.toml"])?;
         let said = String::from_utf8_lossy(&output.stderr);
         let keys = said.trim_end().split_once("the keys here are ").map(|(_, keys)| keys);

@@ -23,8 +23,8 @@ const HEAD: &str = "\
 
 What a worker with `--listen` answers to `/metrics`, in Prometheus' text format or in that of OpenMetrics. [Monitor
 workers](../guides/monitoring.md) says how to ask it, and [Dashboard and alerts](../guides/alerts.md) use it. Labels are
-words of wasmrun's own, names of your queue and component, and the aliases of your grants, so that no guest can make more
-of them. In OpenMetrics, the histograms of times have exemplars: the last message of each bucket whose sender records its
+words of wasmrun's own, names of your queue, component and routes, and the aliases of your grants, so that no guest can
+make more of them. In OpenMetrics, the histograms of times have exemplars: the last message of each bucket whose sender records its
 trace, with the label `trace_id`.
 
 | metric | type | labels | meaning |
@@ -32,7 +32,7 @@ trace, with the label `trace_id`.
 ";
 
 /// Labels whose values depend on the worker.
-const OF_THE_WORKER: [&str; 5] = ["store", "queue", "component", "version", "le"];
+const OF_THE_WORKER: [&str; 6] = ["store", "queue", "component", "route", "version", "le"];
 /// A worker starts in a second, and asks its queue within a few more.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What some metrics need until they appear, also on a busy machine: the queue is asked from time to time.
@@ -67,6 +67,9 @@ pub(super) fn page(
     ] {
         quiet(&mut program.command(arguments))?;
     }
+    // Others need a route.
+    let route = "[[route]]\nname = 'example'\nmatch.group = 'example'\n";
+    fs::write(program.folder().join("routes.toml"), route)?;
     let mut worker = program.command(&["run", component, "--queue", "sqlite:jobs.db", "--listen", &port]);
     worker.args([
         "--store",
@@ -77,7 +80,7 @@ pub(super) fn page(
         "next=sqlite:next.db",
     ]);
     worker
-        .args(["--cache", "cache"])
+        .args(["--cache", "cache", "--config", "routes.toml"])
         .stdout(Stdio::null())
         .stderr(fs::File::create(program.folder().join("log"))?);
     let worker = Worker(worker.spawn().context("cannot run the program")?);
@@ -162,7 +165,7 @@ fn written(metrics: &BTreeMap<String, Metric>) -> String {
         let values: Vec<String> = values.iter().map(|value| code(value)).collect();
         page += &row(&[code(label), values.join(", ")]);
     }
-    page += "\n`store` and `queue` are aliases of grants. In `wasmrun_queue_info`, `queue` is the name of the queue.\n";
+    page += "\n`store` and `queue` are aliases of grants. In `wasmrun_queue_info`, `queue` is the name of the queue.\n`route` is the name of a [route](../guides/routes.md), or `-`. Without routes, there are no metrics of them.\n";
     page
 }
 

@@ -11,6 +11,8 @@ use super::{
 use crate::places::Places;
 
 const NOTE: &str = "<!-- Written by `cargo xtask docs` from the program: do not edit it. -->";
+/// Keys of the file that are no flags.
+const FILE_ALONE: [&str; 2] = ["route", "unmatched"];
 /// The group of `run --help` with the limits.
 const LIMITS: &str = "Limits of a task";
 
@@ -118,7 +120,30 @@ task have [a page of their own](limits.md).
         let default = flag.default.as_deref().unwrap_or("–");
         page += &row(&[code(&flag.shown), variable, key, default.into()]);
     }
+    page += &routes(program)?;
     Ok(page)
+}
+
+/// The keys that only the file has.
+fn routes(program: &Program) -> Result<String> {
+    let of = |header| -> Result<String> {
+        let keys = program.keys(header)?.context("the program does not name the keys of a route")?;
+        Ok(keys.iter().map(|key| code(key)).collect::<Vec<_>>().join(", "))
+    };
+    let (route, conditions) = (of("[[route]]")?, of("[[route]]\n[route.match]")?);
+    Ok(format!(
+        "
+## Routes
+
+Only the file has `unmatched` and the tables `[[route]]`, which [Routes](../guides/routes.md) explains.
+
+| table | keys |
+|---|---|
+| the file | `unmatched`: `\"default\"` or `\"reject\"` |
+| `[[route]]` | {route} |
+| `match` of a route | {conditions} |
+"
+    ))
 }
 
 /// A key of the configuration file.
@@ -129,11 +154,14 @@ struct Key {
     flag: String,
 }
 
-/// The keys of the file. Each has a flag.
+/// The keys of the file that have a flag: all but [`FILE_ALONE`].
 fn keys(program: &Program, flags: &[Flag]) -> Result<Vec<Key>> {
     let mut keys = Vec::new();
     for top in program.keys("")?.context("the program does not name the keys of its file")? {
-        match program.keys(&top)? {
+        if FILE_ALONE.contains(&top.as_str()) {
+            continue;
+        }
+        match program.keys(&format!("[{top}]"))? {
             // `[log] level` is `--log`, `[log] format` is `--log-format`.
             Some(names) => {
                 for name in names {

@@ -9,9 +9,10 @@ use crate::settings::otlp::TracesPlan;
 use crate::settings::task::{TaskPlan, of_one_task};
 use crate::wiring::backends::Backends;
 use crate::wiring::compiler::open_cache;
-use crate::wiring::component::{Placement, load, read, run_task};
+use crate::wiring::component::{Placement, run_task};
 use crate::wiring::logging;
 use crate::wiring::one_request::{OneRequest, request_from};
+use crate::wiring::routes;
 use crate::wiring::watch::{service_name, start_traces};
 use http::Response;
 use http_body_util::BodyExt;
@@ -43,7 +44,12 @@ pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
     let otlp = otlp.transpose()?.flatten();
     let worker = of_one_task(args.key, &mut file);
     let plan = TaskPlan::new(args.component, args.task, &mut file, &worker)?;
-    let plan = TaskPlan { sampling: otlp.as_ref().map(|traces| traces.sampling), ..plan };
+    if request.is_some() && !plan.routes.routes.is_empty() {
+        return Err(Failure::usage(
+            "--http is for a service, which has no routes: leave out --config, or send a message with --message",
+        ));
+    }
+    let plan = plan.with_each(|task| task.sampling = otlp.as_ref().map(|traces| traces.sampling));
     let backends = Backends::new(plan.aws.clone());
     let output = logging::start(&plan.log)?;
     let invocation = Invocation { plan, traces: otlp, message, request, as_json: args.json };
@@ -67,16 +73,14 @@ impl Invocation {
     pub(super) async fn run(self, backends: &Backends, output: &Output) -> Result<Report, Failure> {
         let Self { plan, traces, message, request, as_json } = self;
         let cache = open_cache(&plan.engine)?;
-        let read = read(&plan.component, &plan.engine, &plan.registry, cache.as_ref(), backends).await?;
+        let read = routes::read(&plan, cache.as_ref(), backends).await?;
         let (requests, response) = request.unzip();
         let requests = requests.map(|request| Arc::new(request) as Arc<dyn Requests>);
-        let component = Arc::new(load(&plan, backends, read, cache, Placement::of_one(requests)).await?);
+        let routes = routes::load(&plan, backends, read, cache, Placement::of_one(requests)).await?;
         let service = Service::new(None, service_name(&plan.component.name()));
         let traces = traces.map(|plan| start_traces(&plan, &service, Trigger::Person)).transpose()?;
         let message = Arc::new(message);
-        let key = plan.key.as_ref();
-        let key = key.map(|source| source.key(&message, |url| component.grants().key_of(url)));
-        let running = run_task(component, message.clone(), key, |task| task);
+        let running = run_task(routes, message.clone(), plan.key.as_ref(), |task| task);
         let report = match response {
             None => {
                 let report = running.await?;

@@ -3,12 +3,14 @@
 use crate::output::failure::Failure;
 use crate::output::to_stdout;
 use crate::settings::file::ConfigFile;
-use crate::settings::flags::PolicyArgs;
-use crate::settings::grants::{self, StoreSetting};
+use crate::settings::flags::{PolicyArgs, RunArgs, TaskArgs};
+use crate::settings::grants::{self, AwsGrants, StoreSetting};
 use crate::settings::notify::NotifySetting;
 use crate::settings::source::Source;
 use crate::wiring::backends::{is_sqlite, unknown_queue};
+use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use wasmrun_aws::{EcrRegistry, Permissions, is_queue_address};
 use wasmrun_runtime::task::by_key::Scope;
@@ -37,15 +39,12 @@ pub(crate) fn policy(args: PolicyArgs) -> Result<ExitCode, Failure> {
 /// Returns the required permissions. The second value is `false` if the queue may have a dead-letter queue that the
 /// settings don't name.
 fn permissions(args: PolicyArgs) -> Result<(Permissions, bool), Failure> {
-    let PolicyArgs { cluster, role, run } = args;
+    let PolicyArgs { cluster, role, mut run } = args;
     let mut file = ConfigFile::read(run.task.config.as_deref())?;
-    let stores = grants::stores(&run.task.store, std::mem::take(&mut file.store))?;
-    let sends = grants::sends(&run.task.send, std::mem::take(&mut file.send))?;
-    let roles = grants::roles(&run.task.assume_role, std::mem::take(&mut file.assume_role), |alias| {
-        stores.iter().any(|store| store.alias == alias) || sends.contains_key(alias)
-    })?;
+    let components = components(&mut file, run.component.take());
+    let all = all_grants(&run.task, &mut file)?;
     if let Some(role) = &role
-        && !roles.values().any(|known| known == role)
+        && !all.iter().any(|(_, grants)| grants.roles.values().any(|known| known == role))
     {
         return Err(Failure::usage(format!("no grant uses the role {role}: see --assume-role")));
     }
@@ -53,61 +52,117 @@ fn permissions(args: PolicyArgs) -> Result<(Permissions, bool), Failure> {
     let region = region.into_iter().flatten().find(|region| !region.is_empty());
     let permissions = Permissions::new(region);
     let mut permissions = if role.is_some() { permissions.of_sessions() } else { permissions };
-    let wrong = |what: &str, why: String| Failure::usage(format!("cannot tell the rights on {what}: {why}"));
 
     let mut names_dead_letters = true;
     if role.is_none() {
-        let worker = run.worker.over(std::mem::take(&mut file.worker));
-        let queue = of_amazon(run.queue.or_else(|| file.queue.take()))?;
-        let dead_letter = of_amazon(worker.dead_letter)?;
-        names_dead_letters = queue.is_none() || dead_letter.is_some();
-        if let Some(queue) = &queue {
-            permissions.work_on(queue).map_err(|why| wrong(queue, why))?;
-        }
-        if let Some(queue) = dead_letter {
-            permissions.dead_letter_to(&queue).map_err(|why| wrong(&queue, why))?;
-        }
-        let notified = worker.notify.as_ref().and_then(NotifySetting::queue).map(str::to_owned);
-        if let Some(queue) = of_amazon(notified)? {
-            permissions.notify(&queue).map_err(|why| wrong(&queue, why))?;
-        }
-        if let Some(url) = worker.group_store.as_ref().filter(|url| url.starts_with("s3:")) {
-            permissions.count_groups(url).map_err(|why| wrong(url, why))?;
-        }
-        if let Some(url) = &worker.body_store {
-            permissions.read_bodies(url).map_err(|why| wrong(url, why))?;
-        }
-        let component = run.component.or_else(|| file.component.take());
-        match component.as_deref().map(Source::of).transpose()? {
-            Some(Source::Object(url)) => permissions.fetch(&url).map_err(|why| wrong(&url, why))?,
-            Some(Source::Artefact(reference)) => {
-                if let Some(registry) = EcrRegistry::of(reference.host()) {
-                    permissions.pull(&registry, reference.repository());
-                }
+        names_dead_letters = allow_worker(&mut permissions, run, &mut file, components, cluster.as_deref())?;
+        for (route, AwsGrants { stores, roles, .. }) in &all {
+            for (alias, role) in roles {
+                let is_by_key = |store: &StoreSetting| store.alias == *alias && store.scope != Scope::All;
+                permissions.assume(&named(route, alias), role, stores.iter().any(is_by_key));
             }
-            Some(Source::File(_)) | None => {}
-        }
-        if let Some(cluster) = &cluster {
-            let queue = queue.as_ref().ok_or_else(|| Failure::usage("--cluster needs a queue of SQS"))?;
-            permissions.protect(cluster, queue).map_err(|why| wrong(cluster, why))?;
-        }
-        for (alias, role) in &roles {
-            let is_by_key = |store: &StoreSetting| store.alias == *alias && store.scope != Scope::All;
-            permissions.assume(alias, role, stores.iter().any(is_by_key));
         }
     }
-    // A grant is used with its own role's rights, or with the worker's.
-    let is_used = |alias: &str| roles.get(alias) == role.as_ref();
-    for store in stores.iter().filter(|store| is_used(&store.alias) && store.url.starts_with("s3:")) {
-        let StoreSetting { alias, url, mode, scope } = store;
-        permissions.use_store(alias, url, scope, *mode).map_err(|why| wrong(url, why))?;
-    }
-    for (alias, url) in sends.into_iter().filter(|(alias, _)| is_used(alias)) {
-        if let Some(url) = of_amazon(Some(url))? {
-            permissions.send_to(&alias, &url).map_err(|why| wrong(&url, why))?;
+    for (route, AwsGrants { stores, sends, roles }) in all {
+        // A grant is used with its own role's rights, or with the worker's.
+        let is_used = |alias: &str| roles.get(alias) == role.as_ref();
+        for store in stores.iter().filter(|store| is_used(&store.alias) && store.url.starts_with("s3:")) {
+            let StoreSetting { alias, url, mode, scope } = store;
+            let used = permissions.use_store(&named(&route, alias), url, scope, *mode);
+            used.map_err(|why| wrong(url, why))?;
+        }
+        for (alias, url) in sends.into_iter().filter(|(alias, _)| is_used(alias)) {
+            if let Some(url) = of_amazon(Some(url))? {
+                permissions.send_to(&named(&route, &alias), &url).map_err(|why| wrong(&url, why))?;
+            }
         }
     }
     Ok((permissions, names_dead_letters))
+}
+
+/// Allows what the worker itself does. Returns `false` if the queue may have a dead-letter queue that the settings don't
+/// name.
+fn allow_worker(
+    permissions: &mut Permissions,
+    run: RunArgs,
+    file: &mut ConfigFile,
+    components: BTreeSet<PathBuf>,
+    cluster: Option<&str>,
+) -> Result<bool, Failure> {
+    let worker = run.worker.over(std::mem::take(&mut file.worker));
+    let queue = of_amazon(run.queue.or_else(|| file.queue.take()))?;
+    let dead_letter = of_amazon(worker.dead_letter)?;
+    let names_dead_letters = queue.is_none() || dead_letter.is_some();
+    if let Some(queue) = &queue {
+        permissions.work_on(queue).map_err(|why| wrong(queue, why))?;
+    }
+    if let Some(queue) = dead_letter {
+        permissions.dead_letter_to(&queue).map_err(|why| wrong(&queue, why))?;
+    }
+    let notified = worker.notify.as_ref().and_then(NotifySetting::queue).map(str::to_owned);
+    if let Some(queue) = of_amazon(notified)? {
+        permissions.notify(&queue).map_err(|why| wrong(&queue, why))?;
+    }
+    if let Some(url) = worker.group_store.as_ref().filter(|url| url.starts_with("s3:")) {
+        permissions.count_groups(url).map_err(|why| wrong(url, why))?;
+    }
+    if let Some(url) = &worker.body_store {
+        permissions.read_bodies(url).map_err(|why| wrong(url, why))?;
+    }
+    for component in components {
+        fetch(permissions, &component)?;
+    }
+    if let Some(cluster) = cluster {
+        let queue = queue.as_ref().ok_or_else(|| Failure::usage("--cluster needs a queue of SQS"))?;
+        permissions.protect(cluster, queue).map_err(|why| wrong(cluster, why))?;
+    }
+    Ok(names_dead_letters)
+}
+
+/// Allows fetching a component.
+fn fetch(permissions: &mut Permissions, component: &Path) -> Result<(), Failure> {
+    match Source::of(component)? {
+        Source::Object(url) => permissions.fetch(&url).map_err(|why| wrong(&url, why))?,
+        Source::Artefact(reference) => {
+            if let Some(registry) = EcrRegistry::of(reference.host()) {
+                permissions.pull(&registry, reference.repository());
+            }
+        }
+        Source::File(_) => {}
+    }
+    Ok(())
+}
+
+fn wrong(what: &str, why: String) -> Failure {
+    Failure::usage(format!("cannot tell the rights on {what}: {why}"))
+}
+
+/// Returns the components that the worker runs, each once.
+fn components(file: &mut ConfigFile, typed: Option<PathBuf>) -> BTreeSet<PathBuf> {
+    let of_routes = file.route.iter().filter_map(|route| route.component.clone());
+    let of_routes: Vec<PathBuf> = of_routes.collect();
+    typed.or_else(|| file.component.take()).into_iter().chain(of_routes).collect()
+}
+
+/// Returns the grants of the default component, and of each route with its name.
+fn all_grants(args: &TaskArgs, file: &mut ConfigFile) -> Result<Vec<(Option<String>, AwsGrants)>, Failure> {
+    let stores = grants::stores(&args.store, std::mem::take(&mut file.store))?;
+    let sends = grants::sends(&args.send, std::mem::take(&mut file.send))?;
+    let roles = grants::roles(&args.assume_role, std::mem::take(&mut file.assume_role), |alias| {
+        stores.iter().any(|store| store.alias == alias) || sends.contains_key(alias)
+    })?;
+    let mut all = vec![(None, AwsGrants { stores, sends, roles })];
+    for route in std::mem::take(&mut file.route) {
+        let name = route.name()?;
+        let grants = route.grants_on_aws().map_err(|failure| failure.of_route(Some(&name)))?;
+        all.push((Some(name), grants));
+    }
+    Ok(all)
+}
+
+/// Returns the name of a grant among those of all routes.
+fn named(route: &Option<String>, alias: &str) -> String {
+    route.iter().map(String::as_str).chain([alias]).collect::<Vec<_>>().join("-")
 }
 
 /// Returns the queue if it is a queue of SQS. Refuses an unknown kind of queue.

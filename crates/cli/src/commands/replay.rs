@@ -26,6 +26,9 @@ pub(crate) async fn replay(args: ReplayArgs) -> Result<ExitCode, Failure> {
     let message = source(found, args.sent_at);
     let invocation = Invocation { plan, traces: None, message, request: None, as_json: args.json };
     let report = invocation.run(&backends, &output).await?;
+    if let Some(dead) = recorded.as_ref().filter(|dead| dead.route.as_deref() != report.route.as_deref()) {
+        output.note(format_args!("recorded route: {}", dead.route.as_deref().unwrap_or("none")));
+    }
     let recorded = recorded.map(|dead| (dead.outcome, dead.reason));
     match recorded {
         Some((outcome, reason))
@@ -73,6 +76,7 @@ mod tests {
             sent_at: Some("2026-11-24T15:00:00.25Z".into()),
             queue: "sqlite:/jobs.db".into(),
             component: "c.wasm".into(),
+            route: None,
         };
         let found = |dead: &DeadLetter| {
             Found::new(

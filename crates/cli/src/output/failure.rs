@@ -74,6 +74,17 @@ impl Failure {
         }
     }
 
+    /// Names the route that a failure is about; `None`: the default component.
+    pub(crate) fn of_route(self, route: Option<&str>) -> Self {
+        let Some(name) = route else { return self };
+        let named = |text| format!("in the route {name}: {text}");
+        match self {
+            Self::Usage(text) => Self::Usage(named(text)),
+            Self::Backend(text) => Self::Backend(named(text)),
+            Self::Stalled(text) => Self::Stalled(named(text)),
+        }
+    }
+
     /// Prints the sentence, and returns the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         // A failed write is ignored.

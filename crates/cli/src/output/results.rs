@@ -36,15 +36,20 @@ impl Output {
 }
 
 fn report_json(report: &Report) -> String {
-    let Report { outcome, usage, host_error, .. } = report;
+    let Report { outcome, usage, host_error, route, .. } = report;
     let host_error = host_error.as_ref().map(|error| &error.text);
-    json!({"outcome": outcome.kind(), "reason": outcome.reason(), "host_error": host_error, "usage": usage})
-        .to_string()
+    let mut json = json!({"outcome": outcome.kind(), "reason": outcome.reason(), "host_error": host_error, "usage": usage});
+    if let Some(route) = route {
+        json["route"] = json!(&**route);
+        json["component"] = json!(&*report.component);
+    }
+    json.to_string()
 }
 
 /// Returns the result of a task for people. The lines may hold text from a guest.
 fn report_lines(report: &Report) -> Vec<String> {
-    let Report { outcome, usage, host_error, .. } = report;
+    let Report { outcome, usage, host_error, route, .. } = report;
+    let route = route.iter().map(|route| format!("route        {route} ({})", report.component));
     let host_error = host_error.iter().map(|error| format!("host error   {}", error.text));
     let rest = [
         format!("fuel         {}", usage.fuel),
@@ -57,7 +62,7 @@ fn report_lines(report: &Report) -> Vec<String> {
         format!("read         {}", size(usage.bytes_read)),
         format!("written      {}", size(usage.bytes_written)),
     ];
-    std::iter::once(format!("outcome      {outcome}")).chain(host_error).chain(rest).collect()
+    std::iter::once(format!("outcome      {outcome}")).chain(route).chain(host_error).chain(rest).collect()
 }
 
 /// Returns the seconds that a worker ran, and the tasks that ended per second.

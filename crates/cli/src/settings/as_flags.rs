@@ -17,8 +17,9 @@ use toml::{Table, Value};
 /// Flags whose values are `NAME=VALUE`, and whose names are the keys of a table of the file.
 const NAMED: [&str; 10] =
     ["assume-role", "config-value", "dir", "env", "exit-code", "keyvalue", "on", "send", "store", "weight"];
-/// Settings that are no flags of a worker: the place of the file, what is run, and a check without a worker.
-const LEFT_OUT: [&str; 3] = ["check", "component", "config"];
+/// Settings that are no flags of a worker: the place of the file, what is run, and a check without a worker. Routes are
+/// only in a file.
+const LEFT_OUT: [&str; 5] = ["check", "component", "config", "route", "unmatched"];
 
 /// The table of a service. With it, even if it's empty, the settings are those of `serve`.
 const SERVE: &str = "serve";

@@ -43,14 +43,7 @@ pub(crate) fn environment(
     flags: &[String],
     file: BTreeMap<String, EnvValue>,
 ) -> Result<Vec<(String, String)>, Failure> {
-    let mut merged: BTreeMap<String, Option<String>> = BTreeMap::new();
-    for (key, value) in file {
-        match value {
-            EnvValue::Text(text) => merged.insert(key, Some(text)),
-            EnvValue::Inherited(true) => merged.insert(key, None),
-            EnvValue::Inherited(false) => merged.remove(&key),
-        };
-    }
+    let mut merged = read(file);
     for (key, value) in variables_with("WASMRUN_ENV_") {
         merged.insert(key, Some(value));
     }
@@ -60,7 +53,26 @@ pub(crate) fn environment(
             None => merged.insert(text.clone(), None),
         };
     }
-    merged
+    resolved(merged)
+}
+
+/// Returns the environment of a table of the file alone.
+pub(super) fn environment_of(file: BTreeMap<String, EnvValue>) -> Result<Vec<(String, String)>, Failure> {
+    resolved(read(file))
+}
+
+/// Returns the values of the file; `None`: the worker's own.
+fn read(file: BTreeMap<String, EnvValue>) -> BTreeMap<String, Option<String>> {
+    let value = |(key, value)| match value {
+        EnvValue::Text(text) => Some((key, Some(text))),
+        EnvValue::Inherited(true) => Some((key, None)),
+        EnvValue::Inherited(false) => None,
+    };
+    file.into_iter().filter_map(value).collect()
+}
+
+fn resolved(values: BTreeMap<String, Option<String>>) -> Result<Vec<(String, String)>, Failure> {
+    values
         .into_iter()
         .map(|(key, value)| {
             check_variable(&key, value.as_deref())?;

@@ -8,6 +8,7 @@ use super::limit_flags::LimitSettings;
 use super::log::LogSettings;
 use super::read::{MAX_TOML_BYTES, read_text, toml_from};
 use super::registry::RegistrySettings;
+use super::route_table::{RouteTable, Unmatched};
 use super::serve::ServeSettings;
 use super::text::{parsed_list, written};
 use super::watch::{CollectorUrl, Listen, Namespace, Percent, WatchSettings};
@@ -45,6 +46,9 @@ pub(crate) struct ConfigFile {
     pub(crate) trace_sampling: Option<Percent>,
     #[serde(deserialize_with = "written")]
     pub(crate) service: Option<String>,
+    #[serde(deserialize_with = "written")]
+    pub(crate) unmatched: Option<Unmatched>,
+    pub(crate) route: Vec<RouteTable>,
     #[serde(deserialize_with = "grants::stores_of_file")]
     pub(crate) store: BTreeMap<String, String>,
     #[serde(deserialize_with = "grants::directories_of_file")]

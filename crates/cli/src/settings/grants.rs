@@ -26,10 +26,12 @@ pub(crate) struct StoreSetting {
 
 /// Merges the grants of stores: by alias, flags win over variables, and these over the file.
 pub(crate) fn stores(flags: &[String], file: BTreeMap<String, String>) -> Result<Vec<StoreSetting>, Failure> {
-    named("--store", "ALIAS=URL:MODE", flags, "WASMRUN_STORE_", file)?
-        .into_iter()
-        .map(|(alias, value)| store(&alias, &value).map_err(Failure::usage))
-        .collect()
+    stores_of(named("--store", "ALIAS=URL:MODE", flags, "WASMRUN_STORE_", file)?)
+}
+
+/// Parses the grants of stores, which are of one place.
+pub(super) fn stores_of(grants: BTreeMap<String, String>) -> Result<Vec<StoreSetting>, Failure> {
+    grants.into_iter().map(|(alias, value)| store(&alias, &value).map_err(Failure::usage)).collect()
 }
 
 /// Merges the grants of key-value buckets: by alias, flags win over variables, and these over the file.
@@ -37,10 +39,12 @@ pub(crate) fn buckets(
     flags: &[String],
     file: BTreeMap<String, String>,
 ) -> Result<Vec<StoreSetting>, Failure> {
-    named("--keyvalue", "ALIAS=sqlite:FILE:MODE", flags, "WASMRUN_KEYVALUE_", file)?
-        .into_iter()
-        .map(|(alias, value)| bucket(&alias, &value).map_err(Failure::usage))
-        .collect()
+    buckets_of(named("--keyvalue", "ALIAS=sqlite:FILE:MODE", flags, "WASMRUN_KEYVALUE_", file)?)
+}
+
+/// Parses the grants of key-value buckets, which are of one place.
+pub(super) fn buckets_of(grants: BTreeMap<String, String>) -> Result<Vec<StoreSetting>, Failure> {
+    grants.into_iter().map(|(alias, value)| bucket(&alias, &value).map_err(Failure::usage)).collect()
 }
 
 /// Parses `sqlite:FILE:MODE`, the grant of a bucket.
@@ -151,6 +155,15 @@ pub(crate) fn sends(
     Ok(sends)
 }
 
+/// Grants that need rights on AWS.
+pub(crate) struct AwsGrants {
+    pub(crate) stores: Vec<StoreSetting>,
+    /// URL of each queue by its alias.
+    pub(crate) sends: BTreeMap<String, String>,
+    /// ARN of each assumed role by the alias of its grant.
+    pub(crate) roles: BTreeMap<String, String>,
+}
+
 /// Grant of HTTP requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct HttpSetting {
@@ -191,7 +204,14 @@ pub(crate) fn roles(
     file: BTreeMap<String, String>,
     is_granted: impl Fn(&str) -> bool,
 ) -> Result<BTreeMap<String, String>, Failure> {
-    let roles = named("--assume-role", "ALIAS=ARN", flags, "WASMRUN_ASSUME_ROLE_", file)?;
+    checked_roles(named("--assume-role", "ALIAS=ARN", flags, "WASMRUN_ASSUME_ROLE_", file)?, is_granted)
+}
+
+/// Checks roles, which are of one place, as [`roles`] does.
+pub(super) fn checked_roles(
+    roles: BTreeMap<String, String>,
+    is_granted: impl Fn(&str) -> bool,
+) -> Result<BTreeMap<String, String>, Failure> {
     for (alias, role) in &roles {
         if role.is_empty() {
             return Err(Failure::usage(format!(

@@ -14,9 +14,10 @@
 //! | `flags` | the commands with their flags and help |
 //! | `variables` | finds and checks the names of variables |
 //! | `named`, `environment`, `config_values`, `grants`, `by_key`, `outcome_actions`, `keys`, `command`, `message` | settings with a name; the message of a flag |
+//! | `route_table` | the tables of routes in the configuration file |
 //! | `file` | the configuration file |
 //! | `project` | the files of a guest's project and of its cases |
-//! | `task` | merges the settings of tasks into a plan |
+//! | `task`, `routes` | merge the settings of tasks into a plan, and those of routes |
 //! | `otlp` | where traces and metrics are exported to |
 //! | `as_flags` | writes settings as flags of `run`, for a container's command |
 
@@ -66,6 +67,8 @@ pub(crate) mod project;
 mod range;
 pub(crate) mod read;
 pub(crate) mod registry;
+pub(crate) mod route_table;
+pub(crate) mod routes;
 pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod source;

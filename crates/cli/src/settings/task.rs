@@ -8,8 +8,11 @@ use super::environment::environment;
 use super::file::ConfigFile;
 use super::flags::TaskArgs;
 use super::grants::{self, HttpSetting, StoreSetting};
+use super::limit_flags::LimitSettings;
 use super::log::LogSettings;
 use super::registry::RegistrySettings;
+use super::route_table::{RouteTable, Unmatched};
+use super::routes::{RoutesPlan, Shared};
 use super::source::Source;
 use super::worker::WorkerSettings;
 use crate::output::failure::Failure;
@@ -57,6 +60,8 @@ pub(crate) struct TaskPlan {
     pub(crate) aws: AwsSettings,
     pub(crate) registry: RegistrySettings,
     pub(crate) log: LogSettings,
+    /// Messages whose tasks have settings of their own.
+    pub(crate) routes: RoutesPlan,
 }
 
 /// Returns the worker's settings for a task that is run without one: only the source of its message's key, which a flag
@@ -75,12 +80,10 @@ impl TaskPlan {
         file: &mut ConfigFile,
         worker: &WorkerSettings,
     ) -> Result<Self, Failure> {
-        let component = component.or_else(|| file.component.take()).ok_or_else(|| {
-            Failure::usage(
-                "no component: name a .wasm file, an object in S3 or an artefact in a registry, or set `component` in the configuration",
-            )
-        })?;
-        let component = Source::of(&component)?;
+        let component = component.or_else(|| file.component.take());
+        let component = component.as_deref().map(Source::of).transpose()?;
+        let routes = std::mem::take(&mut file.route);
+        let any = component.clone().map_or_else(|| without_default(&routes, file.unmatched), Ok)?;
         let stores = grants::stores(&args.store, std::mem::take(&mut file.store))?;
         by_key::check_source(&stores, worker.key.as_ref())?;
         let sends = grants::sends(&args.send, std::mem::take(&mut file.send))?;
@@ -89,9 +92,11 @@ impl TaskPlan {
             addresses: std::mem::take(&mut file.allow_http_address),
         };
         let http = grants::http(&args.allow_http, &args.allow_http_address, http)?;
-        let limits = args.limits.resolve(std::mem::take(&mut file.limits), worker.body_store.is_some())?;
-        Ok(Self {
-            component,
+        let fetches_bodies = worker.body_store.is_some();
+        let limit_settings = args.limits.or(std::mem::take(&mut file.limits));
+        let limits = limit_settings.clone().resolve(LimitSettings::default(), fetches_bodies)?;
+        let plan = Self {
+            component: any,
             refreshed: false,
             key: worker.key.clone(),
             config: args.config,
@@ -115,6 +120,57 @@ impl TaskPlan {
             aws: args.aws.or(std::mem::take(&mut file.aws)),
             registry: args.registry.or(std::mem::take(&mut file.registry)),
             log: args.log.or(std::mem::take(&mut file.log)),
-        })
+            routes: RoutesPlan::default(),
+        };
+        let (component, limits) = (component.as_ref(), &limit_settings);
+        let shared = Shared { task: &plan, component, limits, fetches_bodies };
+        let routes = RoutesPlan::new(routes, file.unmatched, &shared)?;
+        Ok(Self { routes, ..plan })
+    }
+
+    /// Returns the plan of each component: of the default one, and of each route, with the route's name.
+    pub(crate) fn components(&self) -> impl Iterator<Item = (Option<&str>, &Self)> {
+        let default = (self.routes.unmatched == Unmatched::Default).then_some((None, self));
+        let routes = self.routes.routes.iter().map(|route| (Some(&*route.name), &route.task));
+        default.into_iter().chain(routes)
+    }
+
+    /// Changes the plan of each component.
+    pub(crate) fn with_each(mut self, change: impl Fn(&mut Self)) -> Self {
+        self.routes.routes.iter_mut().for_each(|route| change(&mut route.task));
+        change(&mut self);
+        self
+    }
+
+    /// Returns the name of the default component, which the worker goes by; `None`: it has none.
+    pub(crate) fn name(&self) -> Option<String> {
+        (self.routes.unmatched == Unmatched::Default).then(|| self.component.name())
+    }
+
+    /// Returns whether tasks of the default component have grants or other settings that routes don't share.
+    pub(super) fn has_grants(&self) -> bool {
+        let Self { stores, directories, sends, buckets, http, env, config_values, command, .. } = self;
+        !(stores.is_empty()
+            && directories.is_empty()
+            && sends.is_empty()
+            && buckets.is_empty()
+            && http.rules.is_empty()
+            && env.is_empty()
+            && config_values.is_empty()
+            && *command == CommandOptions::default())
+    }
+}
+
+/// Returns a component of a route, as there is no default one. It stands in for it where only its settings count.
+fn without_default(routes: &[RouteTable], unmatched: Option<Unmatched>) -> Result<Source, Failure> {
+    let of_route = routes.iter().find_map(|route| route.component.as_deref());
+    match (of_route, unmatched) {
+        (Some(component), Some(Unmatched::Reject)) => Source::of(component),
+        (Some(_), _) => Err(Failure::usage(
+            "no component for messages that no route matches: name one, or set `unmatched = \"reject\"` in the configuration",
+        )),
+        (None, _) => Err(Failure::usage(
+            "no component: name a .wasm file, an object in S3 or an artefact in a registry, or set `component` in the configuration",
+        )),
     }
 }

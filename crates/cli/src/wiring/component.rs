@@ -1,7 +1,7 @@
-//! Reads a component, opens its grants, and loads it.
+//! Reads a component, opens its grants, and loads it. `routes` does so for all components of a worker.
 
 use super::backends::{Backends, OpenStore, http_client, open_bucket, streams_bytes};
-use super::compiler::{compiler, program};
+use super::compiler::program;
 use crate::output::failure::Failure;
 use crate::settings::engine::EngineSettings;
 use crate::settings::grants::{HttpSetting, StoreSetting};
@@ -20,14 +20,16 @@ use tracing::Instrument;
 use wasmrun_registry::Digest;
 use wasmrun_runtime::engine::cache::Cache;
 use wasmrun_runtime::engine::capacity::{Host, HostMemory};
-use wasmrun_runtime::engine::compile::MAX_COMPONENT_BYTES;
-use wasmrun_runtime::model::key::Key;
+use wasmrun_runtime::engine::compile::{Compiler, MAX_COMPONENT_BYTES};
+use wasmrun_runtime::engine::threads::GuestThreads;
+use wasmrun_runtime::model::key::KeySource;
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::message::Message;
 use wasmrun_runtime::ports::requests::Requests;
 use wasmrun_runtime::task::component::{Component, Grantable, LoadOptions, Report};
 use wasmrun_runtime::task::grant::{BucketGrant, Grants, StoreGrant};
 use wasmrun_runtime::task::http::HttpGrant;
+use wasmrun_runtime::task::routes::Routes;
 
 /// Maximum size of precompiled code. Code is about three times as large as its component, and larger without
 /// optimisation.
@@ -115,78 +117,95 @@ impl ReadComponent {
     }
 }
 
-/// Opens the grants, and loads the component from its bytes.
-pub(crate) async fn load(
-    plan: &TaskPlan,
-    backends: &Backends,
-    read: ReadComponent,
-    cache: Option<Cache>,
-    placement: Placement,
-) -> Result<Component, Failure> {
-    let Placement { instances, host, mut protected, requests } = placement;
-    if let Source::File(path) = &plan.component {
-        protected.push(Protected { what: "the component", path: path.clone() });
+/// Returns the paths that no guest may write to, as the components are made from them.
+pub(super) fn protected_files(plan: &TaskPlan, cache: Option<&Cache>) -> Result<Vec<Protected>, Failure> {
+    let mut protected = Vec::new();
+    for (_, TaskPlan { component, .. }) in plan.components() {
+        if let Source::File(path) = component {
+            protected.push(Protected { what: "the component", path: path.clone() });
+        }
     }
     let keys = plan.registry.verify_key.as_ref().and_then(KeySetting::file);
     protected.extend(keys.map(|path| Protected { what: "the file of --verify-key", path: path.to_owned() }));
     protected.push(Protected { what: "this program", path: program()? });
     protected.extend(plan.config.clone().map(|path| Protected { what: "the configuration", path }));
-    if let Some(cache) = &cache {
+    if let Some(cache) = cache {
         let path = cache.directory().to_owned();
         protected.push(Protected { what: "the cache of compiled components", path });
     }
+    Ok(protected)
+}
+
+/// Loads the component of a route, or the default one, from its bytes.
+pub(super) async fn load(
+    (route, plan): (Option<&str>, &TaskPlan),
+    read: &ReadComponent,
+    compiler: &Compiler,
+    grants: Grants,
+    placement: &Placement,
+    threads: Arc<GuestThreads>,
+) -> Result<Component, Failure> {
     let options = LoadOptions {
         name: read.version_name(plan),
-        grants: open_grants(plan, backends, protected).await?,
+        grants,
         limits: limits(plan),
-        instances,
-        host,
-        threads: plan.engine.threads()?,
+        instances: placement.instances,
+        host: placement.host,
+        threads,
         allocator: plan.engine.allocator(),
         raw_body: plan.raw_body,
         command: plan.command.clone(),
-        requests,
+        requests: placement.requests.clone(),
         deterministic: plan.deterministic,
         sampling: plan.sampling,
         records_outputs: plan.records_outputs,
         refreshed: plan.refreshed,
     };
     let shown = plan.component.to_string();
-    let component = Component::load(&read.bytes, &compiler(&plan.engine, cache)?, options)
+    let component = Component::load(&read.bytes, compiler, options)
         .await
         .map_err(|error| Failure::component(&shown, &error))?;
-    note_missing_grants(&component, &shown);
+    note_missing_grants(&component, &shown, route);
     Ok(component)
 }
 
-/// Runs the task of one message on the component's threads, and waits until its stores have cleaned up. `wrap` may wrap
-/// the task, such as to observe its log. `key`: the message's key, if messages have keys.
+/// Starts the threads on which guests compute.
+pub(crate) fn guest_threads(number: NonZeroUsize) -> Result<Arc<GuestThreads>, Failure> {
+    let started = GuestThreads::start(number);
+    started.map(Arc::new).map_err(|error| Failure::backend(format!("the system refuses threads: {error}")))
+}
+
+/// Runs the task of one message on the components' threads, and waits until the stores have cleaned up. `wrap` may wrap
+/// the task, such as to observe its log. `key`: where the message's key is found, if messages have keys.
 pub(crate) async fn run_task<F: Future<Output = Report> + Send + 'static>(
-    component: Arc<Component>,
+    routes: Routes,
     message: Arc<Message>,
-    key: Option<Key>,
+    key: Option<&KeySource>,
     wrap: impl FnOnce(Pin<Box<dyn Future<Output = Report> + Send>>) -> F,
 ) -> Result<Report, Failure> {
-    let span = component.task_span(&message);
+    let span = routes.task_span(&message);
     let task = {
-        let component = component.clone();
-        Box::pin(async move { component.run(message, key.as_ref(), pending()).instrument(span).await })
+        let (key, routes) = (key.map(|source| routes.key(source, &message)), routes.clone());
+        Box::pin(async move {
+            let routed = routes.of(&message);
+            routed.run(message.clone(), key.as_ref(), pending()).instrument(span).await
+        })
     };
-    let report = component
+    let report = routes
         .threads()
         .handle()
         .spawn(wrap(task))
         .await
         .map_err(|error| Failure::backend(format!("the task was lost: {error}")))?;
-    component.clear_away().await;
+    routes.clear_away().await;
     Ok(report)
 }
 
-/// Opens the queues, stores and HTTP client that tasks are granted, and checks that the stores can be used.
-async fn open_grants(
+/// Opens the queues, buckets and HTTP client that tasks are granted. Adds files that no guest may write to.
+pub(super) async fn open_grants(
     plan: &TaskPlan,
     backends: &Backends,
-    mut protected: Vec<Protected>,
+    protected: &mut Vec<Protected>,
 ) -> Result<Grants, Failure> {
     let mut grants = Grants {
         env: plan.env.clone(),
@@ -211,10 +230,21 @@ async fn open_grants(
         let HttpSetting { rules, addresses } = plan.http.clone();
         grants.http = Some(HttpGrant { rules, addresses, client: http_client()? });
     }
+    Ok(grants)
+}
+
+/// Opens the stores that tasks are granted, and checks that they can be used.
+pub(super) async fn open_stores(
+    plan: &TaskPlan,
+    backends: &Backends,
+    protected: &[Protected],
+    grants: &mut Grants,
+) -> Result<(), Failure> {
     for setting in &plan.stores {
-        let opened = backends.open_store_as(role(&setting.alias), &setting.url, &setting.scope).await?;
+        let role = plan.roles.get(&setting.alias).map(String::as_str);
+        let opened = backends.open_store_as(role, &setting.url, &setting.scope).await?;
         if setting.mode.writes() {
-            refuse_protected(&setting.alias, &opened, &protected)?;
+            refuse_protected(&setting.alias, &opened, protected)?;
         }
         opened
             .store
@@ -225,7 +255,7 @@ async fn open_grants(
         let grant = StoreGrant { alias, store: opened.store, mode, scope };
         grants.stores.insert(setting.alias.clone(), grant);
     }
-    Ok(grants)
+    Ok(())
 }
 
 /// Returns the limits of a task, including the bytes that the readers and writers of its stores may hold.
@@ -245,7 +275,7 @@ pub(crate) fn host(ecs_bytes: Option<u64>) -> Host {
 
 /// Notes the interfaces that a component imports without a grant for them. They aren't refused, as many toolchains import
 /// all of a world, used or not: a call without a grant is refused.
-fn note_missing_grants(component: &Component, shown: &str) {
+fn note_missing_grants(component: &Component, shown: &str, route: Option<&str>) {
     let grants = component.grants();
     for (grantable, interfaces) in &component.needs().grants {
         let has_grant = match grantable {
@@ -258,13 +288,20 @@ fn note_missing_grants(component: &Component, shown: &str) {
         if has_grant {
             continue;
         }
-        let (interfaces, flag) = (interfaces.join(", "), grant_flag(*grantable));
+        let interfaces = interfaces.join(", ");
+        // Flags are settings of the default component alone.
+        let (flag, key) = match route {
+            None => (Some(grant_flag(*grantable)), None),
+            Some(_) => (None, Some(grant_key(*grantable))),
+        };
         // Configuration is read without rights: there is just none.
         let calls = if *grantable == Grantable::ConfigValue { "find no value" } else { "are refused" };
         tracing::warn!(
             component = shown,
+            route,
             interfaces,
             flag,
+            key,
             "an imported interface has no grant, and its calls {calls}"
         );
     }
@@ -278,6 +315,17 @@ pub(crate) fn grant_flag(grantable: Grantable) -> &'static str {
         Grantable::Bucket => "--keyvalue ALIAS=sqlite:FILE:MODE",
         Grantable::ConfigValue => "--config-value KEY=VALUE",
         Grantable::Http => "--allow-http HOST",
+    }
+}
+
+/// Returns the key of a route that grants something.
+fn grant_key(grantable: Grantable) -> &'static str {
+    match grantable {
+        Grantable::Store => "store.ALIAS = \"URL:MODE\"",
+        Grantable::Queue => "send.ALIAS = \"URL\"",
+        Grantable::Bucket => "keyvalue.ALIAS = \"sqlite:FILE:MODE\"",
+        Grantable::ConfigValue => "config-value.KEY = \"VALUE\"",
+        Grantable::Http => "allow-http = [\"HOST\"]",
     }
 }
 

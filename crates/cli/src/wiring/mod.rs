@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `logging` | starts the log |
 //! | `backends` | opens a queue or a store by its URL |
-//! | `compiler`, `component` | load a component with its grants |
+//! | `compiler`, `component`, `routes` | load a component with its grants; all components of a worker |
 //! | `one_request` | an HTTP request that comes from a command line |
 //! | `cases` | reads the cases of a guest's project, and runs each as a task |
 //! | `refresh` | looks for new versions of the component |
@@ -25,6 +25,7 @@ pub(crate) mod one_request;
 pub(crate) mod prices;
 pub(crate) mod refresh;
 pub(crate) mod reload;
+pub(crate) mod routes;
 pub(crate) mod signals;
 pub(crate) mod usage_log;
 pub(crate) mod usage_records;

@@ -3,6 +3,7 @@
 use crate::output::Output;
 use crate::output::failure::Failure;
 use crate::settings::otlp::{MetricsPlan, OtlpPlan, TracesPlan};
+use crate::settings::task::TaskPlan;
 use crate::settings::watch::{Listen, Namespace, WatchSettings, WorkerAddress};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -42,18 +43,20 @@ pub(crate) struct MetricsExporter {
 pub(crate) fn observers(
     settings: &WatchSettings,
     otlp: &OtlpPlan,
-    component: &str,
+    task: &TaskPlan,
     queue: &str,
     trigger: Trigger,
 ) -> Result<Observers, Failure> {
-    let service = Service::new(settings.service.clone(), service_name(component));
+    let component = task.name().map_or_else(|| "wasmrun".to_owned(), |name| service_name(&name));
+    let routes: Vec<&str> = task.components().filter_map(|(route, _)| route).collect();
+    let service = Service::new(settings.service.clone(), component.clone());
     let traces = otlp.traces.as_ref().map(|plan| start_traces(plan, &service, trigger)).transpose()?;
     let exporter = otlp.metrics.as_ref().map(|plan| MetricsExporter::new(plan, &service)).transpose()?;
     let is_watched = settings.listen.is_some() || exporter.is_some();
-    let name = settings.service.clone().unwrap_or_else(|| service_name(component));
+    let name = settings.service.clone().unwrap_or(component);
     Ok(Observers {
         traces,
-        metrics: is_watched.then(|| Arc::new(Metrics::default())),
+        metrics: is_watched.then(|| Arc::new(Metrics::default().with_routes(&routes))),
         emf: settings.emf.clone().map(|Namespace(namespace)| Arc::new(Emf::new(namespace, &name, queue))),
         exporter,
     })

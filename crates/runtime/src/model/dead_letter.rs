@@ -22,6 +22,9 @@ pub struct DeadLetter {
     pub queue: String,
     /// Name of the component.
     pub component: String,
+    /// Name of the route that the message took. `None` without routes, and if none matched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
 }
 
 impl DeadLetter {
@@ -61,6 +64,7 @@ mod tests {
                 sent_at: Some("2026-11-24T15:00:00.25Z".into()),
                 queue,
                 component: "c.wasm".into(),
+                route: Some("r".into()),
             };
             prop_assert_eq!(DeadLetter::of(&message(dead.to_attribute().value)), Some(dead));
         }

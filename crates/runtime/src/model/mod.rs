@@ -6,6 +6,7 @@
 //! | [`event`] | which objects a message announces |
 //! | [`key`] | whose message it is |
 //! | [`once`] | which messages are the same for `--once` |
+//! | [`route`] | which component handles a message |
 //! | [`outcome`] | how a task ended, and what follows from it |
 //! | [`dead_letter`] | what the worker records about a message that it dead-letters |
 //! | [`completion`] | messages of which a sender wants to know when all have ended |
@@ -28,6 +29,7 @@ pub mod notification;
 pub mod once;
 pub mod outcome;
 pub mod outputs;
+pub mod route;
 pub mod task_trace;
 pub mod text;
 pub mod trace;

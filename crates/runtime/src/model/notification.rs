@@ -56,8 +56,11 @@ pub struct Notification<'a> {
     pub reason: Option<&'a str>,
     /// Number of deliveries of the message.
     pub receive_count: u32,
-    /// Name of the component with its digest.
+    /// Name of the component with its digest; `-` if no route matches the message and there is no default component.
     pub component: &'a str,
+    /// Name of the route that the message took. `None` without routes, and if none matched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<&'a str>,
     /// What the last task consumed.
     pub usage: Consumed,
     /// The objects that the last task wrote.
@@ -113,6 +116,7 @@ impl<'a> Notification<'a> {
             reason: outcome.reason(),
             receive_count: message.receive_count,
             component: "",
+            route: None,
             usage: usage.into(),
             outputs: outputs.map_or(&[], Outputs::listed),
             outputs_omitted: outputs.map_or(0, Outputs::omitted),

@@ -164,6 +164,9 @@ pub struct TaskRecord<'a> {
     /// Key of the message, if the worker tells messages apart by key. The sender chooses it: never write it as a raw line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<&'a str>,
+    /// Name of the route that the message took, if there are routes and one matched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<&'a str>,
     /// How the task ended.
     pub outcome: OutcomeKind,
     /// The limit that ended the task.
@@ -193,6 +196,7 @@ impl<'a> TaskRecord<'a> {
             body: &message.body,
             component,
             key: None,
+            route: None,
             outcome: outcome.kind(),
             limit,
             reason: outcome.reason(),

@@ -166,6 +166,7 @@ mod tests {
             sent_at: None,
             queue: "memory:q".into(),
             component: "c.wasm".into(),
+            route: None,
         };
         let attributes = vec![dead.to_attribute()];
         Found::new(Message { attributes, ..Message::new(id, "body") }, None)

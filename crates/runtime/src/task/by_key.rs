@@ -51,6 +51,15 @@ impl Scope {
             Self::OfKey { prefix } => format!("{prefix}{key}"),
         }
     }
+
+    /// Returns an object's key as the task that can reach it sees it, by its key in the grant's store. Of parts of keys,
+    /// any counts; `None`: the object lies in none.
+    pub(crate) fn seen<'k>(&self, key: &'k str) -> Option<&'k str> {
+        match self {
+            Self::All | Self::OfKey { .. } => Some(key),
+            Self::EachKey { below } => key.split_once('/')?.1.strip_prefix(below),
+        }
+    }
 }
 
 /// Defect of a key that can't name a part of a store.
@@ -111,13 +120,12 @@ impl StoreGrant {
     /// Returns where an object is, by its key in the store that the operator granted: the store as a task has it that can
     /// read the object, and the key there.
     pub(crate) fn place_of(&self, whole: String) -> (Arc<dyn ObjectStore>, String) {
-        if let Scope::EachKey { below } = &self.scope
-            && let Some((key, rest)) = whole.split_once('/')
-            && let Some(rest) = rest.strip_prefix(below)
-        {
-            return (self.store.part(&format!("{key}/{below}")), rest.to_owned());
+        match self.scope.seen(&whole) {
+            Some(key) if self.is_by_key() => {
+                (self.store.part(&whole[..whole.len() - key.len()]), key.to_owned())
+            }
+            _ => (self.store.clone(), whole),
         }
-        (self.store.clone(), whole)
     }
 
     fn is_by_key(&self) -> bool {
@@ -129,6 +137,18 @@ impl Grants {
     /// Returns whether a task reaches only its key's part of some store.
     pub fn are_by_key(&self) -> bool {
         self.stores.values().any(StoreGrant::is_by_key)
+    }
+
+    /// Returns a store that holds the parts of all keys, and a store of the other grants that overlaps with it. Otherwise a
+    /// key could be named after that store, or that store would hold every key's objects.
+    pub(crate) fn mixed_with<'g>(&'g self, other: &'g Self) -> Option<(&'g StoreGrant, &'g StoreGrant)> {
+        let by_key = self.stores.values().filter(|grant| grant.is_by_key());
+        let mut pairs = by_key.flat_map(|by_key| other.stores.values().map(move |other| (by_key, other)));
+        pairs.find(|(by_key, other)| {
+            let (base, url) = (by_key.store.url(), other.store.url());
+            // Parts of the same key may lie in each other.
+            overlap(base, url) && !(other.is_by_key() && url == base)
+        })
     }
 
     /// Returns the alias of a store of which tasks reach their keys' parts, if it overlaps with the store at a URL.
@@ -162,32 +182,26 @@ impl Grants {
     }
 }
 
-/// Checks that no other store overlaps with one that holds the parts of all keys. Otherwise a key could be named after
-/// the other store, or the other store would hold every key's objects.
+/// Checks that no other store overlaps with one that holds the parts of all keys. Routes are checked against each other
+/// by the worker.
 ///
 /// # Errors
 ///
 /// Names the two stores, and says what to do.
 pub(super) fn check(grants: &Grants) -> Result<(), String> {
-    for by_key in grants.stores.values().filter(|grant| grant.is_by_key()) {
-        let base = by_key.store.url();
-        for other in grants.stores.values().filter(|other| other.alias != by_key.alias) {
-            // Parts of the same key may lie in each other.
-            if other.is_by_key() && other.store.url() == base {
-                continue;
-            }
-            if overlap(base, other.store.url()) {
-                return Err(format!(
-                    "the store {} ({}) overlaps with {}, which holds the parts of all keys of the store {}: give them separate prefixes",
-                    other.alias,
-                    other.store.url(),
-                    base,
-                    by_key.alias
-                ));
-            }
-        }
+    match grants.mixed_with(grants) {
+        None => Ok(()),
+        Some((by_key, other)) => Err(mixed((&by_key.alias, by_key), (&other.alias, other))),
     }
-    Ok(())
+}
+
+/// Says that a store overlaps with one that holds the parts of all keys. Each has the name that the operator knows.
+pub(crate) fn mixed((name, by_key): (&str, &StoreGrant), (other_name, other): (&str, &StoreGrant)) -> String {
+    format!(
+        "the store {other_name} ({}) overlaps with {}, which holds the parts of all keys of the store {name}: give them separate prefixes",
+        other.store.url(),
+        by_key.store.url(),
+    )
 }
 
 /// Returns whether one of two stores holds the other. Both URLs end with a slash.

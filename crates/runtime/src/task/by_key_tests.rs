@@ -179,3 +179,14 @@ fn stores_that_a_key_could_be_named_after_are_refused() {
     assert_eq!(apart.to_string().split(", ").next(), Some("alike=s3://b/t2/:rw"));
     assert!(apart.to_string().contains("input=s3://b/t/{key}/in/:rw"), "{apart}");
 }
+
+#[test]
+fn of_the_parts_of_keys_any_is_seen_from_within() {
+    let scope = Scope::EachKey { below: "in/".into() };
+    assert_eq!(scope.seen("acme/in/a/b.jpg"), Some("a/b.jpg"));
+    for outside in ["acme/out/b.jpg", "acme/inner/b.jpg", "in/b.jpg", "b.jpg", ""] {
+        assert_eq!(scope.seen(outside), None, "{outside}");
+    }
+    assert_eq!(Scope::EachKey { below: String::new() }.seen("acme/in/b.jpg"), Some("in/b.jpg"));
+    assert_eq!(Scope::All.seen("acme/in/b.jpg"), Some("acme/in/b.jpg"));
+}

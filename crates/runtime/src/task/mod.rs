@@ -3,6 +3,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`component`] | the loaded component, and a run of it from an empty store to its report |
+//! | [`routes`] | the components of a worker, and which of them handles a message |
 //! | `store` | the one function that builds a task's store: all that the task can reach |
 //! | [`world`] | the kinds of components: wasmrun's own world, and the others as adapters |
 //! | [`command`] | the adapter of programs with `main` |
@@ -43,6 +44,7 @@ mod limiter;
 pub(crate) mod log;
 mod messaging;
 mod metering;
+pub mod routes;
 mod service;
 mod spin;
 pub(crate) mod staged;

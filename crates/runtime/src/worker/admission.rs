@@ -11,6 +11,7 @@ use super::rate::{BURST, Taken};
 use super::receive::{Poller, Polling, Received};
 use crate::model::message::MAX_BATCH;
 use crate::ports::queue::BatchPolicy;
+use crate::task::grant::Grants;
 use std::fmt::Display;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -161,7 +162,9 @@ impl Worker {
         }
     }
 
-    /// Checks the queues, the recipient of notifications, the body store and each granted store. Returns the first failure.
+    /// Checks the queues, the recipient of notifications, the group store, the body store and each granted store. Returns
+    /// the first failure. With routes, it is enough that the stores of one component work: the store of one tenant must not
+    /// stop the tasks of all others.
     async fn check_backends(&self) -> Option<String> {
         let dead_letter = self.dead_letter.iter().map(|dead_letter| &dead_letter.queue);
         for queue in std::iter::once(&self.queue).chain(dead_letter) {
@@ -184,13 +187,25 @@ impl Worker {
         {
             return Some(format!("body store: {why}"));
         }
-        for grant in self.component.grants().stores.values() {
-            if let Err(why) = answer_to(grant.store.probe(grant.mode.writes())).await {
-                return Some(format!("store {}: {why}", grant.alias));
+        let mut failure = None;
+        for component in self.routes.components() {
+            match check_stores(component.grants()).await {
+                None => return None,
+                failed => failure = failure.or(failed),
             }
         }
-        None
+        failure
     }
+}
+
+/// Checks the granted stores of a component. Returns the first failure.
+async fn check_stores(grants: &Grants) -> Option<String> {
+    for grant in grants.stores.values() {
+        if let Err(why) = answer_to(grant.store.probe(grant.mode.writes())).await {
+            return Some(format!("store {}: {why}", grant.alias));
+        }
+    }
+    None
 }
 
 /// Returns the answer of a backend, or an error if there is none within [`LONGEST_CHECK`].

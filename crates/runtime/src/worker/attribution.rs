@@ -11,6 +11,7 @@ use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
 use crate::model::message::Message;
 use crate::model::outcome::Outcome;
 use crate::task::component::Report;
+use crate::task::routes::Routed;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -114,7 +115,12 @@ impl Suspects {
 impl Worker {
     /// Decides who is to blame for a failed task. Unless it is the message, the outcome becomes
     /// [`Outcome::HostFailed`], whatever the guest made of the error.
-    pub(super) async fn attribute(&self, message: &Message, mut report: Report) -> (Report, Attribution) {
+    pub(super) async fn attribute(
+        &self,
+        message: &Message,
+        routed: Routed<'_>,
+        mut report: Report,
+    ) -> (Report, Attribution) {
         let Some(error) = &report.host_error else {
             let attribution = match report.outcome {
                 Outcome::HostFailed { .. } => Attribution::Host,
@@ -137,8 +143,8 @@ impl Worker {
         if !may_be_of_host {
             return (report, Attribution::Message);
         }
-        let well = self.reads_something_else(error).await;
-        let proven = self.breaker.has_completed();
+        let well = self.reads_something_else(routed, error).await;
+        let proven = routed.component().is_some_and(|component| component.has_completed());
         let attribution = self.attributions.attribute(&message.id, error, well, proven);
         if attribution != Attribution::Message {
             if error.kind == HostErrorKind::NotGranted {
@@ -151,10 +157,11 @@ impl Worker {
 
     /// Returns whether a store that didn't return an object still returns the one that was read last. If so, the error
     /// concerns that object alone.
-    async fn reads_something_else(&self, error: &HostError) -> bool {
+    async fn reads_something_else(&self, routed: Routed<'_>, error: &HostError) -> bool {
         let Some(key) = error.kind.reading() else { return false };
-        let Some(last) = self.component.calls().last_read(&error.used.backend) else { return false };
-        let Some(grant) = self.component.grants().stores.get(&error.used.backend) else { return false };
+        let (Some(component), alias) = (routed.component(), routed.alias(&error.used)) else { return false };
+        let Some(last) = component.calls().last_read(alias) else { return false };
+        let Some(grant) = component.grants().stores.get(alias) else { return false };
         if last == key {
             return false;
         }

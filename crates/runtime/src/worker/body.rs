@@ -64,6 +64,11 @@ enum Place {
 }
 
 impl BodyStore {
+    /// Returns the same store for bodies of at most this number of bytes, if that is fewer.
+    pub(super) fn at_most(&self, bytes: usize) -> Self {
+        Self { store: self.store.clone(), most_bytes: self.most_bytes.min(bytes) }
+    }
+
     /// Returns the message with its body, which is fetched from the store if the message holds a pointer.
     pub(super) async fn fetch(&self, message: &Arc<Message>, io: &Handle) -> Result<Arc<Message>, Failed> {
         let Some((pointer, place)) = pointer_in(message)? else { return Ok(message.clone()) };

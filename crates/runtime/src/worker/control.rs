@@ -7,9 +7,8 @@
 use super::Worker;
 use super::waiting::LeasedMessage;
 use crate::model::outcome::{Action, Cancel, Outcome};
-use crate::model::usage::Usage;
 use crate::task::component::Report;
-use std::time::SystemTime;
+use crate::task::routes::Routed;
 use tokio::sync::watch;
 
 /// Whether the worker is paused.
@@ -83,15 +82,11 @@ impl Worker {
         tracing::warn!(message_id, ?then, "cancelled by an operator");
         Ok(())
     }
+}
 
-    /// Returns the report of a message that was cancelled while it waited in the worker; `None`: its task may start.
-    pub(super) fn cancelled(&self, leased: &LeasedMessage) -> Option<Report> {
-        let then = leased.lease.is_cancelled()?;
-        let message = &leased.message;
-        let queued = SystemTime::now().duration_since(message.sent_at).unwrap_or_default();
-        let outcome = Outcome::Cancelled { why: Cancel::Operator { then } };
-        let usage = Usage { queued, ..Usage::default() };
-        let trace = self.component.task_trace(message);
-        Some(Report { trace, ..Report::of_no_instance(self.component.name(), outcome, usage, None) })
-    }
+/// Returns the report of a message that was cancelled while it waited in the worker; `None`: its task may start.
+pub(super) fn cancelled(leased: &LeasedMessage, routed: Routed<'_>) -> Option<Report> {
+    let then = leased.lease.is_cancelled()?;
+    let outcome = Outcome::Cancelled { why: Cancel::Operator { then } };
+    Some(routed.without_task(&leased.message, outcome, None))
 }

@@ -1,7 +1,8 @@
 //! Dead letters: sends messages to the dead-letter queue, with the reason.
 
-use super::Worker;
 use super::decision::Decision;
+use super::options::StartError;
+use super::{Worker, attributes_of};
 use crate::model::dead_letter::DeadLetter;
 use crate::model::message::{MAX_ATTRIBUTES, Message, OUTCOME_ATTRIBUTE, OutgoingMessage};
 use crate::model::outcome::Outcome;
@@ -19,12 +20,24 @@ pub(super) struct DeadLetterQueue {
     pub(super) fifo: bool,
 }
 
+impl DeadLetterQueue {
+    /// # Errors
+    ///
+    /// The queue can't be used.
+    pub(super) async fn of(queue: Arc<dyn Queue>) -> Result<Self, StartError> {
+        let fifo = attributes_of(&*queue).await?.fifo;
+        Ok(Self { queue, fifo })
+    }
+}
+
 /// Where a dead letter comes from, and what its queue requires.
 struct DeadLettering<'a> {
     /// The URL of the queue that the message was received from.
     queue: &'a str,
     /// The component whose task failed.
     component: &'a str,
+    /// The route that the message took.
+    route: Option<&'a str>,
     /// Whether the dead-letter queue is a FIFO queue.
     fifo: bool,
 }
@@ -56,6 +69,7 @@ fn dead_letter(message: &Message, outcome: &Outcome, way: &DeadLettering<'_>) ->
         sent_at: jiff::Timestamp::try_from(message.sent_at).ok().map(|time| time.to_string()),
         queue: way.queue.into(),
         component: way.component.into(),
+        route: way.route.map(Into::into),
     };
     dead.attributes.push(record.to_attribute());
     if dead.attributes.len() > MAX_ATTRIBUTES || dead.validate().is_err() {
@@ -81,8 +95,8 @@ impl Worker {
         let Some(DeadLetterQueue { queue, fifo }) = &self.dead_letter else {
             return Decision::Retry(self.options.backoff.longest);
         };
-        let Report { outcome, component, .. } = report;
-        let way = DeadLettering { queue: self.queue.url(), component, fifo: *fifo };
+        let Report { outcome, component, route, .. } = report;
+        let way = DeadLettering { queue: self.queue.url(), component, route: route.as_deref(), fifo: *fifo };
         let dead = dead_letter(message, outcome, &way);
         // Backends are called on the worker's I/O threads, never on guest threads.
         let sending = {
@@ -132,7 +146,8 @@ mod tests {
         Message { attributes, receive_count: 3, ..Message::new("m", "body") }
     }
 
-    const WAY: DeadLettering<'_> = DeadLettering { queue: "memory:q", component: "c.wasm", fifo: false };
+    const WAY: DeadLettering<'_> =
+        DeadLettering { queue: "memory:q", component: "c.wasm", route: None, fifo: false };
 
     #[test]
     fn a_deduplication_id_is_for_fifo_queues_only() {

@@ -5,8 +5,8 @@
 use super::Worker;
 use super::waiting::LeasedMessage;
 use crate::model::outcome::Outcome;
-use crate::model::usage::Usage;
 use crate::task::component::Report;
+use crate::task::routes::Routed;
 use std::time::{Duration, SystemTime};
 
 /// Returns the outcome of a message that is older than `max_age` at its receive. `now` is the time of the receive. A
@@ -21,15 +21,12 @@ fn expired(sent_at: SystemTime, now: SystemTime, max_age: Duration) -> Option<Ou
 
 impl Worker {
     /// Returns the report of a message that is too old to be handled, or `None` if its task may run.
-    pub(super) fn expired(&self, leased: &LeasedMessage) -> Option<Report> {
+    pub(super) fn expired(&self, leased: &LeasedMessage, routed: Routed<'_>) -> Option<Report> {
         let max_age = self.options.max_age?;
         let message = &leased.message;
         let received_at = SystemTime::now().checked_sub(leased.received_at.elapsed())?;
         let outcome = expired(message.sent_at, received_at, max_age)?;
-        let queued = received_at.duration_since(message.sent_at).unwrap_or_default();
-        let usage = Usage { queued, ..Usage::default() };
-        let trace = self.component.task_trace(message);
-        Some(Report { trace, ..Report::of_no_instance(self.component.name(), outcome, usage, None) })
+        Some(routed.without_task(message, outcome, None))
     }
 }
 

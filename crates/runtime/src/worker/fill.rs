@@ -74,7 +74,7 @@ impl Worker {
                     polling.empty.fetch_add(1, Ordering::Relaxed);
                 }
                 let messages = deliveries.into_iter().map(|delivery| self.lease(delivery)).collect();
-                let refused = keyed.add(messages, self.component.grants());
+                let refused = keyed.add(messages, |message, url| self.routes.object_key(message, url));
                 self.release(refused, polling.in_progress).await;
                 Received::Less
             }
@@ -106,7 +106,7 @@ impl Worker {
     async fn release_surplus(&self, keyed: &KeyedMessages, in_progress: &InProgress) {
         let limit = self.permits.limit();
         let has_permits = self.leases.running(0).0 < limit;
-        let surplus = keyed.surplus(limit, has_permits, self.component.timeout());
+        let surplus = keyed.surplus(limit, has_permits, self.routes.timeout());
         if surplus.is_empty() {
             return;
         }

@@ -15,7 +15,6 @@ use super::waiting::LeasedMessage;
 use crate::model::key::{Key, KeySource};
 use crate::model::message::{MAX_BATCH, MAX_MESSAGE_BYTES, Message};
 use crate::ports::queue::Groups;
-use crate::task::grant::Grants;
 use parking_lot::{Mutex, MutexGuard};
 use std::pin::pin;
 use std::sync::Arc;
@@ -116,9 +115,16 @@ impl KeyedMessages {
     }
 
     /// Adds received messages. Returns those that can't be held, as the worker stops.
-    pub(super) fn add(&self, messages: Vec<LeasedMessage>, grants: &Grants) -> Vec<LeasedMessage> {
-        let with_key =
-            |leased: LeasedMessage| (self.source.key(&leased.message, |url| grants.key_of(url)), leased);
+    /// `key_of` returns the key of an object that a message announces, by the object's URL.
+    pub(super) fn add(
+        &self,
+        messages: Vec<LeasedMessage>,
+        key_of: impl Fn(&Message, &str) -> Option<String>,
+    ) -> Vec<LeasedMessage> {
+        let with_key = |leased: LeasedMessage| {
+            let message = &leased.message;
+            (self.source.key(message, |url| key_of(message, url)), leased)
+        };
         self.hold(messages.into_iter().map(with_key).collect())
     }
 

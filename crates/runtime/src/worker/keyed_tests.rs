@@ -57,7 +57,7 @@ fn held(max_per_key: Option<u32>, max_receives: Option<u32>) -> Arc<KeyedMessage
 }
 
 fn add(keyed: &KeyedMessages, messages: Vec<LeasedMessage>) {
-    assert!(keyed.add(messages, &Grants::default()).is_empty());
+    assert!(keyed.add(messages, |_, _| None).is_empty());
 }
 
 fn groups(messages: &[LeasedMessage]) -> Vec<&str> {
@@ -195,7 +195,7 @@ async fn nothing_is_held_once_the_worker_stops() {
     let refused = keyed.hold_again(started);
     assert!(refused.len() == 1 && refused[0].key_permit.is_none());
     let late = world.receive_all(&["c"]).await;
-    assert_eq!(keyed.add(late, &Grants::default()).len(), 1);
+    assert_eq!(keyed.add(late, |_, _| None).len(), 1);
 }
 
 #[derive(Clone, Debug)]

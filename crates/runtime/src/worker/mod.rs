@@ -84,8 +84,7 @@ use self::status::Watched;
 use self::waiting::WaitingMessages;
 use crate::model::message::MAX_VISIBILITY;
 use crate::ports::queue::{Queue, QueueAttributes};
-use crate::task::component::Component;
-use crate::task::grant::BucketGrant;
+use crate::task::routes::Routes;
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -104,7 +103,7 @@ pub struct Worker {
     dead_letter: Option<DeadLetterQueue>,
     /// Sends a notification of each message that ends; `None`: nobody is told.
     notifier: Option<Notifier>,
-    component: Arc<Component>,
+    routes: Routes,
     options: WorkerOptions,
     rules: Rules,
     leases: Arc<Leases>,
@@ -146,7 +145,8 @@ struct InProgress {
 }
 
 impl Worker {
-    /// Creates a worker, after checking that its settings fit the queue's.
+    /// Creates a worker, after checking that its settings fit the queue's. `routes` are its components: a single one, or
+    /// several with the messages that each handles.
     ///
     /// # Errors
     ///
@@ -154,43 +154,28 @@ impl Worker {
     pub async fn new(
         queue: Arc<dyn Queue>,
         dead_letter: Option<Arc<dyn Queue>>,
-        component: Arc<Component>,
+        routes: impl Into<Routes>,
         options: WorkerOptions,
     ) -> Result<Self, StartError> {
+        let routes = routes.into();
         let attributes = attributes_of(&*queue).await?;
         check_queue(&*queue, &attributes, dead_letter.as_deref(), options.on_lease_expired)?;
-        check_notified(&options, component.grants(), [&queue].into_iter().chain(&dead_letter)).await?;
+        check_notified(&options, &routes, [&queue].into_iter().chain(&dead_letter)).await?;
         let dead_letter = match dead_letter {
-            Some(queue) => {
-                let fifo = attributes_of(&*queue).await?.fifo;
-                Some(DeadLetterQueue { queue, fifo })
-            }
+            Some(queue) => Some(DeadLetterQueue::of(queue).await?),
             None => None,
         };
-        // Without a dead-letter queue, a message that would be dead-lettered is retried, never deleted.
-        let policy = match &dead_letter {
-            Some(_) => options.policy,
-            None => options.policy.without_dead_letters(),
-        };
-        let rules = Rules {
-            policy,
-            backoff: options.backoff,
-            max_receives: attributes.redrive.as_ref().map(|redrive| redrive.max_receives),
-            dead_letter: dead_letter.is_some(),
-        };
+        let rules = options.rules(&attributes, dead_letter.is_some());
         let longest = options.max_visibility.min(attributes.max_visibility.unwrap_or(MAX_VISIBILITY));
-        check_timeout(component.timeout(), longest, options.keys.is_some())?;
-        check_keys(component.grants(), options.keys.is_some())?;
+        check_timeout(routes.timeout(), longest, options.keys.is_some())?;
+        check_keys(&routes, options.keys.is_some())?;
         let counted_receives = rules.max_receives.filter(|_| queue.counts_releases());
         let keyed = options.keys.clone().map(|keys| KeyedMessages::new(keys, counted_receives));
         let (tally, io) = (Arc::<Tally>::default(), Handle::current());
-        let grants = component.grants();
         let body_store = options.bodies.iter().map(|_| BODY_STORE.to_owned());
-        let aliases = grants.stores.keys().chain(grants.queues.keys()).cloned();
-        let buckets = grants.buckets.values().map(BucketGrant::backend);
         let ledger = options.once.iter().map(|_| LEDGER.to_owned());
-        let attributions = Attributions::of(aliases.chain(buckets).chain(body_store).chain(ledger));
-        let once = options.once.clone().map(|once| OnceRuns::new(once, component.clone())).transpose()?;
+        let attributions = Attributions::of(routes.backends().into_iter().chain(body_store).chain(ledger));
+        let once = options.once.clone().map(|once| OnceRuns::new(once, &routes)).transpose()?;
         let leases = Leases::new(queue.clone(), attributes.visibility_timeout, longest, tally.clone());
         let max_visibility = attributes.max_visibility;
         let max_unsettled = queue.batch_policy().unsettled();
@@ -201,7 +186,7 @@ impl Worker {
             queue,
             dead_letter,
             notifier,
-            component,
+            routes,
             breaker: Arc::new(Breaker::new(options.max_consecutive_failures)),
             pause: Pause::default(),
             attributions,
@@ -294,7 +279,7 @@ impl Worker {
             () = self.sweep_once() => {}
             () = self.watched.beat() => {}
         }
-        self.component.clear_away().await;
+        self.routes.clear_away().await;
         Summary { stalled: self.stalled(), ..self.tally.summary() }
     }
 

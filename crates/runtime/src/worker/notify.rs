@@ -18,6 +18,7 @@ use crate::model::usage::Settled;
 use crate::ports::queue::QueueError;
 use crate::ports::recipient::Recipient;
 use crate::task::component::Report;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -31,8 +32,9 @@ use tokio_util::task::AbortOnDropHandle;
 pub struct NotifyOptions {
     /// Where notifications go.
     pub recipient: Arc<dyn Recipient>,
-    /// Digest of the component, for names of versions that have none.
-    pub digest: String,
+    /// Digest of each component, for names of versions that have none: by the name of its route, and of the default
+    /// component by `None`.
+    pub digests: BTreeMap<Option<String>, String>,
 }
 
 /// Sends notifications.
@@ -47,6 +49,16 @@ pub(super) struct Notifier {
 struct Waiting {
     message: OutgoingMessage,
     answer: oneshot::Sender<Result<(), QueueError>>,
+}
+
+impl NotifyOptions {
+    /// Returns the name of the component of a task, with the digest. A message that no component handles has none.
+    fn component(&self, Report { component, route, .. }: &Report) -> String {
+        match self.digests.get(&route.as_deref().map(str::to_owned)) {
+            Some(digest) if !component.contains("@sha256:") => format!("{component}@{digest}"),
+            _ => component.to_string(),
+        }
+    }
 }
 
 impl Notifier {
@@ -165,13 +177,11 @@ impl Worker {
         let Report { outcome, usage, outputs, .. } = report;
         let message = &*leased.message;
         let trace = report.trace.as_ref().map(|task| task.trace.clone()).or_else(|| Trace::of(message));
-        let component = match &*report.component {
-            name if name.contains("@sha256:") => name.to_owned(),
-            name => format!("{name}@{}", notifier.options.digest),
-        };
+        let component = notifier.options.component(report);
         let notification = Notification {
             key: leased.key_permit.as_ref().map(KeyPermit::key).map(Key::as_str),
             component: &component,
+            route: report.route.as_deref(),
             traceparent: trace.as_ref().map(Trace::traceparent),
             ..Notification::new(message, self.queue.url(), end, (outcome, usage), outputs.as_deref())
         };

@@ -2,7 +2,7 @@
 
 use super::body::BodyStore;
 use super::completion::GroupOptions;
-use super::decision::Backoff;
+use super::decision::{Backoff, Rules};
 use super::keyed::KeyOptions;
 use super::notify::NotifyOptions;
 use super::once::OnceOptions;
@@ -14,7 +14,9 @@ use crate::model::usage::TaskObserver;
 use crate::ports::groups::GroupStore;
 use crate::ports::queue::{Queue, QueueAttributes, QueueError};
 use crate::ports::recipient::Recipient;
-use crate::task::grant::{Grants, StoreGrant};
+use crate::task::by_key::mixed;
+use crate::task::grant::StoreGrant;
+use crate::task::routes::{Routes, of_route};
 use async_trait::async_trait;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
@@ -96,6 +98,19 @@ impl Default for WorkerOptions {
     }
 }
 
+impl WorkerOptions {
+    /// Returns what decides over messages of a queue with these attributes.
+    pub(super) fn rules(&self, attributes: &QueueAttributes, has_dead_letter_queue: bool) -> Rules {
+        Rules {
+            // Without a dead-letter queue, a message that would be dead-lettered is retried, never deleted.
+            policy: if has_dead_letter_queue { self.policy } else { self.policy.without_dead_letters() },
+            backoff: self.backoff,
+            max_receives: attributes.redrive.as_ref().map(|redrive| redrive.max_receives),
+            dead_letter: has_dead_letter_queue,
+        }
+    }
+}
+
 /// Treatment of a task whose lease has expired, as another consumer may have its message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnLeaseExpired {
@@ -129,14 +144,25 @@ pub enum StartError {
     },
 }
 
-/// Refuses stores by key without keys: every message would be rejected.
-pub(super) fn check_keys(grants: &Grants, has_keys: bool) -> Result<(), StartError> {
-    if has_keys || !grants.are_by_key() {
-        return Ok(());
+/// Refuses stores by key without keys, as every message would be rejected, and a store that overlaps with the parts of
+/// keys of another route.
+pub(super) fn check_keys(routes: &Routes, has_keys: bool) -> Result<(), StartError> {
+    let by_key = || routes.grants().filter(|(_, grants)| grants.are_by_key());
+    if let Some((_, grants)) = by_key().next().filter(|_| !has_keys) {
+        return Err(StartError::Settings(format!(
+            "tasks reach only their keys' parts of stores, and messages have no keys: set where keys are found (granted: {grants})"
+        )));
     }
-    Err(StartError::Settings(format!(
-        "tasks reach only their keys' parts of stores, and messages have no keys: set where keys are found (granted: {grants})"
-    )))
+    for ((route, grants), (other_route, other)) in
+        by_key().flat_map(|one| routes.grants().map(move |other| (one, other)))
+    {
+        if let Some((by_key, other)) = grants.mixed_with(other) {
+            let name = of_route(route, &by_key.alias);
+            let other_name = of_route(other_route, &other.alias);
+            return Err(StartError::Settings(mixed((&name, by_key), (&other_name, other))));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a timeout that outlasts the longest visibility. A message with a key may wait as long as it may run.
@@ -184,30 +210,33 @@ pub(super) fn check_queue(
 /// those of the worker.
 pub(super) async fn check_notified<'a>(
     options: &WorkerOptions,
-    grants: &'a Grants,
+    routes: &'a Routes,
     queues: impl Iterator<Item = &'a Arc<dyn Queue>>,
 ) -> Result<(), StartError> {
     if let Some(groups) = &options.groups {
-        check_groups(&*groups.store, grants)?;
+        check_groups(&*groups.store, routes)?;
     }
+    let sends = routes.grants().flat_map(|(_, grants)| grants.queues.values());
     match &options.notify {
-        Some(notify) => check_recipient(&*notify.recipient, queues.chain(grants.queues.values())).await,
+        Some(notify) => check_recipient(&*notify.recipient, queues.chain(sends)).await,
         None => Ok(()),
     }
 }
 
 /// Refuses a group store in which guests may write.
-fn check_groups(groups: &dyn GroupStore, grants: &Grants) -> Result<(), StartError> {
+fn check_groups(groups: &dyn GroupStore, routes: &Routes) -> Result<(), StartError> {
     let url = groups.url();
-    let overlaps = |grant: &&StoreGrant| {
+    let overlaps = |(_, grant): &(_, &StoreGrant)| {
         let other = grant.store.url();
         grant.mode.writes() && (url.starts_with(other) || other.starts_with(url))
     };
-    match grants.stores.values().find(overlaps) {
+    let mut stores =
+        routes.grants().flat_map(|(route, grants)| grants.stores.values().map(move |grant| (route, grant)));
+    match stores.find(overlaps) {
         None => Ok(()),
-        Some(grant) => Err(StartError::Settings(format!(
+        Some((route, grant)) => Err(StartError::Settings(format!(
             "the group store {url} and the store {} overlap, and guests may write there: give the group store a prefix of its own, or grant the store as ro",
-            grant.alias
+            of_route(route, &grant.alias)
         ))),
     }
 }

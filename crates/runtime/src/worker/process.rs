@@ -2,6 +2,7 @@
 
 use super::body::{self, Failed, body_store};
 use super::breaker::{Cause, Evidence, Probe};
+use super::control::cancelled;
 use super::decision::{Attribution, Decision, decide};
 use super::keyed::KeyPermit;
 use super::permits::{Permit, Unsettled};
@@ -14,10 +15,11 @@ use crate::model::outcome::{Cancel, Outcome, OutcomeKind};
 use crate::model::usage::{TaskRecord, Usage};
 use crate::task::calls::CallResult;
 use crate::task::component::Report;
+use crate::task::routes::Routed;
 use crate::task::staged::StagedOutputs;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// The result of a task for its message and for the circuit breaker.
@@ -52,19 +54,14 @@ impl Worker {
             self.tally.counters.leases_expired.add(1);
             return;
         }
-        let report = match self.expired(&leased).or_else(|| self.cancelled(&leased)) {
-            Some(report) => report,
-            None => match &self.once {
-                Some(once) => self.run_once(once, &leased, &in_progress.abandon).await,
-                None => self.run_task(&leased, None, &in_progress.abandon).await,
-            },
-        };
+        let routed = self.routes.of(&leased.message);
+        let report = self.report(&leased, routed, &in_progress.abandon).await;
         if let Some(key_permit) = &mut leased.key_permit {
             // The time for which the task alone held its permit: others are to blame for its waiting for a thread.
             key_permit.used(report.usage.wall.saturating_sub(report.usage.ready));
         }
         let (report, attribution) = if self.options.waits_for_backends {
-            self.attribute(&leased.message, report).await
+            self.attribute(&leased.message, routed, report).await
         } else {
             (report, Attribution::Message)
         };
@@ -101,6 +98,22 @@ impl Worker {
             let _ = in_progress.settlements.send(settlement);
         }
         drop(permit);
+    }
+
+    /// Runs the task of a message, unless the message has expired, is cancelled or has completed before.
+    async fn report(
+        &self,
+        leased: &LeasedMessage,
+        routed: Routed<'_>,
+        abandon: &CancellationToken,
+    ) -> Report {
+        if let Some(report) = self.expired(leased, routed).or_else(|| cancelled(leased, routed)) {
+            return report;
+        }
+        match &self.once {
+            Some(once) => self.run_once(once, leased, routed, abandon).await,
+            None => self.run_task(leased, routed, None, abandon).await,
+        }
     }
 
     /// Decides what to do with a message whose task has ended.
@@ -158,7 +171,7 @@ impl Worker {
     pub(super) fn wait_for_backend(&self, leased: LeasedMessage) -> Option<LeasedMessage> {
         let message_id = leased.message.id.clone();
         // Time in which each waiting message probes once.
-        let next_try = self.breaker.pause() * MOST_WAITING + self.component.timeout();
+        let next_try = self.breaker.pause() * MOST_WAITING + self.routes.timeout();
         let released = self.waiting.add(leased, next_try);
         tracing::debug!(
             message_id,
@@ -209,10 +222,12 @@ impl Worker {
     }
 
     /// Fetches the body of a message, if it is in a store, and runs the task. Ends the task when `abandon` is cancelled,
-    /// when an operator cancels the message and, if so configured, when the lease expires. With `outputs`, what the task writes and deletes is staged there.
+    /// when an operator cancels the message and, if so configured, when the lease expires. With `outputs`, what the task
+    /// writes and deletes is staged there.
     pub(super) async fn run_task(
         &self,
         leased: &LeasedMessage,
+        routed: Routed<'_>,
         outputs: Option<&Arc<StagedOutputs>>,
         abandon: &CancellationToken,
     ) -> Report {
@@ -227,21 +242,18 @@ impl Worker {
             }
         };
         let Some(bodies) = &self.options.bodies else {
-            if body::is_elsewhere(message) {
-                self.pointers_warned.call_once(|| {
-                    tracing::warn!(
-                        message_id = message.id,
-                        "delivered a pointer to a body in S3: --body-store fetches such bodies"
-                    );
-                });
-            }
-            return self.component.run_with(message.clone(), key, outputs, cancelled).await;
+            self.warn_of_pointer(message);
+            return routed.run_with(message.clone(), key, outputs, cancelled).await;
         };
+        let Some(component) = routed.component() else {
+            return routed.run_with(message.clone(), key, outputs, cancelled).await;
+        };
+        let bodies = bodies.at_most(component.body_bytes());
         let mut cancelled = pin!(cancelled);
         let fetched = tokio::select! {
             fetched = bodies.fetch(message, &self.io) => fetched,
             why = &mut cancelled => Err(Failed::of(Outcome::Cancelled { why })),
-            () = tokio::time::sleep(self.component.timeout()) => {
+            () = tokio::time::sleep(component.timeout()) => {
                 let what = "body store: no answer in time".into();
                 let read = Some(CallResult::Unavailable);
                 Err(Failed { read, ..Failed::of(Outcome::HostFailed { what }) })
@@ -254,21 +266,32 @@ impl Worker {
                 if was_elsewhere {
                     self.attributions.succeeded(&[body_store()]);
                 }
-                let mut report = self.component.run_with(fetched, key, outputs, cancelled).await;
+                let mut report = routed.run_with(fetched, key, outputs, cancelled).await;
                 if let Some(trace) = report.trace.as_mut().filter(|_| was_elsewhere) {
                     trace.add_fetch(body::fetch_call(took, CallResult::Ok));
                 }
                 report
             }
             Err(Failed { outcome, host_error, read }) => {
-                let queued = SystemTime::now().duration_since(message.sent_at).unwrap_or_default();
-                let usage = Usage { queued, blocked: took, wall: took, ..Usage::default() };
-                let mut trace = self.component.task_trace(message);
-                if let (Some(trace), Some(result)) = (&mut trace, read) {
+                let mut report = routed.without_task(message, outcome, host_error);
+                report.usage = Usage { blocked: took, wall: took, ..report.usage };
+                if let (Some(trace), Some(result)) = (&mut report.trace, read) {
                     trace.calls.push(body::fetch_call(took, result));
                 }
-                Report { trace, ..Report::of_no_instance(self.component.name(), outcome, usage, host_error) }
+                report
             }
+        }
+    }
+
+    /// Warns once of a message whose body is in a store, although none is configured.
+    fn warn_of_pointer(&self, message: &Message) {
+        if body::is_elsewhere(message) {
+            self.pointers_warned.call_once(|| {
+                tracing::warn!(
+                    message_id = message.id,
+                    "delivered a pointer to a body in S3: --body-store fetches such bodies"
+                );
+            });
         }
     }
 
@@ -286,19 +309,38 @@ impl Worker {
         self.tally.count(report);
         self.mean_wall.add(report.usage.wall);
         self.window.ended(report);
-        let Report { outcome, usage, .. } = report;
         if !self.options.observers.is_empty() {
             let record = TaskRecord { key: key.map(Key::as_str), ..report.record(message) };
             self.options.observers.iter().for_each(|observer| observer.ended(&record));
         }
+        self.log(message, key, report);
+        self.breaker.task_ended(&report.outcome, attribution, report.host_error.as_ref(), report.ran);
+    }
+
+    /// Logs the end of a task.
+    fn log(&self, message: &Message, key: Option<&Key>, report: &Report) {
+        let Report { outcome, usage, .. } = report;
         let (message_id, receive_count) = (&message.id, message.receive_count);
         let (fuel, cpu_us, wall_us) =
             (usage.fuel, usage.cpu.as_micros() as u64, usage.wall.as_micros() as u64);
         // Shown escaped, and left out if there is none.
         let key = key.map(tracing::field::display);
+        let route = report.route.as_deref();
+        // Without routes, all tasks are of the same one.
+        let component = route.map(|_| &*report.component);
         match outcome.kind() {
             OutcomeKind::Completed => {
-                tracing::debug!(message_id, receive_count, key, fuel, cpu_us, wall_us, "task completed");
+                tracing::debug!(
+                    message_id,
+                    receive_count,
+                    key,
+                    route,
+                    component,
+                    fuel,
+                    cpu_us,
+                    wall_us,
+                    "task completed"
+                );
             }
             // Clients come and go.
             _ if *outcome == (Outcome::Cancelled { why: Cancel::ClientGone }) => {
@@ -315,6 +357,8 @@ impl Worker {
                     message_id,
                     receive_count,
                     key,
+                    route,
+                    component,
                     outcome,
                     reason,
                     fuel,
@@ -324,6 +368,5 @@ impl Worker {
                 );
             }
         }
-        self.breaker.task_ended(outcome, attribution, report.host_error.as_ref(), report.ran);
     }
 }

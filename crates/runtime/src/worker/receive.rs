@@ -147,9 +147,9 @@ impl Worker {
             starting.before_tasks().await;
         }
         for (leased, permit) in messages.into_iter().zip(permits) {
-            let span = self.component.task_span(&leased.message);
+            let span = self.routes.task_span(&leased.message);
             let task = self.clone().process(leased, permit, probe.take(), polling.in_progress.clone());
-            self.component.threads().spawn(polling.tasks, task.instrument(span));
+            self.routes.threads().spawn(polling.tasks, task.instrument(span));
         }
         if is_full {
             polling.more.notify_one();

@@ -109,7 +109,7 @@ impl Worker {
             let Sizing { most, scale } = *sizings.borrow_and_update();
             match scale {
                 Some(ScaleOptions { min, goal, scale_in_delay }) => {
-                    let threads = self.component.threads().count();
+                    let threads = self.routes.threads().count();
                     let scaling = Scaling { min, max: most, threads, goal, scale_in_delay };
                     let scaler = known.get_or_insert_with(|| Scaler::new(scaling));
                     scaler.set(scaling);
@@ -132,7 +132,7 @@ impl Worker {
 
     /// Lets the scaler decide at intervals, and sets the concurrency limit.
     async fn follow(&self, tasks: &TaskTracker, scaler: &mut Scaler, may_reclaim: &mut bool) {
-        let threads = self.component.threads();
+        let threads = self.routes.threads();
         let (mut then, mut load) = (Instant::now(), threads.load().until_now());
         loop {
             let busy = !tasks.is_empty();
@@ -165,7 +165,7 @@ impl Worker {
             // no task runs: one that still ran would keep the whole old pool next to the new one.
             *may_reclaim |= instances.get() < number;
             if *may_reclaim && tasks.is_empty() && instances.get() == self.sizing.borrow().least().max(1) {
-                self.component.reclaim_idle_memory().await;
+                self.routes.reclaim_idle_memory().await;
                 *may_reclaim = false;
                 tracing::debug!("reclaimed idle memory");
             }

@@ -129,6 +129,20 @@ pub(super) fn is_configured(section: &Section) {
     }
 }
 
+pub(super) fn takes_routes(section: &Section) {
+    let place = Place::new();
+    for name in ["thumbnail", "forward"] {
+        fs::copy(guest(name), place.path(&format!("{name}.wasm"))).expect("copied");
+    }
+    fs::create_dir(place.path("out")).expect("a directory");
+    place.world.write("in/cup.jpg", photograph());
+    place.world.write("routes.toml", section.block("toml"));
+    let output = place.run(&section.commands());
+    assert_eq!(place.world.keys("out"), ["cup.jpg.jpg"]);
+    assert!(output.stdout.iter().any(|line| line.contains("two cups")), "{output}");
+    assert!(output.stdout.iter().any(|line| line.contains("-: no route matches the message")), "{output}");
+}
+
 /// Replaces the registries of examples by one that runs here.
 pub(super) fn with_registry(example: &str, registry: &DockerRegistry) -> String {
     let ours = registry.host();

@@ -135,6 +135,7 @@ fn dead_letter(id: usize, reason: &str) -> SqsMessage {
         sent_at: None,
         queue: SOURCE.into(),
         component: "c.wasm".into(),
+        route: None,
     };
     message(id, "body", Some(&serde_json::to_string(&dead).expect("JSON")))
 }

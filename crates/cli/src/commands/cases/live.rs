@@ -62,7 +62,8 @@ impl Live {
         let mut plan = RunPlan::new(args, file)?;
         // The old worker has the usage file and the address while this one is opened.
         (plan.usage, plan.watching) = (None, WatchSettings::default());
-        (plan.otlp, plan.task.sampling) = (OtlpPlan::default(), None);
+        plan.otlp = OtlpPlan::default();
+        plan.task = plan.task.with_each(|task| task.sampling = None);
         let opened = open(&plan, Some(self.shown.clone())).await?;
         self.finish().await;
         opened.warn_of_rejected(&plan);

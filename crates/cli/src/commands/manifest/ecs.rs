@@ -22,6 +22,11 @@ fn check(args: &EcsArgs, plan: &Plan) -> Result<(), Failure> {
     if args.sidecar.is_some() {
         plan.work.check_flag("sidecar")?;
     }
+    if plan.has_routes {
+        return Err(Failure::usage(
+            "a task definition has the settings as flags, and routes are only in a file: put the file into an image of your own, and let its command be `run --config FILE`",
+        ));
+    }
     if plan.stop_seconds() > MAX_STOP_SECONDS {
         return Err(Failure::usage(format!(
             "--stop-timeout {} is too long for Fargate, which kills a container after {MAX_STOP_SECONDS}s: at most {}s",

@@ -9,10 +9,12 @@ use crate::settings::notify::NotifySetting;
 use crate::settings::outcome_actions::outcome_actions;
 use crate::settings::read::{MAX_TOML_BYTES, read_text};
 use crate::settings::registry::{KeySetting, read_keys};
+use crate::settings::route_table::RouteTable;
 use crate::settings::source::Source;
 use crate::settings::task::TaskPlan;
 use crate::settings::usage_size::usage_bytes;
 use crate::settings::watch::WatchSettings;
+use crate::settings::worker::WorkerSettings;
 use crate::wiring::worker::RunPlan;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -45,6 +47,7 @@ pub(super) struct Plan {
     pub(super) endpoint: Option<String>,
     /// Ports that the worker connects to.
     pub(super) ports: BTreeSet<u16>,
+    pub(super) has_routes: bool,
 }
 
 /// The worker's container, which the settings say nothing of.
@@ -97,11 +100,7 @@ impl Plan {
             None => Default::default(),
         };
         let settings = typed.clone().over(in_file.clone());
-        if let Some(key) = settings.inherited().next() {
-            return Err(Failure::usage(format!(
-                "the environment key {key} has the worker's own value, and the container has none: write --env {key}=VALUE"
-            )));
-        }
+        check_environment(&settings, &file)?;
         let work = work(&args, &text, &settings)?;
         let worker = args.worker.over(std::mem::take(&mut file.worker));
         worker.scale()?;
@@ -114,25 +113,19 @@ impl Plan {
 
         let notify = worker.notify.as_ref();
         worker.check_groups()?;
-        if let Some(groups) = worker.group_store.as_ref().filter(|url| !url.starts_with("s3:")) {
-            return Err(no_disk(&format!("the group store is {groups}"), "use s3://BUCKET/PREFIX"));
+        needs_no_disk(&worker, usage.as_deref())?;
+        for (route, task) in task.components() {
+            fits_container(task).map_err(|failure| failure.of_route(route))?;
         }
-        needs_no_disk(worker.dead_letter.as_deref(), notify.and_then(NotifySetting::queue), &task)?;
-        if let Some(usage) = usage {
-            return Err(no_disk(&format!("the usage file is {}", usage.display()), "leave it out"));
-        }
-        if let Some(ledger) = &worker.once {
-            return Err(no_disk(&format!("the ledger of --once is {ledger}"), "leave it out"));
-        }
-        let component = in_container(&task.component)?;
-        task.registry.check(&task.component)?;
+        let component = task.component.to_string();
         // The container has no such file, so it gets the keys themselves.
         if let Some(path) = task.registry.verify_key.as_ref().and_then(KeySetting::file) {
             typed.set("verify-key", read_keys(path)?.0);
         }
         let queue = work.queue();
         let endpoint = task.aws.endpoint_url.clone();
-        let rules = task.http.rules.iter().filter_map(|rule| port_of(&rule.to_string()));
+        let rules = task.components().flat_map(|(_, task)| &task.http.rules);
+        let rules = rules.filter_map(|rule| port_of(&rule.to_string()));
         let of_queue = queue.and_then(|queue| queue.place.url.as_deref());
         let of_server = notify.and_then(NotifySetting::server);
         let urls = [endpoint.as_deref(), of_queue, of_server].into_iter().flatten();
@@ -148,6 +141,7 @@ impl Plan {
             until_empty: worker.until_empty,
             endpoint,
             ports,
+            has_routes: !task.routes.routes.is_empty(),
         })
     }
 
@@ -259,11 +253,45 @@ fn read(path: &Path) -> Result<(String, String), Failure> {
     Ok((shown, text))
 }
 
-/// Refuses queues, stores and buckets that are files.
-fn needs_no_disk(dead_letter: Option<&str>, notified: Option<&str>, task: &TaskPlan) -> Result<(), Failure> {
-    for (what, queue) in [("dead-letter queue", dead_letter), ("queue of notifications", notified)] {
+/// Refuses queues and other files of the worker that would be on a disk.
+fn needs_no_disk(worker: &WorkerSettings, usage: Option<&Path>) -> Result<(), Failure> {
+    let notified = worker.notify.as_ref().and_then(NotifySetting::queue);
+    for (what, queue) in
+        [("dead-letter queue", worker.dead_letter.as_deref()), ("queue of notifications", notified)]
+    {
         queue.map_or(Ok(()), |queue| of_amazon(what, queue))?;
     }
+    if let Some(groups) = worker.group_store.as_ref().filter(|url| !url.starts_with("s3:")) {
+        return Err(no_disk(&format!("the group store is {groups}"), "use s3://BUCKET/PREFIX"));
+    }
+    if let Some(usage) = usage {
+        return Err(no_disk(&format!("the usage file is {}", usage.display()), "leave it out"));
+    }
+    if let Some(ledger) = &worker.once {
+        return Err(no_disk(&format!("the ledger of --once is {ledger}"), "leave it out"));
+    }
+    Ok(())
+}
+
+/// Refuses environment keys with the worker's own value.
+fn check_environment(settings: &Flags, file: &ConfigFile) -> Result<(), Failure> {
+    if let Some(key) = settings.inherited().next() {
+        return Err(Failure::usage(format!(
+            "the environment key {key} has the worker's own value, and the container has none: write --env {key}=VALUE"
+        )));
+    }
+    if let Some(key) = file.route.iter().find_map(RouteTable::inherits) {
+        return Err(Failure::usage(format!(
+            "the environment key {key} of a route has the worker's own value, and the container has none: give it a value"
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses a component that a container can't have, and queues, stores and buckets that are files.
+fn fits_container(task: &TaskPlan) -> Result<(), Failure> {
+    in_container(&task.component)?;
+    task.registry.check(&task.component)?;
     for (alias, queue) in &task.sends {
         of_amazon(&format!("queue {alias}"), queue)?;
     }
@@ -290,14 +318,14 @@ fn no_disk(what: &str, instead: &str) -> Failure {
     Failure::usage(format!("{what}, and the container has no disk that outlives it: {instead}"))
 }
 
-/// Returns the component, if a container can have it.
-fn in_container(component: &Source) -> Result<String, Failure> {
+/// Refuses a component that a container can't have.
+fn in_container(component: &Source) -> Result<(), Failure> {
     match component {
         Source::File(path) if !path.is_absolute() => Err(Failure::usage(format!(
             "the component {} is a relative path: name an object in S3, an artefact in a registry, or the absolute path of a file in the image",
             path.display()
         ))),
-        source => Ok(source.to_string()),
+        _ => Ok(()),
     }
 }
 

@@ -78,6 +78,9 @@ pub(super) fn print(found: &Found, output: &Output) {
         line("outcome", dead.outcome.as_str());
         line("reason", dead.reason.as_deref().unwrap_or("-"));
         line("component", &dead.component);
+        if let Some(route) = &dead.route {
+            line("route", route);
+        }
         line("source queue", &dead.queue);
         line("source id", &format!("{}, received {} times", dead.message_id, dead.receive_count));
         line("source sent", dead.sent_at.as_deref().unwrap_or("-"));

@@ -8,7 +8,7 @@ use crate::settings::config_values::check_config_values;
 use crate::settings::environment::check_variable;
 use crate::settings::grants;
 use crate::settings::project::{CaseStore, ProjectFile, case_store};
-use crate::wiring::component::{host, run_task};
+use crate::wiring::component::{guest_threads, host, run_task};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -100,7 +100,7 @@ impl Runner {
             limits,
             instances: NonZeroUsize::MIN,
             host: host(None),
-            threads: NonZeroUsize::MIN,
+            threads: guest_threads(NonZeroUsize::MIN)?,
             allocator: self.allocator,
             raw_body,
             deterministic,
@@ -135,7 +135,7 @@ impl Runner {
             .await?;
         let log = TaskLog::default();
         let report =
-            run_task(Arc::new(component), message, None, |task| task.with_subscriber(log.collector()))
+            run_task(Arc::new(component).into(), message, None, |task| task.with_subscriber(log.collector()))
                 .await?;
         Ok(Seen { report, log: log.lines(), sent: granted.sent(), objects: granted.written().await? })
     }

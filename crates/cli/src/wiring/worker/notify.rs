@@ -4,6 +4,7 @@ use crate::output::failure::Failure;
 use crate::settings::notify::NotifySetting;
 use crate::settings::worker::WorkerSettings;
 use crate::wiring::backends::Backends;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use wasmrun_http::{Client, PostRecipient};
@@ -55,9 +56,12 @@ impl Notified {
         [("the queue of notifications", of_recipient), ("the group store", of_groups)]
     }
 
-    /// Returns the options of the worker. `digest` is the component's.
-    pub(super) fn options(self, digest: String) -> (Option<NotifyOptions>, Option<GroupOptions>) {
-        let notify = self.recipient.map(|open| NotifyOptions { recipient: open.recipient, digest });
+    /// Returns the options of the worker. `digests` are those of the components, by the names of their routes.
+    pub(super) fn options(
+        self,
+        digests: BTreeMap<Option<String>, String>,
+    ) -> (Option<NotifyOptions>, Option<GroupOptions>) {
+        let notify = self.recipient.map(|open| NotifyOptions { recipient: open.recipient, digests });
         (notify, self.groups.map(|open| open.options))
     }
 }

@@ -7,11 +7,11 @@ use super::service::Service;
 use crate::output::failure::Failure;
 use crate::settings::by_key::refuse_key;
 use crate::settings::otlp::OtlpPlan;
-use crate::settings::task::TaskPlan;
 use crate::wiring::backends::{Backends, open_ledger};
 use crate::wiring::compiler::open_cache;
 use crate::wiring::component::{self, Placement, Protected};
 use crate::wiring::control::Control;
+use crate::wiring::routes;
 use crate::wiring::usage_log::UsageLog;
 use crate::wiring::watch::{self, Observers};
 use std::sync::Arc;
@@ -22,14 +22,14 @@ use wasmrun_runtime::engine::capacity::BoundedBy;
 use wasmrun_runtime::model::usage::TaskObserver;
 use wasmrun_runtime::ports::queue::Queue;
 use wasmrun_runtime::ports::requests::Requests;
-use wasmrun_runtime::task::component::Component;
+use wasmrun_runtime::task::routes::Routes;
 use wasmrun_runtime::worker::{BodyStore, OnceOptions, TasksStart, Worker, WorkerOptions};
 use wasmrun_watch::server::Server;
 
 /// A worker, and everything that is opened for it.
 pub(crate) struct Opened {
     pub(super) queue: Arc<dyn Queue>,
-    pub(super) component: Arc<Component>,
+    pub(super) routes: Routes,
     pub(crate) worker: Arc<Worker>,
     pub(super) usage: Option<Arc<UsageLog>>,
     pub(super) observers: Observers,
@@ -59,29 +59,9 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
         None => work_queue(&backends, &plan.queue_url, plan.worker.dead_letter.as_deref()).await?,
     };
     let ecs = EcsTask::find().await.unwrap_or_default();
-    let cache = open_cache(&plan.task.engine)?;
-    let TaskPlan { component: source, engine, registry, .. } = &plan.task;
-    let read = component::read(source, engine, registry, cache.as_ref(), &backends).await?;
-    let has_dead_letter_queue = work.dead_letter.queue.is_some();
-    plan.check_dead_letters(has_dead_letter_queue)?;
-    let bodies = match &plan.worker.body_store {
-        Some(url) => Some(body_store(&backends, url, plan.task.limits.body_bytes).await?),
-        None => None,
-    };
-    let notified = Notified::open(&backends, &plan.worker).await?;
-    let ledger = plan.worker.once.as_deref().map(open_ledger).transpose()?;
     let requests = service.as_ref().map(|service| service.requests.clone());
-    let placement = Placement {
-        instances: plan.worker.instances()?,
-        host: component::host(ecs.memory_bytes).without(plan.held_bytes()),
-        protected: protected(plan, &work, &notified, ledger.as_ref()),
-        requests: requests.clone().map(|requests| requests as Arc<dyn Requests>),
-    };
-    let (notify, groups) = notified.options(read.digest());
-    let component = Arc::new(component::load(&plan.task, &backends, read, cache, placement).await?);
-    if let Some(bodies) = &bodies {
-        refuse_overlap(bodies, &component)?;
-    }
+    let answering = requests.clone().map(|requests| requests as Arc<dyn Requests>);
+    let (routes, options) = load(plan, &backends, &work, ecs.memory_bytes, answering).await?;
     // Opened after the check that no guest may write to the file.
     let usage = match &plan.usage {
         Some((path, most_bytes)) => Some(Arc::new(UsageLog::start(path, *most_bytes)?)),
@@ -93,17 +73,13 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
     let otlp = if plan.is_check { &OtlpPlan::default() } else { &plan.otlp };
     let url = work.queue.url();
     let trigger = if service.is_some() { Trigger::Requests } else { Trigger::Queue(trigger::Queue::of(url)) };
-    let observers = watch::observers(&plan.watching, otlp, &plan.task.component.name(), url, trigger)?;
+    let observers = watch::observers(&plan.watching, otlp, &plan.task, url, trigger)?;
     // The requests learn how their tasks ended.
     let answered = requests.map(|requests| requests as Arc<dyn TaskObserver>);
     let options = WorkerOptions {
-        bodies,
-        notify,
-        groups,
-        once: ledger.map(|ledger| once(plan, ledger)),
         starting: protection.clone().map(|protection| Arc::new(protection) as Arc<dyn TasksStart>),
         observers: all_observers(usage.as_ref(), &observers, [shown, answered]),
-        ..plan.options(component.capacity().instances)?
+        ..options
     };
     // A check doesn't listen, as another worker may use the address.
     let server = if plan.is_check { None } else { watch::bind(plan.watching.listen).await? };
@@ -111,15 +87,16 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
         Some(path) if !plan.is_check => Some(Control::bind(path)?),
         Some(_) | None => None,
     };
-    let is_planned = work.is_planned;
-    let (queue, worker) = start(plan, &backends, work, &component, options).await?;
+    let (is_planned, keeps_rejected) =
+        (work.is_planned, plan.keeps_rejected(work.dead_letter.queue.is_some()));
+    let (queue, worker) = start(plan, &backends, work, &routes, options).await?;
     // Nor does a check listen here.
     if let Some(service) = service.as_mut().filter(|_| !plan.is_check) {
         service.listen()?;
     }
     Ok(Opened {
         queue,
-        component,
+        routes,
         worker: Arc::new(worker),
         usage,
         observers,
@@ -129,8 +106,42 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
         control,
         service,
         is_planned,
-        keeps_rejected: plan.keeps_rejected(has_dead_letter_queue),
+        keeps_rejected,
     })
+}
+
+/// Opens what tasks use, and loads their components. Returns the options of their worker, without observers and
+/// protection.
+async fn load(
+    plan: &RunPlan,
+    backends: &Backends,
+    work: &WorkQueue,
+    memory_bytes: Option<u64>,
+    requests: Option<Arc<dyn Requests>>,
+) -> Result<(Routes, WorkerOptions), Failure> {
+    let cache = open_cache(&plan.task.engine)?;
+    let read = routes::read(&plan.task, cache.as_ref(), backends).await?;
+    plan.check_dead_letters(work.dead_letter.queue.is_some())?;
+    let bodies = match &plan.worker.body_store {
+        Some(url) => Some(body_store(backends, url, plan.body_bytes()).await?),
+        None => None,
+    };
+    let notified = Notified::open(backends, &plan.worker).await?;
+    let ledger = plan.worker.once.as_deref().map(open_ledger).transpose()?;
+    let placement = Placement {
+        instances: plan.worker.instances()?,
+        host: component::host(memory_bytes).without(plan.held_bytes()),
+        protected: protected(plan, work, &notified, ledger.as_ref()),
+        requests,
+    };
+    let (notify, groups) = notified.options(routes::digests(&plan.task, &read));
+    let routes = routes::load(&plan.task, backends, read, cache, placement).await?;
+    if let Some(bodies) = &bodies {
+        refuse_overlap(bodies, &routes)?;
+    }
+    let once = ledger.map(|ledger| once(plan, ledger));
+    let options = plan.options(routes.capacity().instances)?;
+    Ok((routes, WorkerOptions { bodies, notify, groups, once, ..options }))
 }
 
 /// Returns what the worker needs of `--once`.
@@ -178,9 +189,9 @@ async fn body_store(backends: &Backends, url: &str, most_bytes: usize) -> Result
 }
 
 /// Refuses a body store in which a message could name another key's object as its body.
-fn refuse_overlap(bodies: &BodyStore, component: &Component) -> Result<(), Failure> {
+fn refuse_overlap(bodies: &BodyStore, routes: &Routes) -> Result<(), Failure> {
     let url = bodies.store.url();
-    match component.grants().parts_overlap(url) {
+    match routes.components().find_map(|component| component.grants().parts_overlap(url)) {
         None => Ok(()),
         Some(alias) => Err(Failure::usage(format!(
             "the body store {url} overlaps with the store {alias}, and a message could name another key's object as its body: give them separate prefixes"
@@ -212,24 +223,24 @@ async fn start(
     plan: &RunPlan,
     backends: &Backends,
     work: WorkQueue,
-    component: &Arc<Component>,
+    routes: &Routes,
     options: WorkerOptions,
 ) -> Result<(Arc<dyn Queue>, Worker), Failure> {
     let WorkQueue { queue, dead_letter, is_planned, .. } = work;
-    let worker = Worker::new(queue.clone(), dead_letter.queue, component.clone(), options.clone()).await?;
+    let worker = Worker::new(queue.clone(), dead_letter.queue, routes.clone(), options.clone()).await?;
     if !is_planned || plan.is_check {
         return Ok((queue, worker));
     }
     let created = create_planned(backends, &plan.queue_url, plan.worker.dead_letter.as_deref()).await?;
     let worker =
-        Worker::new(created.queue.clone(), created.dead_letter.queue, component.clone(), options).await?;
+        Worker::new(created.queue.clone(), created.dead_letter.queue, routes.clone(), options).await?;
     Ok((created.queue, worker))
 }
 
 impl Opened {
     /// Names the bound that determines the concurrency limit.
     pub(super) fn bounded_by(&self, plan: &RunPlan) -> String {
-        match self.component.capacity().bounded_by {
+        match self.routes.capacity().bounded_by {
             BoundedBy::User if plan.worker.is_auto() => "auto".to_owned(),
             bounded_by => bounded_by.to_string(),
         }

@@ -77,12 +77,16 @@ impl RunPlan {
         let outcomes = outcome_actions(&args.on, std::mem::take(&mut file.on))?;
         let keys = key_options(&worker, &args.weight, std::mem::take(&mut file.weight))?;
         let task = TaskPlan::new(args.component, args.task, &mut file, &worker)?;
-        let task = TaskPlan {
-            refreshed: worker.component_refresh.is_some(),
-            records_outputs: worker.notify.is_some(),
-            sampling: otlp.traces.as_ref().map(|traces| traces.sampling),
-            ..task
-        };
+        if worker.once.is_some() && !task.routes.routes.is_empty() {
+            return Err(Failure::usage(
+                "--once does not work with routes: leave it out, or give each route a queue and a worker of its own",
+            ));
+        }
+        let task = task.with_each(|task| {
+            task.refreshed = worker.component_refresh.is_some();
+            task.records_outputs = worker.notify.is_some();
+            task.sampling = otlp.traces.as_ref().map(|traces| traces.sampling);
+        });
         Ok(Self {
             queue_url,
             service: None,
@@ -109,6 +113,11 @@ impl RunPlan {
         if file.queue.is_some() || !file.on.is_empty() || !file.weight.is_empty() {
             return Err(Failure::usage(
                 "a service has no queue: remove `queue`, `on` and `weight` from the configuration",
+            ));
+        }
+        if !file.route.is_empty() {
+            return Err(Failure::usage(
+                "a service has no routes, which tell messages of a queue apart: remove the tables [[route]] from the configuration",
             ));
         }
         let args = RunArgs {
@@ -177,6 +186,11 @@ impl RunPlan {
     /// Returns the maximum number of bytes of messages that are held without a permit.
     pub(super) fn held_bytes(&self) -> usize {
         if self.keys.is_some() { MOST_HELD_BYTES } else { 0 }
+    }
+
+    /// Returns the maximum number of bytes of a body that is fetched from a store.
+    pub(super) fn body_bytes(&self) -> usize {
+        self.task.components().map(|(_, task)| task.limits.body_bytes).max().unwrap_or_default()
     }
 
     /// Returns the delays before a failed message is retried.

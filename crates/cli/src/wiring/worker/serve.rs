@@ -43,7 +43,12 @@ impl Opened {
     /// Prints the result of a check.
     pub(crate) fn say_checked(&self, plan: &RunPlan, output: &Output) {
         let queue_url = &plan.queue_url;
-        output.line(format_args!("ok: {queue_url} and the component are ready"));
+        match self.routes.routes().len() {
+            0 => output.line(format_args!("ok: {queue_url} and the component are ready")),
+            routes => {
+                output.line(format_args!("ok: {queue_url} and the components of {routes} routes are ready"))
+            }
+        }
         if self.is_planned {
             output.line(format_args!("the queue {queue_url} does not exist yet: `wasmrun run` creates it"));
         }
@@ -56,17 +61,19 @@ impl Opened {
 
     /// Logs that the worker is ready, with its queue, limits and grants.
     pub(crate) fn log_ready(&self, plan: &RunPlan) {
-        let grants = self.component.grants().stores.iter();
-        let stores: Vec<String> = grants
+        let stores: Vec<String> = (self.routes.components())
+            .flat_map(|component| &component.grants().stores)
             .map(|(alias, grant)| format!("{alias}={}{}:{}", grant.store.url(), grant.scope, grant.mode))
             .collect();
+        let routes = self.routes.to_string();
         tracing::info!(
             queue = self.queue.url(),
-            instances = self.component.capacity().instances,
+            instances = self.routes.capacity().instances,
             bounded_by = self.bounded_by(plan),
-            task_bytes = self.component.task_bytes(),
-            allocator = ?self.component.allocator(),
+            task_bytes = self.routes.task_bytes(),
+            allocator = ?self.routes.allocator(),
             stores = stores.join(" "),
+            routes = (!routes.is_empty()).then_some(&*routes),
             ecs_task = (!self.ecs.arn.is_empty()).then_some(&*self.ecs.arn),
             ecs_definition = (!self.ecs.definition.is_empty()).then_some(&*self.ecs.definition),
             "ready"
@@ -83,15 +90,19 @@ pub(crate) async fn serve(
     started_at: SystemTime,
 ) -> Result<Summary, Failure> {
     let progress = draw_progress(plan, &opened, output).await?;
-    let Opened { queue, component, worker, usage, observers, protection, server, control, service, .. } =
-        opened;
+    let Opened { queue, routes, worker, usage, observers, protection, server, control, service, .. } = opened;
     let Observers { traces, metrics, emf, exporter } = observers;
-    let refreshing = plan.worker.component_refresh.map(|Interval(every)| {
-        Refresh::new(plan.task.clone(), component.clone(), plan.worker.rollout).keep(every)
-    });
+    let refreshing: Vec<_> = (plan.worker.component_refresh.iter())
+        .flat_map(|Interval(every)| {
+            let components = plan.task.components().zip(routes.components());
+            components.map(|((_, task), component)| {
+                Refresh::new(task.clone(), component.clone(), plan.worker.rollout).keep(*every)
+            })
+        })
+        .collect();
     let watch = metrics.clone().map(|metrics| {
         let about = About { version: env!("CARGO_PKG_VERSION"), queue: queue.url().to_owned(), started_at };
-        Arc::new(Watch { about, metrics, worker: worker.clone(), component })
+        Arc::new(Watch { about, metrics, worker: worker.clone(), routes })
     });
     let serving = server.zip(watch.clone()).map(|(server, watch)| watch::serve(server, watch));
     let controlled = control.map(|control| control.serve(worker.clone()));

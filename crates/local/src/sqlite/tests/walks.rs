@@ -17,6 +17,7 @@ fn dead_letter(queue: &SqliteQueue, body: &str, reason: &str) -> OutgoingMessage
         sent_at: None,
         queue: queue.url().into(),
         component: "c.wasm".into(),
+        route: None,
     };
     let keep = Attribute { name: "keep".into(), value: AttributeValue::Binary(vec![0, 255]) };
     OutgoingMessage { attributes: vec![keep, dead.to_attribute()], ..text(body) }

@@ -28,6 +28,7 @@ use parking_lot::RwLock;
 use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use tokio::runtime::Handle;
 use wasmtime::component::{Component as Code, Linker};
 use wasmtime::{Engine, ResourcesRequired};
@@ -44,8 +45,8 @@ pub struct LoadOptions {
     pub instances: NonZeroUsize,
     /// Resources that the tasks share.
     pub host: Host,
-    /// Number of threads on which guests compute.
-    pub threads: NonZeroUsize,
+    /// Threads on which guests compute. Components of one worker share them.
+    pub threads: Arc<GuestThreads>,
     /// Where instances come from.
     pub allocator: Allocator,
     /// Pass the body of an event to the guest, in addition to the objects that it announces.
@@ -69,9 +70,11 @@ pub struct LoadOptions {
 pub(super) struct Common {
     pub(super) grants: Arc<Grants>,
     pub(super) calls: Arc<HostCalls>,
-    pub(super) threads: GuestThreads,
+    pub(super) threads: Arc<GuestThreads>,
     limits: Limits,
-    host: Host,
+    pub(super) host: Host,
+    /// Bytes of the code of other components in this process.
+    pub(super) other_bytes: u64,
     allocator: Allocator,
     command: CommandOptions,
     pub(super) requests: Option<Arc<dyn Requests>>,
@@ -87,6 +90,7 @@ pub(super) struct Loaded {
     pub(super) version: Version,
     pub(super) capacity: Capacity,
     was_cached: bool,
+    code_bytes: u64,
 }
 
 impl Component {
@@ -114,7 +118,6 @@ impl Component {
             records_outputs,
             refreshed,
         } = options;
-        let threads = GuestThreads::start(threads).map_err(|error| LoadError::Engine(error.to_string()))?;
         let (calls, grants, io) = (Arc::new(HostCalls::of(&grants)), Arc::new(grants), Handle::current());
         let common = Common {
             grants,
@@ -122,6 +125,7 @@ impl Component {
             threads,
             limits,
             host,
+            other_bytes: 0,
             allocator,
             command,
             requests,
@@ -131,10 +135,19 @@ impl Component {
             refreshed,
             io,
         };
-        let Loaded { version, capacity, was_cached } =
+        let Loaded { version, capacity, was_cached, code_bytes } =
             Version::load(name, bytes, compiler, &common, instances).await?;
         let versions = RwLock::new(Versions { current: Arc::new(version), candidate: None });
-        Ok(Self { versions, refreshes: Refreshes::default(), common, raw_body, was_cached, capacity })
+        Ok(Self {
+            versions,
+            refreshes: Refreshes::default(),
+            common,
+            raw_body,
+            was_cached,
+            capacity,
+            code_bytes,
+            has_completed: AtomicBool::new(false),
+        })
     }
 }
 
@@ -146,7 +159,7 @@ impl Version {
         common: &Common,
         instances: NonZeroUsize,
     ) -> Result<Loaded, LoadError> {
-        let Common { grants, host, allocator, deterministic, .. } = common;
+        let Common { grants, host, other_bytes, allocator, deterministic, .. } = common;
         // A component that doesn't fit in any case needn't be compiled.
         let outline = if compiler.is_trusting() { None } else { read_file(bytes)? };
         let mut limits = common.limits.clone();
@@ -159,15 +172,16 @@ impl Version {
             }
         }
         let versions = if common.refreshed { 2 } else { 1 };
-        capacity(instances, &limits, host, versions * bytes.len() as u64)?;
+        capacity(instances, &limits, host, other_bytes.saturating_add(versions * bytes.len() as u64))?;
         let code = CodeOptions { deterministic: *deterministic, portable: false };
         // The author of precompiled code is trusted; other components have their names checked.
         let frames =
             if compiler.is_trusting() || names::are_short(bytes) { Frames::Named } else { Frames::None };
         let on_demand = engine::on_demand(code, &limits, frames).map_err(engine_error)?;
         let artefact = compiler.artefact(&on_demand, code, bytes).await?;
-        let component_bytes = versions * artefact.len().max(bytes.len()) as u64;
-        let fitting = |limits: &Limits| capacity(instances, limits, host, component_bytes);
+        let code_bytes = versions * artefact.len().max(bytes.len()) as u64;
+        let fitting =
+            |limits: &Limits| capacity(instances, limits, host, other_bytes.saturating_add(code_bytes));
         fitting(&limits)?;
         let component = artefact.load(&on_demand)?;
         let ty = component.component_type();
@@ -217,7 +231,7 @@ impl Version {
         });
         try_start(&common.threads, pre.clone(), config.clone()).await?;
         let version = Self { name: name.into(), pre, config, pool, needs, tally: Arc::default() };
-        Ok(Loaded { version, capacity, was_cached: artefact.was_cached() })
+        Ok(Loaded { version, capacity, was_cached: artefact.was_cached(), code_bytes })
     }
 }
 
@@ -323,7 +337,7 @@ mod tests {
             limits: Limits::default(),
             instances: NonZeroUsize::MIN,
             host,
-            threads: NonZeroUsize::MIN,
+            threads: Arc::new(GuestThreads::start(NonZeroUsize::MIN).expect("a thread")),
             allocator: Allocator::OnDemand,
             raw_body: false,
             command: CommandOptions::default(),

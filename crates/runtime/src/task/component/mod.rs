@@ -3,6 +3,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `load` | loads a component, and finds what would make each of its tasks fail |
+//! | `alongside` | lets components share a host |
 //! | `refresh`, `rollout` | load new versions; decide whether they take over |
 //! | `prepare` | what a message's task sees: the objects that it announces, and the grants of its key |
 //! | `refusal` | says why a component can't be loaded |
@@ -15,6 +16,7 @@
 //! | `parts` | compares a component's parts with the limits |
 //! | `author` | advice for the language that a component was written in |
 
+mod alongside;
 mod author;
 mod fits;
 mod inspect;
@@ -66,6 +68,7 @@ use parking_lot::RwLock;
 use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 use tracing::Span;
 use wasmtime::Store;
@@ -81,6 +84,9 @@ pub struct Component {
     raw_body: bool,
     was_cached: bool,
     capacity: Capacity,
+    /// See [`Component::code_bytes`].
+    code_bytes: u64,
+    has_completed: AtomicBool,
 }
 
 /// What the instances of a component are made from. Replaced as a whole when the component is refreshed, and when the
@@ -124,11 +130,6 @@ impl Component {
     /// Returns the longest time that a task may take.
     pub fn timeout(&self) -> Duration {
         self.versions.read().current.config.limits.timeout
-    }
-
-    /// Returns the bytes that a task within its limits can make the process hold.
-    pub fn task_bytes(&self) -> u64 {
-        self.version().config.limits.task_bytes()
     }
 
     /// Reclaims the memory that the pool keeps for future tasks, by replacing the pool: the engine has no other way.
@@ -187,11 +188,6 @@ impl Component {
     /// Returns whether the code of its first version was in the cache, so that it wasn't compiled at the start.
     pub fn was_cached(&self) -> bool {
         self.was_cached
-    }
-
-    /// Returns how many of its tasks may run at once.
-    pub fn capacity(&self) -> Capacity {
-        self.capacity
     }
 
     /// Returns where its instances come from: never [`Allocator::Auto`].
@@ -349,5 +345,5 @@ fn report(
     let compute = wall.saturating_sub(start).saturating_sub(blocked).saturating_sub(ready);
     let usage = Usage { cpu, queued, start, compute, blocked, ready, wall, ..usage };
     let component = version.name.clone();
-    Report { outcome, usage, host_error, well, ran: true, component, trace, outputs }
+    Report { outcome, usage, host_error, well, ran: true, component, route: None, trace, outputs }
 }

@@ -95,6 +95,9 @@ impl Component {
     /// Counts the end of a task, and ends the trial of a new version if its result is known.
     pub(super) fn ended(&self, version: &Arc<Version>, outcome: &Outcome) {
         version.tally.count(outcome);
+        if *outcome == Outcome::Completed && !self.has_completed() {
+            self.has_completed.store(true, Ordering::Relaxed);
+        }
         let Some(is_worse) = self.versions.read().judge(version) else { return };
         let Some((ended, version)) = self.versions.write().end_trial(version, is_worse) else { return };
         let (current, component) = (self.name(), &version.name);

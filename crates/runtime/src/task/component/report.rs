@@ -24,6 +24,8 @@ pub struct Report {
     pub ran: bool,
     /// Name of the component's version.
     pub component: Arc<str>,
+    /// Name of the route that the message took; `None` without routes, and if none matched.
+    pub route: Option<Arc<str>>,
     /// The task's trace, if traces are exported.
     pub trace: Option<TaskTrace>,
     /// The objects that the task wrote, if they are recorded.
@@ -39,14 +41,15 @@ impl Report {
         host_error: Option<Box<HostError>>,
     ) -> Self {
         let host_error = host_error.map(|error| *error);
-        let (well, ran) = (Vec::new(), false);
-        Self { outcome, usage, host_error, well, ran, component, trace: None, outputs: None }
+        let (well, ran, route) = (Vec::new(), false, None);
+        Self { outcome, usage, host_error, well, ran, component, route, trace: None, outputs: None }
     }
 
     /// Returns the record of the message's task, which ends now.
     pub fn record<'a>(&'a self, message: &'a Message) -> TaskRecord<'a> {
-        let Self { outcome, usage, component, trace, .. } = self;
-        TaskRecord::new(message, component, outcome, usage).with_trace(trace.as_ref())
+        let Self { outcome, usage, component, route, trace, .. } = self;
+        let record = TaskRecord::new(message, component, outcome, usage).with_trace(trace.as_ref());
+        TaskRecord { route: route.as_deref(), ..record }
     }
 
     /// Returns the task's position in its trace, if that is exported.

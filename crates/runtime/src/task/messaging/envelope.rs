@@ -1,13 +1,12 @@
 //! A message of `wasi:messaging`.
 
 use crate::model::message::{Attribute, AttributeValue};
+use crate::model::route::CONTENT_TYPE;
 use crate::task::holds::{Hold, Holdings};
 use crate::task::store::Delivered;
 use std::sync::Arc;
 use wasmtime::Result;
 
-/// The attribute in which a message carries its content type.
-const CONTENT_TYPE: &str = "content-type";
 /// Bytes that an entry of metadata takes in addition to its text.
 const ENTRY_BYTES: usize = 256;
 

@@ -15,15 +15,15 @@ use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
 use crate::model::message::Message;
 use crate::model::once::{EntryId, MessageDigest, OnceKey};
 use crate::model::outcome::{Cancel, Outcome};
-use crate::model::usage::Usage;
 use crate::ports::ledger::{Claim, Commit, Ledger, LedgerError, Output};
 use crate::ports::object_store::StoreError;
 use crate::ports::staging::{RunToken, StagedName};
 use crate::task::component::{Component, Report};
 use crate::task::grant::{Grants, StoreGrant};
+use crate::task::routes::{Routed, Routes};
 use crate::task::staged::StagedOutputs;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -110,9 +110,12 @@ impl From<Unfinished> for HostError {
 impl OnceRuns {
     /// # Errors
     ///
-    /// A writable store can't stage.
-    pub(super) fn new(options: OnceOptions, component: Arc<Component>) -> Result<Self, StartError> {
-        let grants = component.grants();
+    /// There are routes, or a writable store can't stage.
+    pub(super) fn new(options: OnceOptions, routes: &Routes) -> Result<Self, StartError> {
+        let component = routes.single().ok_or_else(|| {
+            StartError::Settings("--once does not work with routes: leave it out, or give each route a queue and a worker of its own".into())
+        })?;
+        let (component, grants) = (component.clone(), component.grants());
         if let Some(grant) = writable(grants).find(|grant| grant.store.staging().is_none()) {
             let (alias, url) = (&grant.alias, grant.store.url());
             return Err(StartError::Settings(format!(
@@ -249,6 +252,7 @@ impl Worker {
         &self,
         once: &Arc<OnceRuns>,
         leased: &LeasedMessage,
+        routed: Routed<'_>,
         abandon: &CancellationToken,
     ) -> Report {
         let message = &leased.message;
@@ -257,12 +261,12 @@ impl Worker {
         let claimed = self.on_io(once, move |once| async move { once.claim(entry, digest).await });
         let (claim, run) = match claimed.await {
             Ok(Ok(claimed)) => claimed,
-            Ok(Err(error)) => return self.not_run(message, Err(Unfinished::Ledger(error))),
-            Err(lost) => return self.not_run(message, Err(lost)),
+            Ok(Err(error)) => return not_run(message, routed, Err(Unfinished::Ledger(error))),
+            Err(lost) => return not_run(message, routed, Err(lost)),
         };
         match claim {
             Claim::Ours => {}
-            Claim::Completed => return self.not_run(message, Ok(Outcome::Repeated)),
+            Claim::Completed => return not_run(message, routed, Ok(Outcome::Repeated)),
             Claim::Taken { left } => {
                 let delay = if self.queue.counts_releases() {
                     // The queue must not dead-letter the message meanwhile.
@@ -271,16 +275,16 @@ impl Worker {
                     let backoff = self.rules.backoff.after(message.receive_count, fastrand::f64());
                     backoff.max(left / WAITS).min(left)
                 };
-                return self.not_run(message, Ok(Outcome::Claimed { delay }));
+                return not_run(message, routed, Ok(Outcome::Claimed { delay }));
             }
             Claim::Committing(commit) => {
                 let finished = self.on_io(once, |once| async move { once.finish_in_time(commit).await });
                 let finished = finished.await.flatten();
-                return self.not_run(message, finished.map(|()| Outcome::Repeated));
+                return not_run(message, routed, finished.map(|()| Outcome::Repeated));
             }
         }
-        let outputs = Arc::new(StagedOutputs::new(run, self.component.grants()));
-        let report = self.run_task(leased, Some(&outputs), abandon).await;
+        let outputs = Arc::new(StagedOutputs::new(run, once.component.grants()));
+        let report = self.run_task(leased, routed, Some(&outputs), abandon).await;
         let (component, usage) = (report.component.clone(), report.usage.clone());
         let ended = self.on_io(once, move |once| async move { once.end(entry, &outputs, report).await });
         match ended.await {
@@ -302,19 +306,16 @@ impl Worker {
         let calling = AbortOnDropHandle::new(self.io.spawn(call(once.clone())));
         calling.await.map_err(|error| LedgerError::Unavailable(format!("a call was lost: {error}")).into())
     }
+}
 
-    /// Returns the report of a message whose task doesn't run.
-    fn not_run(&self, message: &Message, outcome: Result<Outcome, Unfinished>) -> Report {
-        let (outcome, host_error) = match outcome {
-            Ok(outcome) => (outcome, None),
-            Err(why) => {
-                let error = HostError::from(why);
-                (Outcome::HostFailed { what: error.text.clone() }, Some(Box::new(error)))
-            }
-        };
-        let queued = SystemTime::now().duration_since(message.sent_at).unwrap_or_default();
-        let usage = Usage { queued, ..Usage::default() };
-        let trace = self.component.task_trace(message);
-        Report { trace, ..Report::of_no_instance(self.component.name(), outcome, usage, host_error) }
+/// Returns the report of a message whose task doesn't run.
+fn not_run(message: &Message, routed: Routed<'_>, outcome: Result<Outcome, Unfinished>) -> Report {
+    match outcome {
+        Ok(outcome) => routed.without_task(message, outcome, None),
+        Err(why) => {
+            let error = HostError::from(why);
+            let outcome = Outcome::HostFailed { what: error.text.clone() };
+            routed.without_task(message, outcome, Some(Box::new(error)))
+        }
     }
 }

@@ -1,0 +1,77 @@
+//! Reads and loads the components of a worker: the default one, and those of routes.
+
+use super::backends::Backends;
+use super::compiler::compiler;
+use super::component::{self, Placement, ReadComponent};
+use crate::output::failure::Failure;
+use crate::settings::task::TaskPlan;
+use std::collections::BTreeMap;
+use wasmrun_runtime::engine::cache::Cache;
+use wasmrun_runtime::task::routes::{NewRoute, RouteTooSmall, Routes};
+
+/// Reads all components, in the order of [`TaskPlan::components`].
+pub(crate) async fn read(
+    plan: &TaskPlan,
+    cache: Option<&Cache>,
+    backends: &Backends,
+) -> Result<Vec<ReadComponent>, Failure> {
+    let mut all = Vec::new();
+    for (route, task) in plan.components() {
+        let read = component::read(&task.component, &task.engine, &task.registry, cache, backends).await;
+        all.push(read.map_err(|failure| failure.of_route(route))?);
+    }
+    Ok(all)
+}
+
+/// Returns the digest of each component that was read, by the name of its route; `None` is the default component.
+pub(crate) fn digests(plan: &TaskPlan, read: &[ReadComponent]) -> BTreeMap<Option<String>, String> {
+    let named = plan.components().map(|(route, _)| route.map(str::to_owned));
+    named.zip(read.iter().map(ReadComponent::digest)).collect()
+}
+
+/// Opens the grants of all components, and loads the components that were read.
+pub(crate) async fn load(
+    plan: &TaskPlan,
+    backends: &Backends,
+    read: Vec<ReadComponent>,
+    cache: Option<Cache>,
+    mut placement: Placement,
+) -> Result<Routes, Failure> {
+    let mut protected = component::protected_files(plan, cache.as_ref())?;
+    protected.append(&mut placement.protected);
+    let mut granted = Vec::new();
+    for (route, task) in plan.components() {
+        let opened = component::open_grants(task, backends, &mut protected).await;
+        granted.push(opened.map_err(|failure| failure.of_route(route))?);
+    }
+    // Now all files are known to which no guest may write, whatever its route.
+    for ((route, task), grants) in plan.components().zip(&mut granted) {
+        let opened = component::open_stores(task, backends, &protected, grants).await;
+        opened.map_err(|failure| failure.of_route(route))?;
+    }
+    let (compiler, threads) =
+        (compiler(&plan.engine, cache)?, component::guest_threads(plan.engine.threads()?)?);
+    let (mut default, mut routes) = (None, Vec::new());
+    for (((route, task), read), grants) in plan.components().zip(read).zip(granted) {
+        let loaded =
+            component::load((route, task), &read, &compiler, grants, &placement, threads.clone()).await;
+        let component = loaded.map_err(|failure| failure.of_route(route))?;
+        match route {
+            None => default = Some(component),
+            Some(name) => routes.push((name.to_owned(), component)),
+        }
+    }
+    let conditions = plan.routes.routes.iter().map(|route| route.conditions.clone());
+    let routes = routes.into_iter().zip(conditions);
+    let routes = routes.map(|((name, component), conditions)| NewRoute { name, conditions, component });
+    match Routes::new(default, routes.collect()) {
+        Ok(routes) => routes.ok_or_else(none),
+        Err(RouteTooSmall { route, error }) => {
+            Err(Failure::usage(error.to_string()).of_route(route.as_deref()))
+        }
+    }
+}
+
+fn none() -> Failure {
+    Failure::usage("there is no component to run")
+}

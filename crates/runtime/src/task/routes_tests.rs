@@ -1,0 +1,102 @@
+use super::*;
+use crate::engine::capacity::{BoundedBy, Host, HostMemory, MemorySource};
+use crate::engine::compile::Compiler;
+use crate::model::limits::Limits;
+use crate::task::command::CommandOptions;
+use crate::task::component::LoadOptions;
+use crate::task::grant::Grants;
+use std::num::NonZeroUsize;
+
+const MIB: u64 = 1 << 20;
+const MEMORY: u64 = 2048 * MIB;
+
+/// Loads the smallest task, on a host with this much memory, for tasks of this much memory.
+async fn component(host_bytes: u64, memory_bytes: usize) -> Component {
+    let bytes = wat::parse_str(include_str!("../../../properties/src/seeds/task.wat")).expect("a component");
+    let memory = HostMemory { bytes: host_bytes, source: MemorySource::Cgroup };
+    let options = LoadOptions {
+        name: "c.wasm".into(),
+        grants: Grants::default(),
+        limits: Limits { memory_bytes, ..Limits::default() },
+        instances: NonZeroUsize::new(1000).expect("not zero"),
+        host: Host { memory: Some(memory), files: None },
+        threads: Arc::new(GuestThreads::start(NonZeroUsize::MIN).expect("a thread")),
+        allocator: Allocator::OnDemand,
+        raw_body: false,
+        command: CommandOptions::default(),
+        requests: None,
+        deterministic: false,
+        sampling: None,
+        records_outputs: false,
+        refreshed: false,
+    };
+    Component::load(&bytes, &Compiler::in_process(), options).await.expect("a component")
+}
+
+fn route(name: &str, component: Component) -> NewRoute {
+    let conditions = vec![Condition::Group([name.to_owned()].into())];
+    NewRoute { name: name.into(), conditions, component }
+}
+
+fn of_group(group: &str) -> Message {
+    Message { group: Some(group.into()), ..Message::new("m", "") }
+}
+
+#[tokio::test]
+async fn as_many_tasks_run_as_fit_if_all_are_of_the_largest_component() {
+    let (small, large) = (component(MEMORY, 16 << 20).await, component(MEMORY, 256 << 20).await);
+    let alone = [small.capacity(), large.capacity()];
+    assert!(alone[0].instances > alone[1].instances, "{alone:?}");
+    let (task_bytes, code_bytes) = (large.task_bytes(), small.code_bytes() + large.code_bytes());
+    let routes =
+        Routes::new(Some(small), vec![route("large", large)]).expect("it fits").expect("a component");
+    let Capacity { instances, bounded_by, .. } = routes.capacity();
+    assert!(instances <= alone[1].instances && bounded_by == BoundedBy::Memory);
+    assert_eq!(routes.task_bytes(), task_bytes);
+    assert!(instances.get() as u64 * task_bytes + code_bytes < MEMORY);
+    assert!(routes.components().all(|component| component.capacity().instances == instances));
+}
+
+#[tokio::test]
+async fn a_route_of_which_no_task_fits_alongside_the_others_is_named() {
+    // One task of each fits alone.
+    let task_bytes = component(MEMORY, 256 << 20).await.task_bytes();
+    let host_bytes = (task_bytes + 64 * MIB) * 16 / 15 + MIB;
+    let (small, large) = (component(host_bytes, 16 << 20).await, component(host_bytes, 256 << 20).await);
+    let mut routes = vec![route("large", large)];
+    for number in 0..63 {
+        routes.push(route(&format!("r{number}"), component(host_bytes, 16 << 20).await));
+    }
+    let error = Routes::new(Some(small), routes).err().expect("too much code");
+    assert_eq!(error.route.as_deref(), Some("large"), "{error}");
+}
+
+#[tokio::test]
+async fn a_message_without_a_route_runs_on_the_default_component_or_is_rejected() {
+    let small = || component(MEMORY, 16 << 20);
+    let with = Routes::new(Some(small().await), vec![route("a", small().await)]);
+    let without = Routes::new(None, vec![route("a", small().await)]);
+    let (with, without) = (with.expect("it fits").expect("two"), without.expect("it fits").expect("one"));
+    for routes in [&with, &without] {
+        let report =
+            routes.of(&of_group("a")).run(Arc::new(of_group("a")), None, std::future::pending()).await;
+        assert_eq!((report.outcome, report.route.as_deref()), (Outcome::Completed, Some("a")));
+    }
+    let run = async |routes: &Routes, message: Message| {
+        let report = routes.of(&message).run(Arc::new(message.clone()), None, std::future::pending()).await;
+        (report.outcome, report.route, report.component)
+    };
+    assert_eq!(run(&with, of_group("b")).await, (Outcome::Completed, None, "c.wasm".into()));
+    let reason = "no route matches the message".to_owned();
+    assert_eq!(run(&without, of_group("b")).await, (Outcome::Rejected { reason }, None, "-".into()));
+    let test = Message::new("m", r#"{"Service":"Amazon S3","Event":"s3:TestEvent"}"#);
+    assert_eq!(run(&without, test).await, (Outcome::Completed, None, "-".into()));
+    assert_eq!((with.name(), without.name()), ("c.wasm".into(), "-".into()));
+}
+
+#[test]
+fn backends_of_two_routes_with_one_alias_are_two() {
+    let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+    let names = [of_route(None, "input"), of_route(Some(&a), "input"), of_route(Some(&b), "input")];
+    assert_eq!(names, ["input", "a/input", "b/input"]);
+}
