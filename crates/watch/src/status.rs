@@ -42,6 +42,7 @@ fn value(about: &About, component: &str, status: &Status, summary: &Summary) -> 
         })),
         "waited_seconds": status.waited.map(seconds),
         "waiting_for_backends": status.waiting,
+        "held_for_keys": status.held,
         "has_dead_letter_queue": status.has_dead_letter_queue,
         "running": status.running.iter().map(running).collect::<Vec<_>>(),
         "failures": status.failures.iter().map(failed).collect::<Vec<_>>(),
