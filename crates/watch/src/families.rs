@@ -55,6 +55,11 @@ pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
             status.waiting as f64,
         ),
         gauge(
+            "wasmrun_held_messages",
+            "Messages that the worker holds, without a task, until --key lets them start.",
+            status.held as f64,
+        ),
+        gauge(
             "wasmrun_consecutive_failures",
             "Tasks in a row that failed, host errors excluded. At --max-consecutive-failures the worker slows down to one message at a time.",
             f64::from(status.consecutive_failures),
@@ -349,6 +354,7 @@ mod tests {
             "wasmrun_ready 1\n",
             "wasmrun_circuit_open{cause=\"backend\"} 0\n",
             "wasmrun_waiting_messages 0\n",
+            "wasmrun_held_messages 0\n",
         ] {
             assert!(known.contains(sample), "no {sample} in {known}");
         }

@@ -67,6 +67,7 @@ pub(crate) mod tests {
             receiving: Receiving::Yes,
             circuit: None,
             waiting: 0,
+            held: 0,
             consecutive_failures: 0,
             instances: InstancesStatus {
                 running: 0,

@@ -1,6 +1,6 @@
 //! Messages of many keys on one queue: fair shares and caps.
 
-use crate::harness::{Depth, World, wait_until};
+use crate::harness::{Depth, World, get, status, wait_until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -80,6 +80,19 @@ fn a_long_backlog_of_a_key_at_its_cap_lets_another_pass() {
     another_key_passes("--group", "group", 60);
     // The queue can't see attributes: the worker releases some messages to find the other key.
     another_key_passes("--attribute", "attribute:tenant", 60);
+}
+
+#[test]
+fn the_number_of_held_messages_is_in_status_and_metrics() {
+    let world = World::with_queue(&[]);
+    send(&world, "--group", "greedy", &["sleep-forever"; 4]);
+    let worker = world.run("misbehave").args(["--key", "group", "--max-per-key", "1", "--timeout", "10m"]);
+    let worker = worker.args(["--stop-timeout", "100ms", "--listen", "0"]).start();
+    let address = worker.listens_on();
+    wait_until("three messages are held", || status(address)["held_for_keys"] == 3);
+    assert!(get(address, "/metrics").body.contains("\nwasmrun_held_messages 3\n"));
+    worker.signal(Signal::TERM);
+    worker.finish().succeeded();
 }
 
 #[test]

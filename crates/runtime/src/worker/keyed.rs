@@ -248,9 +248,14 @@ impl KeyedMessages {
         self.room.notified().await;
     }
 
+    /// Returns the number of messages that are held.
+    pub(super) fn len(&self) -> usize {
+        self.lock().shares.waiting()
+    }
+
     /// Returns whether no message is held.
     pub(super) fn is_empty(&self) -> bool {
-        self.lock().shares.waiting() == 0
+        self.len() == 0
     }
 
     /// Takes all messages. None can be added from now on.

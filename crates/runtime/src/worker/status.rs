@@ -41,6 +41,8 @@ pub struct Status {
     pub circuit: Option<Cause>,
     /// Number of messages that wait in the worker until a failing backend works again. No task runs for them.
     pub waiting: usize,
+    /// Number of messages that are held for fair shares among keys. No task runs for them.
+    pub held: usize,
     /// Number of failed tasks since the last one that completed, without host errors.
     pub consecutive_failures: u32,
     /// Running tasks and the limits of their number.
@@ -282,6 +284,7 @@ impl Worker {
             },
             circuit,
             waiting: self.waiting.len(),
+            held: self.keyed.as_ref().map_or(0, |keyed| keyed.len()),
             consecutive_failures: self.breaker.failed_tasks(),
             instances: InstancesStatus {
                 running,
