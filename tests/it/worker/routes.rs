@@ -332,3 +332,47 @@ fn a_manifest_for_kubernetes_has_the_routes_and_each_must_fit_a_container() {
     manifest("kubernetes", &FILE.replace("match.attribute", "env.HOME = true\n        match.attribute"))
         .fails_with(2, "the environment key HOME of a route has the worker's own value");
 }
+
+#[test]
+fn a_policy_has_the_rights_of_all_routes_by_key_and_by_role() {
+    const ROLE: &str = "arn:aws:iam::123456789012:role/thumbs";
+    let world = World::new();
+    world.write(
+        "wasmrun.toml",
+        r#"
+        component = "s3://components/default.wasm"
+        queue = "arn:aws:sqs:eu-west-1:123456789012:jobs"
+        [worker]
+        key = "object-prefix:1"
+        notify = "arn:aws:sqs:eu-west-1:123456789012:done"
+        complete-group = "batch"
+        group-store = "s3://groups/jobs"
+        [[route]]
+        name = "photos"
+        match.object-suffix = ".jpg"
+        store.input = "s3://photos/{key}/in:ro"
+        store.output = "s3://photos/{key}/out:wo"
+        assume-role.output = "arn:aws:iam::123456789012:role/thumbs"
+        [[route]]
+        name = "orders"
+        match.attribute = { kind = "order" }
+        component = "s3://components/orders.wasm"
+        store.orders = "s3://orders:wo"
+        assume-role.orders = "arn:aws:iam::123456789012:role/thumbs"
+        "#,
+    );
+    let policy = |arguments: &[&str]| {
+        world.wasmrun(["policy", "--config", "wasmrun.toml"]).args(arguments).succeeds().to_string()
+    };
+    let of_worker = policy(&[]);
+    for text in ["s3:::photos/*/in/*", "sts:TagSession", ":done", "s3:::groups/jobs/*", "orders.wasm"] {
+        assert!(of_worker.contains(text), "no {text} in {of_worker}");
+    }
+    assert!(!of_worker.contains("/out/") && !of_worker.contains("s3:::orders/"), "{of_worker}");
+    assert_eq!(of_worker.matches("sts:TagSession").count(), 1, "{of_worker}");
+    let of_role = policy(&["--role", ROLE]);
+    for text in ["photos/${aws:PrincipalTag/wasmrun-key}/out/*", "s3:::orders/*"] {
+        assert!(of_role.contains(text), "no {text} in {of_role}");
+    }
+    assert!(!of_role.contains("/in/") && !of_role.contains("sqs:"), "{of_role}");
+}

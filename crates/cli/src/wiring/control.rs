@@ -47,11 +47,14 @@ pub(crate) enum Answer {
     Refused(String),
 }
 
-/// The control socket of a worker. Its file is removed when this is dropped.
+/// The control socket of a worker.
 pub(crate) struct Control {
     listener: UnixListener,
-    path: PathBuf,
+    file: SocketFile,
 }
+
+/// The file of the socket, which is removed when this is dropped.
+pub(crate) struct SocketFile(PathBuf);
 
 impl Control {
     /// Creates the socket. A socket that a killed worker left behind is replaced.
@@ -59,17 +62,19 @@ impl Control {
         let failed = |error| cannot_create(path, &error);
         remove_stale(path)?;
         let listener = UnixListener::bind(path).map_err(failed)?;
-        let control = Self { listener, path: path.to_owned() };
+        let control = Self { listener, file: SocketFile(path.to_owned()) };
         // Nobody is answered before this.
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
         Ok(control)
     }
 
-    /// Answers requests, one at a time, until the handle is dropped.
-    pub(crate) fn serve(self, worker: Arc<Worker>) -> AbortOnDropHandle<()> {
-        AbortOnDropHandle::new(tokio::spawn(async move {
+    /// Answers requests, one at a time, until the handle is dropped. The file is the caller's to drop: the task may end
+    /// later than the process.
+    pub(crate) fn serve(self, worker: Arc<Worker>) -> (AbortOnDropHandle<()>, SocketFile) {
+        let Self { listener, file } = self;
+        let answering = tokio::spawn(async move {
             loop {
-                let Ok((stream, _)) = self.listener.accept().await else {
+                let Ok((stream, _)) = listener.accept().await else {
                     tokio::time::sleep(AGAIN).await;
                     continue;
                 };
@@ -87,14 +92,15 @@ impl Control {
                 // A client that is gone or slow loses its answer alone.
                 let _ = tokio::time::timeout(PATIENCE, answered).await;
             }
-        }))
+        });
+        (AbortOnDropHandle::new(answering), file)
     }
 }
 
-impl Drop for Control {
+impl Drop for SocketFile {
     fn drop(&mut self) {
         // If this fails, the next start replaces the socket.
-        let _ = fs::remove_file(&self.path);
+        let _ = fs::remove_file(&self.0);
     }
 }
 
