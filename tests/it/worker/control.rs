@@ -119,6 +119,7 @@ fn a_message_that_waits_in_the_worker_is_cancelled_before_its_task_starts() {
     let worker = started(&world, &["--key", "group"]);
     wait_until("both are held", || world.depth().in_flight == 2);
     control(&world, ["cancel", &id]).succeeds();
+    control(&world, ["cancel", &id, "--then", "drop"]).fails_with(1, "--then dead-letter");
     wait_until("it is a dead letter", || world.dead() == Depth::visible(1));
     assert_eq!(stopped(worker)["outcomes"], json!({"completed": 1, "cancelled": 1}));
     assert!(world.keys("out").is_empty(), "no task ran");
@@ -140,7 +141,10 @@ fn a_cancellation_that_can_not_be_carried_out_is_refused_and_changes_nothing() {
     control(&world, ["pause"]).fails_with(3, "control.sock");
     world.write("control.sock", "mine");
     world.run("misbehave").args(SOCKET).fails_with(2, "control.sock");
+    world.run("misbehave").args(SOCKET).arg("--check").fails_with(2, "control.sock");
     assert_eq!(world.read("control.sock"), b"mine");
+    let long = "x".repeat(150);
+    world.run("misbehave").args(["--control", &*long, "--check"]).fails_with(2, "107 bytes");
 }
 
 #[test]
@@ -162,7 +166,7 @@ fn no_guest_and_no_stranger_reaches_the_socket_and_what_comes_is_bounded() {
         let _ = stream.read_to_string(&mut answer);
         assert!(!answer.contains("done"), "{answer}");
     }
-    let _silent = UnixStream::connect(&socket).expect("connected");
+    let _silent = [(); 4].map(|()| UnixStream::connect(&socket).expect("connected"));
     control(&world, ["pause"]).succeeds();
     // A worker that was killed leaves its socket, which the next one replaces. Two can't have the same.
     world.run("misbehave").args(SOCKET).fails_with(2, "another worker");

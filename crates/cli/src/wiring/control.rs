@@ -10,18 +10,23 @@ use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 use wasmrun_runtime::model::outcome::Action;
 use wasmrun_runtime::worker::{NotCancelled, Worker};
 
 /// Maximum number of bytes of a request and of an answer.
 const LONGEST: u64 = 8 << 10;
+/// Maximum number of bytes of the socket's path: the system's limit.
+const LONGEST_PATH: usize = 107;
+/// Maximum number of connections that are answered at once.
+const MOST_AT_ONCE: usize = 8;
 /// How long the other side may take for its line.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Pause after a connection that the system couldn't give.
@@ -53,27 +58,38 @@ pub(crate) struct Control {
     file: SocketFile,
 }
 
-/// The file of the socket, which is removed when this is dropped.
-pub(crate) struct SocketFile(PathBuf);
+/// The file of the socket, which is removed when this is dropped, unless another worker has replaced it.
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    /// Device and inode.
+    id: Option<(u64, u64)>,
+}
 
 impl Control {
     /// Creates the socket. A socket that a killed worker left behind is replaced.
     pub(crate) fn bind(path: &Path) -> Result<Self, Failure> {
         let failed = |error| cannot_create(path, &error);
-        remove_stale(path)?;
+        if check(path)? == Found::Stale {
+            fs::remove_file(path).map_err(failed)?;
+        }
         let listener = UnixListener::bind(path).map_err(failed)?;
-        let control = Self { listener, file: SocketFile(path.to_owned()) };
+        let control = Self { listener, file: SocketFile { path: path.to_owned(), id: id_of(path) } };
         // Nobody is answered before this.
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
         Ok(control)
     }
 
-    /// Answers requests, one at a time, until the handle is dropped. The file is the caller's to drop: the task may end
+    /// Answers requests, at most [`MOST_AT_ONCE`] at a time, until the handle is dropped. The file is the caller's to drop: the task may end
     /// later than the process.
     pub(crate) fn serve(self, worker: Arc<Worker>) -> (AbortOnDropHandle<()>, SocketFile) {
         let Self { listener, file } = self;
         let answering = tokio::spawn(async move {
+            let mut under_way = JoinSet::new();
             loop {
+                if under_way.len() >= MOST_AT_ONCE {
+                    under_way.join_next().await;
+                }
+                while under_way.try_join_next().is_some() {}
                 let Ok((stream, _)) = listener.accept().await else {
                     tokio::time::sleep(AGAIN).await;
                     continue;
@@ -81,7 +97,8 @@ impl Control {
                 if !is_allowed(&stream) {
                     continue;
                 }
-                let answered = async {
+                let worker = worker.clone();
+                let answered = async move {
                     let mut stream = BufReader::new(stream);
                     let answer = match read(&mut stream).await {
                         Ok(request) => carry_out(&worker, request),
@@ -90,7 +107,9 @@ impl Control {
                     write(&mut stream, &answer).await
                 };
                 // A client that is gone or slow loses its answer alone.
-                let _ = tokio::time::timeout(PATIENCE, answered).await;
+                under_way.spawn(async move {
+                    let _ = tokio::time::timeout(PATIENCE, answered).await;
+                });
             }
         });
         (AbortOnDropHandle::new(answering), file)
@@ -99,9 +118,15 @@ impl Control {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // If this fails, the next start replaces the socket.
-        let _ = fs::remove_file(&self.0);
+        if self.id.is_some() && id_of(&self.path) == self.id {
+            // If this fails, the next start replaces the socket.
+            let _ = fs::remove_file(&self.path);
+        }
     }
+}
+
+fn id_of(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 /// Describes a control socket that can't be created.
@@ -109,17 +134,26 @@ pub(crate) fn cannot_create(path: &Path, error: &dyn Display) -> Failure {
     Failure::usage(format!("cannot create the control socket {}: {error}", path.display()))
 }
 
-/// Removes a socket on which nobody listens.
-fn remove_stale(path: &Path) -> Result<(), Failure> {
-    let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
+/// What is at the path of a socket.
+#[derive(PartialEq, Eq)]
+pub(crate) enum Found {
+    Nothing,
+    /// A socket on which nobody listens.
+    Stale,
+}
+
+/// Checks that a socket can be created here.
+pub(crate) fn check(path: &Path) -> Result<Found, Failure> {
+    if path.as_os_str().len() > LONGEST_PATH {
+        return Err(cannot_create(path, &format!("its path has more than {LONGEST_PATH} bytes")));
+    }
+    let Ok(found) = fs::symlink_metadata(path) else { return Ok(Found::Nothing) };
     if !found.file_type().is_socket() {
         return Err(cannot_create(path, &"there is a file of that name"));
     }
     match std::os::unix::net::UnixStream::connect(path) {
         Ok(_) => Err(cannot_create(path, &"another worker uses it, and each needs its own")),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).map_err(|error| cannot_create(path, &error))
-        }
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(Found::Stale),
         Err(error) => Err(cannot_create(path, &error)),
     }
 }
@@ -142,10 +176,17 @@ fn carry_out(worker: &Worker, request: Request) -> Answer {
         Request::Resume if worker.resume() => Answer::Done("resumed".into()),
         Request::Resume => Answer::Done("the worker was not paused".into()),
         Request::Cancel { message, then } => match worker.cancel(&message, then) {
-            Ok(()) => Answer::Done(format!("cancelled {message}")),
+            Ok(true) => Answer::Done(format!("cancelled {message}")),
+            Ok(false) => {
+                Answer::Done(format!("{message} waits in the worker, and ends when its task would start"))
+            }
             Err(NotCancelled::NotHeld) => {
                 Answer::Refused(format!("the worker does not hold the message {message}"))
             }
+            Err(NotCancelled::Already(before)) => Answer::Refused(format!(
+                "the message {message} was cancelled before, with --then {}",
+                before.as_str()
+            )),
             Err(error @ NotCancelled::NoDeadLetterQueue) => {
                 Answer::Refused(format!("{error}: add --then retry or --then drop"))
             }
@@ -174,6 +215,9 @@ async fn read<T: DeserializeOwned>(stream: &mut (impl AsyncBufReadExt + AsyncRea
     stream.take(LONGEST).read_until(b'\n', &mut line).await?;
     if line.is_empty() {
         return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    if line.len() as u64 == LONGEST && !line.ends_with(b"\n") {
+        return Err(io::Error::other(format!("more than {LONGEST} bytes")));
     }
     serde_json::from_slice(&line).map_err(io::Error::from)
 }

@@ -207,6 +207,17 @@ pub enum Action {
     Drop,
 }
 
+impl Action {
+    /// Returns the name in settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::DeadLetter => "dead-letter",
+            Self::Drop => "drop",
+        }
+    }
+}
+
 /// The action for each kind of outcome that a user can set one for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {

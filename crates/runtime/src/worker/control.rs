@@ -45,6 +45,9 @@ pub enum NotCancelled {
     /// The message is to be dead-lettered, and there is no dead-letter queue.
     #[error("there is no dead-letter queue")]
     NoDeadLetterQueue,
+    /// It was cancelled before, with another action, which holds.
+    #[error("it was cancelled before, with another action")]
+    Already(Action),
 }
 
 impl Worker {
@@ -68,19 +71,18 @@ impl Worker {
 
     /// Cancels a message that the worker holds, by the queue's ID: ends its task, or keeps it from starting. Its outcome
     /// is then `cancelled`, and `then` says what becomes of it. If its task ends by itself first, its own outcome counts.
+    /// Returns whether a task runs for it. Otherwise it ends when its task would start, unless it is released before.
     ///
     /// # Errors
     ///
     /// Says why the message can't be cancelled. Nothing has changed then.
-    pub fn cancel(&self, message_id: &str, then: Action) -> Result<(), NotCancelled> {
+    pub fn cancel(&self, message_id: &str, then: Action) -> Result<bool, NotCancelled> {
         if then == Action::DeadLetter && self.dead_letter.is_none() {
             return Err(NotCancelled::NoDeadLetterQueue);
         }
-        if !self.leases.cancel(message_id, then) {
-            return Err(NotCancelled::NotHeld);
-        }
-        tracing::warn!(message_id, ?then, "cancelled by an operator");
-        Ok(())
+        let runs = self.leases.cancel(message_id, then)?;
+        tracing::warn!(message_id, ?then, runs, "cancelled by an operator");
+        Ok(runs)
     }
 }
 

@@ -5,6 +5,7 @@
 //! message. Once a lease is released, no renewal touches the message: [`Lease::release`] waits for a renewal that is
 //! under way.
 
+use super::control::NotCancelled;
 use super::status::RunningTask;
 use super::tally::Tally;
 use crate::model::message::{MAX_BATCH, MAX_VISIBILITY};
@@ -178,16 +179,23 @@ impl Leases {
         }
     }
 
-    /// Cancels a message. Returns whether it is held; the first cancellation holds.
-    pub(super) fn cancel(&self, message_id: &str, then: Action) -> bool {
+    /// Cancels a message. Returns whether a task runs for it.
+    pub(super) fn cancel(&self, message_id: &str, then: Action) -> Result<bool, NotCancelled> {
         let held = self.lock();
-        let mut is_held = false;
-        for held in held.values().filter(|held| held.message_id == message_id) {
-            is_held = true;
-            let _ = held.cancelled.set(then);
-            held.cancel.notify_one();
+        let mut of_message = held.values().filter(|held| held.message_id == message_id).peekable();
+        if of_message.peek().is_none() {
+            return Err(NotCancelled::NotHeld);
         }
-        is_held
+        let mut runs = false;
+        for held in of_message {
+            let before = *held.cancelled.get_or_init(|| then);
+            if before != then {
+                return Err(NotCancelled::Already(before));
+            }
+            held.cancel.notify_one();
+            runs |= held.runs();
+        }
+        Ok(runs)
     }
 
     /// Returns whether any task runs.

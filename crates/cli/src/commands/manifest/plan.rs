@@ -267,6 +267,12 @@ fn needs_no_disk(worker: &WorkerSettings, usage: Option<&Path>) -> Result<(), Fa
     if let Some(usage) = usage {
         return Err(no_disk(&format!("the usage file is {}", usage.display()), "leave it out"));
     }
+    if let Some(control) = &worker.control {
+        return Err(Failure::usage(format!(
+            "the control socket is {}, and the container has no place for it: leave it out",
+            control.display()
+        )));
+    }
     if let Some(ledger) = &worker.once {
         return Err(no_disk(&format!("the ledger of --once is {ledger}"), "leave it out"));
     }

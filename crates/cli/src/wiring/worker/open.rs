@@ -10,7 +10,7 @@ use crate::settings::otlp::OtlpPlan;
 use crate::wiring::backends::{Backends, open_ledger};
 use crate::wiring::compiler::open_cache;
 use crate::wiring::component::{self, Placement, Protected};
-use crate::wiring::control::Control;
+use crate::wiring::control::{self, Control};
 use crate::wiring::routes;
 use crate::wiring::usage_log::UsageLog;
 use crate::wiring::watch::{self, Observers};
@@ -83,10 +83,7 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
     };
     // A check doesn't listen, as another worker may use the address.
     let server = if plan.is_check { None } else { watch::bind(plan.watching.listen).await? };
-    let control = match &plan.control {
-        Some(path) if !plan.is_check => Some(Control::bind(path)?),
-        Some(_) | None => None,
-    };
+    let control = open_control(plan)?;
     let (is_planned, keeps_rejected) =
         (work.is_planned, plan.keeps_rejected(work.dead_letter.queue.is_some()));
     let (queue, worker) = start(plan, &backends, work, &routes, options).await?;
@@ -150,6 +147,15 @@ fn once(plan: &RunPlan, ledger: SqliteLedger) -> OnceOptions {
         ledger: Arc::new(ledger),
         key: plan.worker.once_by.clone().unwrap_or_default(),
         window: plan.worker.once_window(),
+    }
+}
+
+/// Creates the control socket, or checks that it can be created.
+fn open_control(plan: &RunPlan) -> Result<Option<Control>, Failure> {
+    match &plan.control {
+        Some(path) if plan.is_check => control::check(path).map(|_| None),
+        Some(path) => Control::bind(path).map(Some),
+        None => Ok(None),
     }
 }
 
