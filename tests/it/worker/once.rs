@@ -175,6 +175,52 @@ fn what_cannot_be_combined_is_refused_at_the_start() {
     assert!(!world.path("ledger.db").exists(), "a check makes no ledger");
 }
 
+/// Makes all messages of the queue two hours old.
+fn age(world: &World) {
+    world.database().execute("UPDATE message SET sent_ms = sent_ms - 7200000", []).expect("changed");
+}
+
+#[test]
+fn a_message_that_has_committed_is_repeated_however_old_it_is() {
+    const MAX_AGE: [&str; 2] = ["--max-age", "1h"];
+    let world = World::with_queue(&[]);
+    die_after_commit(&world, &url_of(&world, "out"), i64::MAX);
+    for order in ["1", "1", "2"] {
+        send(&world, order, "put a x");
+    }
+    age(&world);
+    let output = work(&world, &[&BY_ORDER[..], &MAX_AGE].concat());
+    assert_eq!(output.summary()["outcomes"], json!({"repeated": 2, "expired": 1}), "{output}");
+    assert_eq!((world.keys("out"), world.dead()), (vec!["deep/late".to_owned()], Depth::visible(1)));
+    assert_eq!(entries(&world), [(COMPLETED, 1)], "the claim of the expired message is given up");
+}
+
+#[test]
+fn a_cancelled_message_that_has_committed_is_repeated_and_one_that_has_not_leaves_no_claim() {
+    const KEY: [&str; 2] = ["--key", "group"];
+    let world = World::with_queue(&[]);
+    send(&world, "7", "put a first");
+    assert_eq!(work(&world, &[BY_ORDER, KEY].concat()).summary()["outcomes"], json!({"completed": 1}));
+    for (order, script) in [("8", "sleep 1500"), ("7", "put a second"), ("9", "put a third")] {
+        send(&world, order, script);
+    }
+    let ids: Vec<_> = world.peek(QUEUE).iter().map(|message| message["id"].clone()).collect();
+    let worker = world.run("misbehave").args(["--instances", "1", "--control", "control.sock"]);
+    let worker = worker.args(ONCE).args(BY_ORDER).args(KEY).start();
+    wait_until("all are held", || world.depth().in_flight == 3);
+    for id in &ids[1..] {
+        let id = id.as_str().expect("an ID");
+        world.wasmrun(["cancel", id, "--control", "control.sock"]).succeeds();
+    }
+    wait_until("all are settled", || world.depth() == Depth::EMPTY);
+    worker.signal(Signal::TERM);
+    let output = worker.finish().succeeded();
+    let outcomes = json!({"completed": 1, "repeated": 1, "cancelled": 1});
+    assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
+    assert_eq!((world.read("out/a"), world.dead()), (b"first".to_vec(), Depth::visible(1)));
+    assert_eq!(entries(&world), [(COMPLETED, 2)]);
+}
+
 /// Completes the order 1, and then makes its entry that of a worker which died after its commit and before it placed the
 /// object `late` in the store with this URL.
 fn die_after_commit(world: &World, store: &str, expires_ms: i64) {

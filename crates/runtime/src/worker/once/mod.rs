@@ -247,7 +247,8 @@ fn writable(grants: &Grants) -> impl Iterator<Item = &StoreGrant> {
 }
 
 impl Worker {
-    /// Runs the task of a message unless its entry is completed, or held by another run.
+    /// Runs the task of a message unless its entry is completed or held by another run, or the message has expired or is
+    /// cancelled.
     pub(super) async fn run_once(
         &self,
         once: &Arc<OnceRuns>,
@@ -284,7 +285,10 @@ impl Worker {
             }
         }
         let outputs = Arc::new(StagedOutputs::new(run, once.component.grants()));
-        let report = self.run_task(leased, routed, Some(&outputs), abandon).await;
+        let report = match self.ended_before(leased, routed) {
+            Some(report) => report,
+            None => self.run_task(leased, routed, Some(&outputs), abandon).await,
+        };
         let (component, usage) = (report.component.clone(), report.usage.clone());
         let ended = self.on_io(once, move |once| async move { once.end(entry, &outputs, report).await });
         match ended.await {
