@@ -168,11 +168,26 @@ fn what_cannot_be_combined_is_refused_at_the_start() {
         let output = world.run("misbehave").args(["--once", "sqlite:ledger.db"]).args(wrong).ends();
         assert_eq!(output.status.code(), Some(2), "{output}");
     }
+    std::fs::create_dir_all(world.path("out/below")).expect("a directory");
+    let nested = ["--once", "sqlite:ledger.db", "--store", "below=dir:out/below:wo"];
+    run(&nested, 2, "cannot tell apart the objects of the store below");
     run(&["--once", "sqlite:jobs.db"], 3, "another application");
     run(&["--once", "sqlite:out/ledger.db"], 2, "the ledger of --once");
     assert!(!world.path("ledger.db").exists());
     world.run("misbehave").args(["--check", "--once", "sqlite:ledger.db"]).succeeds();
     assert!(!world.path("ledger.db").exists(), "a check makes no ledger");
+}
+
+#[test]
+fn aliases_of_one_store_and_stores_next_to_each_other_are_staged_apart() {
+    let world = World::with_queue(&[]);
+    std::fs::create_dir_all(world.path("out/below")).expect("a directory");
+    std::fs::create_dir_all(world.path("outer")).expect("a directory");
+    world.send(["put a x"]);
+    let stores = ["again=dir:out:rw", "below=dir:out/below:ro", "outer=dir:outer:rw"];
+    let stores: Vec<_> = stores.iter().flat_map(|store| ["--store", store]).collect();
+    assert_eq!(work(&world, &stores).summary()["outcomes"], json!({"completed": 1}));
+    assert_eq!((world.read("out/a"), staged(&world)), (b"x".to_vec(), 0));
 }
 
 /// Makes all messages of the queue two hours old.

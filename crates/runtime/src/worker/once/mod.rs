@@ -110,7 +110,7 @@ impl From<Unfinished> for HostError {
 impl OnceRuns {
     /// # Errors
     ///
-    /// There are routes, or a writable store can't stage.
+    /// There are routes, a writable store can't stage, or one lies in another.
     pub(super) fn new(options: OnceOptions, routes: &Routes) -> Result<Self, StartError> {
         let component = routes.single().ok_or_else(|| {
             StartError::Settings("--once does not work with routes: leave it out, or give each route a queue and a worker of its own".into())
@@ -122,6 +122,7 @@ impl OnceRuns {
                 "--once cannot stage outputs in the store {alias} ({url}): grant it as ro, use a dir: store, or leave --once out"
             )));
         }
+        check_apart(grants)?;
         let outside: Vec<&str> = [
             ("messages to queues", !grants.queues.is_empty()),
             ("key-values", grants.buckets.values().any(|grant| grant.mode.writes())),
@@ -244,6 +245,24 @@ fn late() -> Unfinished {
 /// Returns the grants of stores that tasks may write.
 fn writable(grants: &Grants) -> impl Iterator<Item = &StoreGrant> {
     grants.stores.values().filter(|grant| grant.mode.writes())
+}
+
+/// Refuses a writable store that lies in another one: an object would have two places, and the last output for it
+/// wouldn't be known. Several aliases of one store have the same places.
+fn check_apart(grants: &Grants) -> Result<(), StartError> {
+    for outer in writable(grants) {
+        // The URLs of stores that stage end with `/`.
+        let lies_in = |inner: &&StoreGrant| {
+            inner.store.url() != outer.store.url() && inner.store.url().starts_with(outer.store.url())
+        };
+        if let Some(inner) = writable(grants).find(lies_in) {
+            return Err(StartError::Settings(format!(
+                "--once cannot tell apart the objects of the store {} ({}) and of the store {} ({}), in which it lies: grant one of them as ro, or use one store for both",
+                inner.alias, inner.store.url(), outer.alias, outer.store.url()
+            )));
+        }
+    }
+    Ok(())
 }
 
 impl Worker {
