@@ -190,6 +190,21 @@ fn aliases_of_one_store_and_stores_next_to_each_other_are_staged_apart() {
     assert_eq!((world.read("out/a"), staged(&world)), (b"x".to_vec(), 0));
 }
 
+#[test]
+fn the_key_of_one_tenant_does_not_keep_the_same_key_of_another_from_running() {
+    let world = World::with_queue(&[]);
+    for (tenant, script) in
+        [("evil", "put e 1"), ("acme", "put a 1"), ("evil", "put e 2"), ("acme", "put a 2")]
+    {
+        let enqueue =
+            world.wasmrun(["enqueue", "--queue", QUEUE, "--group", tenant, "--attribute", "order=42"]);
+        enqueue.args(["--message", script]).succeeds();
+    }
+    let output = work(&world, &[&BY_ORDER[..], &["--key", "group"]].concat());
+    assert_eq!(output.summary()["outcomes"], json!({"completed": 2, "repeated": 2}), "{output}");
+    assert_eq!((world.read("out/a"), world.read("out/e")), (b"1".to_vec(), b"1".to_vec()));
+}
+
 /// Makes all messages of the queue two hours old.
 fn age(world: &World) {
     world.database().execute("UPDATE message SET sent_ms = sent_ms - 7200000", []).expect("changed");

@@ -48,7 +48,7 @@ fn message(id: u8) -> MessageDigest {
 }
 
 fn entry(text: &str) -> EntryId {
-    EntryId::of(&["q", "id"], text)
+    EntryId::of(["q", "id"], text)
 }
 
 fn outputs(number: u32) -> Outputs {

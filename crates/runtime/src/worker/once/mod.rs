@@ -9,6 +9,7 @@
 mod sweep;
 
 use super::Worker;
+use super::keyed::KeyPermit;
 use super::options::StartError;
 use super::waiting::LeasedMessage;
 use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
@@ -258,7 +259,10 @@ fn check_apart(grants: &Grants) -> Result<(), StartError> {
         if let Some(inner) = writable(grants).find(lies_in) {
             return Err(StartError::Settings(format!(
                 "--once cannot tell apart the objects of the store {} ({}) and of the store {} ({}), in which it lies: grant one of them as ro, or use one store for both",
-                inner.alias, inner.store.url(), outer.alias, outer.store.url()
+                inner.alias,
+                inner.store.url(),
+                outer.alias,
+                outer.store.url()
             )));
         }
     }
@@ -276,7 +280,8 @@ impl Worker {
         abandon: &CancellationToken,
     ) -> Report {
         let message = &leased.message;
-        let entry = once.options.key.entry(self.queue.url(), message);
+        let key = leased.key_permit.as_ref().map(KeyPermit::key);
+        let entry = once.options.key.entry(self.queue.url(), key, message);
         let digest = MessageDigest::of(&message.id);
         let claimed = self.on_io(once, move |once| async move { once.claim(entry, digest).await });
         let (claim, run) = match claimed.await {
