@@ -1,6 +1,6 @@
 //! `--once`: a message whose ID or key has completed is settled without a task, and outputs appear together or not at all.
 
-use crate::harness::{Depth, Output, World, wait_until};
+use crate::harness::{Depth, Output, World, wait_until, why};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -203,6 +203,26 @@ fn the_key_of_one_tenant_does_not_keep_the_same_key_of_another_from_running() {
     let output = work(&world, &[&BY_ORDER[..], &["--key", "group"]].concat());
     assert_eq!(output.summary()["outcomes"], json!({"completed": 2, "repeated": 2}), "{output}");
     assert_eq!((world.read("out/a"), world.read("out/e")), (b"1".to_vec(), b"1".to_vec()));
+}
+
+#[test]
+fn an_output_whose_place_another_object_took_delays_no_other_message_and_is_placed_when_that_is_gone() {
+    let world = World::with_queue(&["--max-receives", "2"]);
+    die_after_commit(&world, &url_of(&world, "out"), i64::MAX);
+    world.write("out/deep", "of another task, which wrote it at the same time");
+    send(&world, "1", "put deep/late again");
+    send(&world, "2", "put b x");
+    let output = work(&world, &BY_ORDER);
+    let outcomes = json!({"host-failed": 2, "completed": 1});
+    assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
+    assert!(!output.to_string().contains("paused receiving"), "{output}");
+    assert_eq!((world.dead(), staged(&world)), (Depth::visible(1), 1));
+    assert_eq!(why(&world.peek("sqlite:jobs.db#dead")[0])["outcome"], "host-failed");
+    // Nothing is lost: its commit is still there.
+    std::fs::remove_file(world.path("out/deep")).expect("removed");
+    world.wasmrun(["queue", "redrive", "sqlite:jobs.db#dead"]).succeeds();
+    assert_eq!(work(&world, &BY_ORDER).summary()["outcomes"], json!({"repeated": 1}));
+    assert_eq!((world.read("out/deep/late"), staged(&world)), (b"from before the crash".to_vec(), 0));
 }
 
 /// Makes all messages of the queue two hours old.

@@ -92,6 +92,8 @@ impl From<Unfinished> for HostError {
             Unfinished::Store { alias, error } => {
                 let kind = match error {
                     StoreError::Unavailable(_) | StoreError::Conflict(_) => unavailable,
+                    // Another object has the place: two tasks can do this to each other.
+                    StoreError::Invalid(_) => HostErrorKind::Invalid,
                     _ => refused,
                 };
                 let text = format!("store {alias}: a committed output cannot be put in place: {error}");
