@@ -16,7 +16,7 @@ use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
 use crate::model::message::Message;
 use crate::model::once::{EntryId, MessageDigest, OnceKey};
 use crate::model::outcome::{Cancel, Outcome};
-use crate::ports::ledger::{Claim, Commit, Ledger, LedgerError, Output};
+use crate::ports::ledger::{Claim, Commit, Ledger, LedgerError, StagedOutput};
 use crate::ports::object_store::StoreError;
 use crate::ports::staging::{RunToken, StagedName};
 use crate::task::component::{Component, Report};
@@ -183,7 +183,7 @@ impl OnceRuns {
     /// Puts the outputs of a committed run in place, and completes its entry. Does nothing twice, except for deleting.
     async fn finish(&self, commit: Commit) -> Result<(), Unfinished> {
         let Commit { entry, run, outputs } = commit;
-        for Output { store, key, staged } in outputs.outputs {
+        for StagedOutput { store, key, staged } in outputs.outputs {
             // The list was checked.
             let Some(url) = outputs.stores.get(store) else { continue };
             let grants = self.component.grants();
