@@ -1,6 +1,6 @@
 //! `--once`: a message whose ID or key has completed is settled without a task, and outputs appear together or not at all.
 
-use crate::harness::{Depth, Output, World, wait_until};
+use crate::harness::{Depth, Output, World, wait_until, why};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -168,11 +168,108 @@ fn what_cannot_be_combined_is_refused_at_the_start() {
         let output = world.run("misbehave").args(["--once", "sqlite:ledger.db"]).args(wrong).ends();
         assert_eq!(output.status.code(), Some(2), "{output}");
     }
+    std::fs::create_dir_all(world.path("out/below")).expect("a directory");
+    let nested = ["--once", "sqlite:ledger.db", "--store", "below=dir:out/below:wo"];
+    run(&nested, 2, "cannot tell apart the objects of the store below");
     run(&["--once", "sqlite:jobs.db"], 3, "another application");
     run(&["--once", "sqlite:out/ledger.db"], 2, "the ledger of --once");
     assert!(!world.path("ledger.db").exists());
     world.run("misbehave").args(["--check", "--once", "sqlite:ledger.db"]).succeeds();
     assert!(!world.path("ledger.db").exists(), "a check makes no ledger");
+}
+
+#[test]
+fn aliases_of_one_store_and_stores_next_to_each_other_are_staged_apart() {
+    let world = World::with_queue(&[]);
+    std::fs::create_dir_all(world.path("out/below")).expect("a directory");
+    std::fs::create_dir_all(world.path("outer")).expect("a directory");
+    world.send(["put a x"]);
+    let stores = ["again=dir:out:rw", "below=dir:out/below:ro", "outer=dir:outer:rw"];
+    let stores: Vec<_> = stores.iter().flat_map(|store| ["--store", store]).collect();
+    assert_eq!(work(&world, &stores).summary()["outcomes"], json!({"completed": 1}));
+    assert_eq!((world.read("out/a"), staged(&world)), (b"x".to_vec(), 0));
+}
+
+#[test]
+fn the_key_of_one_tenant_does_not_keep_the_same_key_of_another_from_running() {
+    let world = World::with_queue(&[]);
+    for (tenant, script) in
+        [("evil", "put e 1"), ("acme", "put a 1"), ("evil", "put e 2"), ("acme", "put a 2")]
+    {
+        let enqueue =
+            world.wasmrun(["enqueue", "--queue", QUEUE, "--group", tenant, "--attribute", "order=42"]);
+        enqueue.args(["--message", script]).succeeds();
+    }
+    let output = work(&world, &[&BY_ORDER[..], &["--key", "group"]].concat());
+    assert_eq!(output.summary()["outcomes"], json!({"completed": 2, "repeated": 2}), "{output}");
+    assert_eq!((world.read("out/a"), world.read("out/e")), (b"1".to_vec(), b"1".to_vec()));
+}
+
+#[test]
+fn an_output_whose_place_another_object_took_delays_no_other_message_and_is_placed_when_that_is_gone() {
+    let world = World::with_queue(&["--max-receives", "2"]);
+    die_after_commit(&world, &url_of(&world, "out"), i64::MAX);
+    world.write("out/deep", "of another task, which wrote it at the same time");
+    send(&world, "1", "put deep/late again");
+    send(&world, "2", "put b x");
+    let output = work(&world, &BY_ORDER);
+    let outcomes = json!({"host-failed": 2, "completed": 1});
+    assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
+    assert!(!output.to_string().contains("paused receiving"), "{output}");
+    assert_eq!((world.dead(), staged(&world)), (Depth::visible(1), 1));
+    assert_eq!(why(&world.peek("sqlite:jobs.db#dead")[0])["outcome"], "host-failed");
+    // Nothing is lost: its commit is still there.
+    std::fs::remove_file(world.path("out/deep")).expect("removed");
+    world.wasmrun(["queue", "redrive", "sqlite:jobs.db#dead"]).succeeds();
+    assert_eq!(work(&world, &BY_ORDER).summary()["outcomes"], json!({"repeated": 1}));
+    assert_eq!((world.read("out/deep/late"), staged(&world)), (b"from before the crash".to_vec(), 0));
+}
+
+/// Makes all messages of the queue two hours old.
+fn age(world: &World) {
+    world.database().execute("UPDATE message SET sent_ms = sent_ms - 7200000", []).expect("changed");
+}
+
+#[test]
+fn a_message_that_has_committed_is_repeated_however_old_it_is() {
+    const MAX_AGE: [&str; 2] = ["--max-age", "1h"];
+    let world = World::with_queue(&[]);
+    die_after_commit(&world, &url_of(&world, "out"), i64::MAX);
+    for order in ["1", "1", "2"] {
+        send(&world, order, "put a x");
+    }
+    age(&world);
+    let output = work(&world, &[&BY_ORDER[..], &MAX_AGE].concat());
+    assert_eq!(output.summary()["outcomes"], json!({"repeated": 2, "expired": 1}), "{output}");
+    assert_eq!(world.read("out/deep/late"), b"from before the crash");
+    assert_eq!((world.path("out/a").exists(), world.dead()), (false, Depth::visible(1)));
+    assert_eq!(entries(&world), [(COMPLETED, 1)], "the claim of the expired message is given up");
+}
+
+#[test]
+fn a_cancelled_message_that_has_committed_is_repeated_and_one_that_has_not_leaves_no_claim() {
+    const KEY: [&str; 2] = ["--key", "group"];
+    let world = World::with_queue(&[]);
+    send(&world, "7", "put a first");
+    assert_eq!(work(&world, &[BY_ORDER, KEY].concat()).summary()["outcomes"], json!({"completed": 1}));
+    for (order, script) in [("8", "sleep 1500"), ("7", "put a second"), ("9", "put a third")] {
+        send(&world, order, script);
+    }
+    let ids: Vec<_> = world.peek(QUEUE).iter().map(|message| message["id"].clone()).collect();
+    let worker = world.run("misbehave").args(["--instances", "1", "--control", "control.sock"]);
+    let worker = worker.args(ONCE).args(BY_ORDER).args(KEY).start();
+    wait_until("all are held", || world.depth().in_flight == 3);
+    for id in &ids[1..] {
+        let id = id.as_str().expect("an ID");
+        world.wasmrun(["cancel", id, "--control", "control.sock"]).succeeds();
+    }
+    wait_until("all are settled", || world.depth() == Depth::EMPTY);
+    worker.signal(Signal::TERM);
+    let output = worker.finish().succeeded();
+    let outcomes = json!({"completed": 1, "repeated": 1, "cancelled": 1});
+    assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
+    assert_eq!((world.read("out/a"), world.dead()), (b"first".to_vec(), Depth::visible(1)));
+    assert_eq!(entries(&world), [(COMPLETED, 2)]);
 }
 
 /// Completes the order 1, and then makes its entry that of a worker which died after its commit and before it placed the

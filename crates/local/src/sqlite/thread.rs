@@ -198,7 +198,8 @@ impl Keeper {
             Some(file) if file.is_current() => Ok(self.file.insert(file)),
             stale => {
                 if stale.is_some() {
-                    tracing::warn!(queue = self.address.url(), "the queue file was moved or replaced");
+                    let noun = self.address.kind.noun();
+                    tracing::warn!(url = self.address.url(), "the file of the {noun} was moved or replaced");
                 }
                 drop(stale);
                 let file = if self.may_create {

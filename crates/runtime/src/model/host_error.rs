@@ -52,6 +52,8 @@ pub enum HostErrorKind {
         /// The key of the object that was being read; `None` for other calls.
         reading: Option<String>,
     },
+    /// The backend can never carry out the call, because of the message's own data: other messages don't meet this.
+    Invalid,
     /// No grant covers the call: an alias, a mode, or an announced object.
     NotGranted,
 }
@@ -61,7 +63,7 @@ impl HostErrorKind {
     pub fn reading(&self) -> Option<&str> {
         match self {
             Self::Unavailable { reading } | Self::Refused { reading } => reading.as_deref(),
-            Self::NotGranted => None,
+            Self::Invalid | Self::NotGranted => None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Which messages are the same for `--once`: those with one ID, or with one text at a place that the operator chose.
 
-use super::key::KeySource;
+use super::key::{Key, KeySource};
 use super::message::Message;
 use sha2::{Digest, Sha256};
 use std::str::FromStr;
@@ -24,12 +24,15 @@ impl Default for OnceKey {
 }
 
 impl OnceKey {
-    /// Returns the entry of a message of this queue. A message without a text at the source is told apart by its ID, so
-    /// that it is never taken for another one.
-    pub fn entry(&self, queue_url: &str, message: &Message) -> EntryId {
-        let entry = |text: &str| (!text.is_empty()).then(|| EntryId::of(&[queue_url, &self.text], text));
+    /// Returns the entry of a message of this queue. With `key`, only messages of the same key have the same text. A
+    /// message without a text at the source is told apart by its ID, so that it is never taken for another one.
+    pub fn entry(&self, queue_url: &str, key: Option<&Key>, message: &Message) -> EntryId {
+        let entry = |text: &str| {
+            let scope = [queue_url, &self.text].into_iter().chain(key.map(Key::as_str));
+            (!text.is_empty()).then(|| EntryId::of(scope, text))
+        };
         let found = self.source.as_ref().and_then(|source| source.find(message, |_| None, entry).flatten());
-        found.unwrap_or_else(|| EntryId::of(&[queue_url, BY_ID], &message.id))
+        found.unwrap_or_else(|| EntryId::of([queue_url, BY_ID], &message.id))
     }
 }
 
@@ -60,9 +63,9 @@ pub struct EntryId(pub [u8; 32]);
 
 impl EntryId {
     /// Returns the entry of a text. `scope` keeps equal texts of different origin apart.
-    pub fn of(scope: &[&str], text: &str) -> Self {
+    pub fn of<'a>(scope: impl IntoIterator<Item = &'a str>, text: &'a str) -> Self {
         let mut hash = Sha256::new();
-        for part in scope.iter().chain(&[text]) {
+        for part in scope.into_iter().chain([text]) {
             // With its length before it, no part can pass for the end of another.
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
@@ -93,7 +96,7 @@ mod tests {
     const QUEUE: &str = "sqlite:/q.db";
 
     fn entry(source: &str, message: &Message) -> EntryId {
-        source.parse::<OnceKey>().expect("a source").entry(QUEUE, message)
+        source.parse::<OnceKey>().expect("a source").entry(QUEUE, None, message)
     }
 
     fn with_order(id: &str, order: &str) -> Message {
@@ -111,10 +114,27 @@ mod tests {
         assert_ne!(by_order("1", "a"), entry("id", &Message::new("a", "")), "no text is another one's ID");
         let key: OnceKey = "id".parse().expect("a source");
         let message = Message::new("1", "x");
-        assert_ne!(key.entry(QUEUE, &message), key.entry("sqlite:/other.db", &message), "the queue counts");
+        let other = key.entry("sqlite:/other.db", None, &message);
+        assert_ne!(key.entry(QUEUE, None, &message), other, "the queue counts");
         // Texts that are far longer than a key of fair shares.
         let long = "x".repeat(5_000);
         assert_ne!(by_order("1", &format!("{long}a")), by_order("1", &format!("{long}b")));
+    }
+
+    #[test]
+    fn texts_of_different_keys_are_different_and_an_id_is_the_same_for_any_key() {
+        let (acme, evil) = (Key::new("acme"), Key::new("evil"));
+        let of = |source: &str, key: Option<&Key>, order| {
+            let once: OnceKey = source.parse().expect("a source");
+            once.entry(QUEUE, key, &with_order("1", order))
+        };
+        let by_order = |key, order| of("attribute:order", key, order);
+        assert_eq!(by_order(Some(&acme), "42"), by_order(Some(&acme), "42"));
+        assert_ne!(by_order(Some(&acme), "42"), by_order(Some(&evil), "42"));
+        assert_ne!(by_order(Some(&acme), "42"), by_order(None, "42"));
+        assert_ne!(by_order(Some(&Key::new("a")), "b42"), by_order(Some(&Key::new("ab")), "42"));
+        // The queue gives IDs, not a sender. A worker that is started again with --key still knows them.
+        assert_eq!(of("id", Some(&acme), "42"), of("id", None, "42"));
     }
 
     #[test]
@@ -140,9 +160,11 @@ mod tests {
     proptest! {
         #[test]
         fn texts_of_any_scope_have_entries_of_their_own(a in ".{0,8}", b in ".{0,8}", c in ".{0,8}", d in ".{0,8}") {
-            prop_assert_eq!(EntryId::of(&[&a], &b) == EntryId::of(&[&c], &d), (&a, &b) == (&c, &d));
+            let of = |scope: &[&String], text| EntryId::of(scope.iter().map(|part| part.as_str()), text);
+            prop_assert_eq!(of(&[&a], &b) == of(&[&c], &d), (&a, &b) == (&c, &d));
+            prop_assert_ne!(of(&[&a, &c], &b), of(&[&a], &b));
             let joined = format!("{a}{b}");
-            prop_assert_ne!(EntryId::of(&[&a], &b), EntryId::of(&[], &joined));
+            prop_assert_ne!(of(&[&a], &b), of(&[], &joined));
         }
     }
 }

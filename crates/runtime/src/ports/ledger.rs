@@ -46,7 +46,7 @@ pub trait Ledger: Send + Sync {
         &self,
         entry: EntryId,
         run: RunToken,
-        outputs: &Outputs,
+        outputs: &CommitList,
         lasts: Duration,
     ) -> Result<bool, LedgerError>;
 
@@ -89,7 +89,7 @@ pub struct Commit {
     /// The run.
     pub run: RunToken,
     /// What it has staged.
-    pub outputs: Outputs,
+    pub outputs: CommitList,
 }
 
 /// What a sweep did and found.
@@ -103,16 +103,16 @@ pub struct Swept {
 
 /// What a run has staged: at most one output for each key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outputs {
+pub struct CommitList {
     /// URLs of stores.
     pub stores: Vec<String>,
     /// The outputs, in no particular order.
-    pub outputs: Vec<Output>,
+    pub outputs: Vec<StagedOutput>,
 }
 
 /// A staged object to place, or an object to delete.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Output {
+pub struct StagedOutput {
     /// Index of its store's URL.
     pub store: usize,
     /// Its key.
@@ -121,13 +121,13 @@ pub struct Output {
     pub staged: Option<u32>,
 }
 
-impl Outputs {
+impl CommitList {
     /// Returns the list as a ledger keeps it.
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Reads a list that [`Outputs::to_bytes`] wrote. Returns `None` for anything else.
+    /// Reads a list that [`CommitList::to_bytes`] wrote. Returns `None` for anything else.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let outputs: Self = serde_json::from_slice(bytes).ok().filter(|_| bytes.len() <= MOST_LIST_BYTES)?;
         let is_well_formed = outputs.outputs.len() <= MOST_OUTPUTS
@@ -154,24 +154,24 @@ mod tests {
 
     #[test]
     fn the_largest_list_of_outputs_is_read_again() {
-        let outputs = (0..MOST_OUTPUTS as u32).map(|number| Output {
+        let outputs = (0..MOST_OUTPUTS as u32).map(|number| StagedOutput {
             store: 0,
             key: "\u{1}".repeat(MOST_OUTPUT_KEY_BYTES / MOST_OUTPUTS),
             staged: Some(u32::MAX - number),
         });
-        let list = Outputs { stores: vec!["dir:/x/".into()], outputs: outputs.collect() };
+        let list = CommitList { stores: vec!["dir:/x/".into()], outputs: outputs.collect() };
         let bytes = list.to_bytes();
         assert!(bytes.len() <= MOST_LIST_BYTES, "{}", bytes.len());
-        assert_eq!(Outputs::from_bytes(&bytes), Some(list));
+        assert_eq!(CommitList::from_bytes(&bytes), Some(list));
     }
 
     proptest! {
         #[test]
         fn a_damaged_list_is_none(bytes in prop::collection::vec(any::<u8>(), 0..64), store in 1..9usize) {
-            prop_assert_eq!(Outputs::from_bytes(&bytes), None);
-            let output = Output { store, key: "x".into(), staged: None };
-            let beyond = Outputs { stores: vec!["dir:/x/".into()], outputs: vec![output] };
-            prop_assert_eq!(Outputs::from_bytes(&beyond.to_bytes()), None);
+            prop_assert_eq!(CommitList::from_bytes(&bytes), None);
+            let output = StagedOutput { store, key: "x".into(), staged: None };
+            let beyond = CommitList { stores: vec!["dir:/x/".into()], outputs: vec![output] };
+            prop_assert_eq!(CommitList::from_bytes(&beyond.to_bytes()), None);
         }
     }
 }

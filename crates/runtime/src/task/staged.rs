@@ -4,7 +4,7 @@
 //! write an object lead here: `wasmrun:task`, `wasi:blobstore`, files and streams. Reads and listings go to the store
 //! itself: a task doesn't see what it has written.
 
-use crate::ports::ledger::{MOST_OUTPUT_KEY_BYTES, MOST_OUTPUTS, Output, Outputs};
+use crate::ports::ledger::{CommitList, MOST_OUTPUT_KEY_BYTES, MOST_OUTPUTS, StagedOutput};
 use crate::ports::object_store::{
     Condition, Footprint, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectWriter, PutOptions,
     StoreError,
@@ -71,14 +71,14 @@ impl StagedOutputs {
     }
 
     /// Returns the list for the ledger.
-    pub(crate) fn list(&self) -> Outputs {
+    pub(crate) fn list(&self) -> CommitList {
         let noted = self.noted.lock();
-        let output = |((store, key), staged): (&(usize, String), &Option<u32>)| Output {
+        let output = |((store, key), staged): (&(usize, String), &Option<u32>)| StagedOutput {
             store: *store,
             key: key.clone(),
             staged: *staged,
         };
-        Outputs {
+        CommitList {
             stores: self.stores.iter().map(|store| store.url().to_owned()).collect(),
             outputs: noted.by_place.iter().map(output).collect(),
         }

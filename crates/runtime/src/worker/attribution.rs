@@ -74,6 +74,7 @@ impl Attributions {
         proven: bool,
     ) -> Attribution {
         match error.kind {
+            HostErrorKind::Invalid => return Attribution::Message,
             HostErrorKind::NotGranted if proven => return Attribution::Message,
             HostErrorKind::NotGranted => return Attribution::Host,
             // A refusal isn't transient: the next try would meet it again.

@@ -66,6 +66,12 @@ fn a_refusal_is_the_message_s_own_while_the_store_hands_out_others() {
 }
 
 #[test]
+fn what_a_store_can_never_do_is_the_message_s_own_at_once() {
+    let error = HostError { kind: HostErrorKind::Invalid, ..refused("output") };
+    assert_eq!(attributions().attribute("a", &error, false, false), Attribution::Message);
+}
+
+#[test]
 fn a_grant_that_is_missing_is_the_operator_s_slip_until_a_task_has_completed() {
     let error = HostError { kind: HostErrorKind::NotGranted, ..refused("outptu") };
     assert_eq!(attributions().attribute("a", &error, false, false), Attribution::Host);

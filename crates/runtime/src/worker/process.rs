@@ -107,13 +107,19 @@ impl Worker {
         routed: Routed<'_>,
         abandon: &CancellationToken,
     ) -> Report {
-        if let Some(report) = self.expired(leased, routed).or_else(|| cancelled(leased, routed)) {
-            return report;
+        // The ledger is asked first: what has completed must not become a dead letter, which would run when moved back.
+        if let Some(once) = &self.once {
+            return self.run_once(once, leased, routed, abandon).await;
         }
-        match &self.once {
-            Some(once) => self.run_once(once, leased, routed, abandon).await,
+        match self.ended_before(leased, routed) {
+            Some(report) => report,
             None => self.run_task(leased, routed, None, abandon).await,
         }
+    }
+
+    /// Returns the report of a message that has expired or was cancelled, or `None` if its task may run.
+    pub(super) fn ended_before(&self, leased: &LeasedMessage, routed: Routed<'_>) -> Option<Report> {
+        self.expired(leased, routed).or_else(|| cancelled(leased, routed))
     }
 
     /// Decides what to do with a message whose task has ended.
@@ -221,9 +227,10 @@ impl Worker {
         })
     }
 
-    /// Fetches the body of a message, if it is in a store, and runs the task. Ends the task when `abandon` is cancelled,
-    /// when an operator cancels the message and, if so configured, when the lease expires. With `outputs`, what the task
-    /// writes and deletes is staged there.
+    /// Fetches the body of a message, if it is in a store, and runs the task.
+    ///
+    /// Ends the task when `abandon` is cancelled, when an operator cancels the message and, if so configured, when the
+    /// lease expires. With `outputs`, what the task writes and deletes is staged there.
     pub(super) async fn run_task(
         &self,
         leased: &LeasedMessage,

@@ -6,7 +6,7 @@ use super::super::transaction::Transaction;
 use rusqlite::{OptionalExtension, Row, params};
 use std::time::Duration;
 use wasmrun_runtime::ports::ledger::{
-    Claim, Commit, EntryId, MOST_LIST_BYTES, MOST_UNFINISHED, MessageDigest, Outputs, Swept,
+    Claim, Commit, CommitList, EntryId, MOST_LIST_BYTES, MOST_UNFINISHED, MessageDigest, Swept,
 };
 use wasmrun_runtime::ports::queue::QueueError;
 use wasmrun_runtime::ports::staging::RunToken;
@@ -158,7 +158,7 @@ impl Transaction<'_> {
         let most = i64::try_from(MOST_LIST_BYTES).unwrap_or(i64::MAX);
         let read = |row: &Row<'_>| Ok((row.get::<_, [u8; 24]>(0)?, row.get::<_, Option<Vec<u8>>>(1)?));
         let (run, list) = query.query_row(params![entry.0, most], read)?;
-        let outputs = list.and_then(|list| Outputs::from_bytes(&list)).ok_or_else(|| {
+        let outputs = list.and_then(|list| CommitList::from_bytes(&list)).ok_or_else(|| {
             let path = self.address.path.display();
             QueueError::Unusable(format!(
                 "{path} has a commit that cannot be read: another program changed it"

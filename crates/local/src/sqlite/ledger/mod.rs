@@ -10,7 +10,7 @@ use super::thread::Database;
 use async_trait::async_trait;
 use std::path::Path;
 use std::time::Duration;
-use wasmrun_runtime::ports::ledger::{Claim, EntryId, Ledger, LedgerError, MessageDigest, Outputs, Swept};
+use wasmrun_runtime::ports::ledger::{Claim, CommitList, EntryId, Ledger, LedgerError, MessageDigest, Swept};
 use wasmrun_runtime::ports::queue::QueueError;
 use wasmrun_runtime::ports::staging::RunToken;
 
@@ -87,7 +87,7 @@ impl Ledger for SqliteLedger {
         &self,
         entry: EntryId,
         run: RunToken,
-        outputs: &Outputs,
+        outputs: &CommitList,
         lasts: Duration,
     ) -> Result<bool, LedgerError> {
         let list = outputs.to_bytes();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
-use wasmrun_runtime::ports::ledger::{Commit, Output};
+use wasmrun_runtime::ports::ledger::{Commit, StagedOutput};
 
 const LASTS: Duration = Duration::from_secs(60);
 const WINDOW: Duration = Duration::from_secs(3600);
@@ -48,12 +48,12 @@ fn message(id: u8) -> MessageDigest {
 }
 
 fn entry(text: &str) -> EntryId {
-    EntryId::of(&["q", "id"], text)
+    EntryId::of(["q", "id"], text)
 }
 
-fn outputs(number: u32) -> Outputs {
-    let output = Output { store: 0, key: "a\u{0}'; DROP TABLE entry; --".into(), staged: Some(number) };
-    Outputs { stores: vec!["dir:/out/".into()], outputs: vec![output] }
+fn outputs(number: u32) -> CommitList {
+    let output = StagedOutput { store: 0, key: "a\u{0}'; DROP TABLE entry; --".into(), staged: Some(number) };
+    CommitList { stores: vec!["dir:/out/".into()], outputs: vec![output] }
 }
 
 async fn new_run(ledger: &SqliteLedger) -> RunToken {

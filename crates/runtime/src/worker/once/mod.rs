@@ -9,13 +9,14 @@
 mod sweep;
 
 use super::Worker;
+use super::keyed::KeyPermit;
 use super::options::StartError;
 use super::waiting::LeasedMessage;
 use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
 use crate::model::message::Message;
 use crate::model::once::{EntryId, MessageDigest, OnceKey};
 use crate::model::outcome::{Cancel, Outcome};
-use crate::ports::ledger::{Claim, Commit, Ledger, LedgerError, Output};
+use crate::ports::ledger::{Claim, Commit, Ledger, LedgerError, StagedOutput};
 use crate::ports::object_store::StoreError;
 use crate::ports::staging::{RunToken, StagedName};
 use crate::task::component::{Component, Report};
@@ -91,6 +92,8 @@ impl From<Unfinished> for HostError {
             Unfinished::Store { alias, error } => {
                 let kind = match error {
                     StoreError::Unavailable(_) | StoreError::Conflict(_) => unavailable,
+                    // Another object has the place: two tasks can do this to each other.
+                    StoreError::Invalid(_) => HostErrorKind::Invalid,
                     _ => refused,
                 };
                 let text = format!("store {alias}: a committed output cannot be put in place: {error}");
@@ -110,7 +113,7 @@ impl From<Unfinished> for HostError {
 impl OnceRuns {
     /// # Errors
     ///
-    /// There are routes, or a writable store can't stage.
+    /// There are routes, a writable store can't stage, or one lies in another.
     pub(super) fn new(options: OnceOptions, routes: &Routes) -> Result<Self, StartError> {
         let component = routes.single().ok_or_else(|| {
             StartError::Settings("--once does not work with routes: leave it out, or give each route a queue and a worker of its own".into())
@@ -122,6 +125,7 @@ impl OnceRuns {
                 "--once cannot stage outputs in the store {alias} ({url}): grant it as ro, use a dir: store, or leave --once out"
             )));
         }
+        check_apart(grants)?;
         let outside: Vec<&str> = [
             ("messages to queues", !grants.queues.is_empty()),
             ("key-values", grants.buckets.values().any(|grant| grant.mode.writes())),
@@ -179,7 +183,7 @@ impl OnceRuns {
     /// Puts the outputs of a committed run in place, and completes its entry. Does nothing twice, except for deleting.
     async fn finish(&self, commit: Commit) -> Result<(), Unfinished> {
         let Commit { entry, run, outputs } = commit;
-        for Output { store, key, staged } in outputs.outputs {
+        for StagedOutput { store, key, staged } in outputs.outputs {
             // The list was checked.
             let Some(url) = outputs.stores.get(store) else { continue };
             let grants = self.component.grants();
@@ -246,8 +250,30 @@ fn writable(grants: &Grants) -> impl Iterator<Item = &StoreGrant> {
     grants.stores.values().filter(|grant| grant.mode.writes())
 }
 
+/// Refuses a writable store that lies in another one: an object would have two places, and the last output for it
+/// wouldn't be known. Several aliases of one store have the same places.
+fn check_apart(grants: &Grants) -> Result<(), StartError> {
+    for outer in writable(grants) {
+        // The URLs of stores that stage end with `/`.
+        let lies_in = |inner: &&StoreGrant| {
+            inner.store.url() != outer.store.url() && inner.store.url().starts_with(outer.store.url())
+        };
+        if let Some(inner) = writable(grants).find(lies_in) {
+            return Err(StartError::Settings(format!(
+                "--once cannot tell apart the objects of the store {} ({}) and of the store {} ({}), in which it lies: grant one of them as ro, or use one store for both",
+                inner.alias,
+                inner.store.url(),
+                outer.alias,
+                outer.store.url()
+            )));
+        }
+    }
+    Ok(())
+}
+
 impl Worker {
-    /// Runs the task of a message unless its entry is completed, or held by another run.
+    /// Runs the task of a message unless its entry is completed or held by another run, or the message has expired or is
+    /// cancelled.
     pub(super) async fn run_once(
         &self,
         once: &Arc<OnceRuns>,
@@ -256,7 +282,8 @@ impl Worker {
         abandon: &CancellationToken,
     ) -> Report {
         let message = &leased.message;
-        let entry = once.options.key.entry(self.queue.url(), message);
+        let key = leased.key_permit.as_ref().map(KeyPermit::key);
+        let entry = once.options.key.entry(self.queue.url(), key, message);
         let digest = MessageDigest::of(&message.id);
         let claimed = self.on_io(once, move |once| async move { once.claim(entry, digest).await });
         let (claim, run) = match claimed.await {
@@ -284,7 +311,10 @@ impl Worker {
             }
         }
         let outputs = Arc::new(StagedOutputs::new(run, once.component.grants()));
-        let report = self.run_task(leased, routed, Some(&outputs), abandon).await;
+        let report = match self.ended_before(leased, routed) {
+            Some(report) => report,
+            None => self.run_task(leased, routed, Some(&outputs), abandon).await,
+        };
         let (component, usage) = (report.component.clone(), report.usage.clone());
         let ended = self.on_io(once, move |once| async move { once.end(entry, &outputs, report).await });
         match ended.await {
