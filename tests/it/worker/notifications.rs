@@ -202,8 +202,6 @@ fn while_a_recipient_fails_only_the_notification_is_sent_again() {
     assert_eq!(bodies.len(), 11);
     bodies.dedup();
     assert_eq!(bodies.len(), 1, "the same one again");
-    // The first message that is received afterwards probes, and the circuit closes.
-    assert!(output.stderr.iter().any(|line| line.contains("paused receiving")), "{output}");
 }
 
 #[test]
