@@ -76,7 +76,7 @@ impl Worker {
             tracing::warn!(
                 message_id = message.id,
                 group = group_name,
-                "a message was not counted: its group was complete before (its name is used again, it has more messages than they say, or the message is delivered again)"
+                "a message was not counted: its group was complete before"
             );
         }
         self.dropped(&dropped);

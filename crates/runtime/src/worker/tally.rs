@@ -110,7 +110,7 @@ counts! {
     complete_groups: "complete_groups", "groups_completed";
     /// Completion groups that were dropped before they were complete: too old, or too many.
     dropped_groups: "dropped_groups", "groups_dropped";
-    /// Ended messages that name a completion group, and were not counted: the name or the number of messages is wrong, or the group was complete before.
+    /// Ended messages that name a completion group, and were not counted: wrongly named, or the group was complete.
     uncounted_messages: "uncounted_messages", "group_messages_uncounted";
     /// Failed attempts to delete or release a message.
     settle_failures: "settle_failures", "settle_failures";
