@@ -12,7 +12,7 @@ use wasmrun_runtime::model::message::{AttributeValue, OutgoingMessage};
 use wasmrun_runtime::ports::queue::QueueError;
 use wasmrun_runtime::ports::recipient::Recipient;
 
-/// Pauses between tries of one request. After the last try, the message of the notification is tried again later.
+/// Pauses between tries of one request. After the last try, the worker sends the notification again later.
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
 /// Maximum number of batches in flight, of which each opens at most ten connections.
 const CALLS: usize = 2;
@@ -40,9 +40,11 @@ impl PostRecipient {
         loop {
             let why = match self.try_post(notification).await {
                 Ok(status) if status.is_success() => return Ok(()),
-                // The only status that says that a shorter notification may be taken.
-                Ok(StatusCode::PAYLOAD_TOO_LARGE) => {
-                    return Err(QueueError::InvalidMessage("the server finds it too large".into()));
+                Ok(status) if may_be_of_content(status) => {
+                    return Err(QueueError::InvalidMessage(format!(
+                        "the server answers {}",
+                        status.as_u16()
+                    )));
                 }
                 Ok(status) => format!("the server answers {}", status.as_u16()),
                 Err(why) => why,
@@ -67,6 +69,18 @@ impl PostRecipient {
         let answer = send(&self.client, &self.server, head, content).await;
         answer.map(|answer| answer.status).map_err(|error| error.to_string())
     }
+}
+
+/// Returns whether a status may concern the content of one notification, so that a shorter one may be taken: it is too
+/// large, or a proxy finds the text of a guest suspicious. Neither missing rights nor a server that is busy are.
+fn may_be_of_content(status: StatusCode) -> bool {
+    let of_all = [
+        StatusCode::UNAUTHORIZED,
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+        StatusCode::REQUEST_TIMEOUT,
+        StatusCode::TOO_MANY_REQUESTS,
+    ];
+    status.is_client_error() && !of_all.contains(&status)
 }
 
 #[async_trait]

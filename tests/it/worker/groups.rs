@@ -56,7 +56,7 @@ fn a_group_is_complete_when_all_of_its_messages_have_ended_by_any_worker() {
 #[test]
 fn what_a_sender_writes_wrongly_costs_its_group_and_no_message() {
     let world = world();
-    for count in ["0", "-1", "10001", "99999999999999999999", "many"] {
+    for count in ["0", "-1", "+1", "0001", "10001", "99999999999999999999", "many"] {
         send(&world, "wrong", count, &["ok"]);
     }
     let enqueue =
@@ -69,13 +69,45 @@ fn what_a_sender_writes_wrongly_costs_its_group_and_no_message() {
     let name = "a\n\u{85}\u{202e}\"'); DROP TABLE member; --";
     send(&world, name, "1", &["ok"]);
     let summary = works_off(&world, &["--instances", "1"]);
-    assert_eq!((&summary["uncounted_messages"], &summary["complete_groups"]), (&json!(7), &json!(2)));
-    assert_eq!(summary["outcomes"], json!({"completed": 10}));
+    assert_eq!((&summary["uncounted_messages"], &summary["complete_groups"]), (&json!(9), &json!(2)));
+    assert_eq!(summary["outcomes"], json!({"completed": 12}));
     let mut names: Vec<_> =
         complete(&world).into_iter().map(|group| group["complete_group"].clone()).collect();
     names.sort_by_key(Value::to_string);
     assert_eq!(names, [json!(name), json!("differs")]);
     assert_eq!(world.depth(), Depth::EMPTY);
+}
+
+#[test]
+fn messages_beyond_the_number_change_nothing_and_are_said_to_be_uncounted() {
+    let world = world();
+    send(&world, "a", "5", &["ok"; 60]);
+    let summary = works_off(&world, &["--instances", "16"]);
+    assert_eq!((&summary["complete_groups"], &summary["uncounted_messages"]), (&json!(1), &json!(55)));
+    let [group] = &complete(&world)[..] else { panic!("one notification") };
+    assert_eq!(group["ends"], json!({"completed": 5}));
+    // The name is used again.
+    send(&world, "a", "1", &["ok"]);
+    let summary = works_off(&world, &[]);
+    assert_eq!((&summary["complete_groups"], &summary["uncounted_messages"]), (&json!(0), &json!(1)));
+    assert_eq!(complete(&world).len(), 1);
+}
+
+#[test]
+fn a_notification_that_a_dead_worker_did_not_send_is_sent_when_another_starts() {
+    let world = world();
+    send(&world, "a", "1", &["ok"]);
+    works_off(&world, &[]);
+    let groups = rusqlite::Connection::open(world.path("groups.db")).expect("a database");
+    let unsent = "UPDATE completion SET sent = 0, counted_ms = counted_ms - 400000;
+        INSERT INTO member SELECT id, 'm', 'completed', 'completed' FROM completion";
+    groups.execute_batch(unsent).expect("changed");
+    let options = ["--notify", DONE, "--complete-group", "batch", "--group-store", "sqlite:groups.db"];
+    let worker = world.run("misbehave").args(options).start();
+    worker.until_logged("all messages of a group have ended");
+    worker.signal(Signal::TERM);
+    worker.finish().succeeded();
+    assert_eq!(complete(&world).len(), 2);
 }
 
 #[test]

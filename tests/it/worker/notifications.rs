@@ -1,8 +1,10 @@
 //! Notifications about messages that have ended.
 
 use crate::harness::{Amazon, Answer, Depth, Stub, World, wait_until};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const QUEUE: &str = "sqlite:jobs.db";
 /// A queue in its own directory.
@@ -148,8 +150,8 @@ fn a_notification_is_posted_until_the_server_takes_it() {
     let world = world(&[]);
     world.send(["put a.txt hello"]);
     // Refuses the first try as too large, and then fails for more tries than a notification has.
-    let seen = std::sync::atomic::AtomicUsize::new(0);
-    let server = Stub::answering(move |_| match seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+    let seen = AtomicUsize::new(0);
+    let server = Stub::answering(move |_| match seen.fetch_add(1, Ordering::Relaxed) {
         0 => Answer::new(413, ""),
         1..=3 => Answer::new(503, "try later"),
         _ => Answer::new(204, ""),
@@ -159,6 +161,7 @@ fn a_notification_is_posted_until_the_server_takes_it() {
     let output = worker.succeeds();
     let summary = output.summary();
     assert_eq!((&summary["notified"], &summary["failed_notifications"]), (&json!(1), &json!(1)), "{output}");
+    assert_eq!(summary["tasks"], 1, "{output}");
     assert!(output.stderr.iter().all(|line| !line.contains("/hooks/secret")), "{output}");
     let requests = server.seen();
     assert_eq!(requests.len(), 5, "{output}");
@@ -169,7 +172,7 @@ fn a_notification_is_posted_until_the_server_takes_it() {
         assert_eq!(request.header("content-type"), "application/json");
         assert_eq!((&body["end"], &body["message_id"]), (&json!("completed"), &bodies[0]["message_id"]));
     }
-    // Shortened after the refusal. The next task has a notification of its own.
+    // Shortened after the refusal. Later, the whole notification is sent again.
     let listed =
         |body: &Value| (body["outputs"].as_array().map_or(0, Vec::len), body["outputs_omitted"].as_u64());
     assert_eq!(
@@ -177,6 +180,115 @@ fn a_notification_is_posted_until_the_server_takes_it() {
         [(1, Some(0)), (0, Some(1)), (0, Some(1)), (0, Some(1)), (1, Some(0))]
     );
     assert_eq!(world.depth(), Depth::EMPTY);
+}
+
+#[test]
+fn while_a_recipient_fails_only_the_notification_is_sent_again() {
+    let world = world(&["--max-receives", "1"]);
+    world.send(["reject it"]);
+    let seen = AtomicUsize::new(0);
+    let server = Stub::answering(move |_| match seen.fetch_add(1, Ordering::Relaxed) {
+        0..10 => Answer::new(503, "try later"),
+        _ => Answer::new(204, ""),
+    });
+    let options =
+        ["--until-empty", "--backoff", "100ms..1s", "--notify", &format!("post:{}", server.endpoint())];
+    let output = world.run("misbehave").args(options).succeeds();
+    let summary = output.summary();
+    assert_eq!(summary["outcomes"], json!({"rejected": 1}), "{output}");
+    assert_eq!((&summary["notified"], &summary["failed_notifications"]), (&json!(1), &json!(3)), "{output}");
+    assert_eq!((world.depth(), world.dead()), (Depth::EMPTY, Depth::visible(1)), "{output}");
+    let mut bodies: Vec<_> = server.seen().into_iter().map(|request| request.body).collect();
+    assert_eq!(bodies.len(), 11);
+    bodies.dedup();
+    assert_eq!(bodies.len(), 1, "the same one again");
+}
+
+#[test]
+fn a_worker_goes_on_when_its_recipient_works_again() {
+    let world = world(&["--max-receives", "1"]);
+    world.send(["reject first"]);
+    let fails = std::sync::Arc::new(AtomicUsize::new(4));
+    let server = Stub::answering({
+        let fails = fails.clone();
+        move |_| match fails.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) {
+            Ok(_) => Answer::new(503, "try later"),
+            Err(_) => Answer::new(204, ""),
+        }
+    });
+    let notify = format!("post:{}", server.endpoint());
+    let options = ["--instances", "1", "--backoff", "100ms..1s", "--notify", &notify];
+    let worker = world.run("misbehave").args(options).start();
+    worker.until_logged("cannot send the notification of a message");
+    world.send(["put a x", "put b x", "put c x"]);
+    worker.until_logged("resumed receiving");
+    wait_until("all messages have ended", || world.depth() == Depth::EMPTY);
+    worker.signal(Signal::TERM);
+    let output = worker.finish().succeeded();
+    assert_eq!(output.summary()["outcomes"], json!({"completed": 3, "rejected": 1}), "{output}");
+    assert_eq!((&output.summary()["notified"], world.dead()), (&json!(4), Depth::visible(1)), "{output}");
+}
+
+#[test]
+fn a_worker_that_stops_releases_the_message_whose_notification_was_not_taken() {
+    let world = world(&[]);
+    world.send(["put a.txt hello"]);
+    let server = Stub::answering(|_| Answer::new(503, "try later"));
+    let notify = format!("post:{}", server.endpoint());
+    let options = ["--backoff", "100ms..1s", "--stop-timeout", "300ms", "--notify", &notify];
+    let worker = world.run("misbehave").args(options).start();
+    worker.until_logged("cannot send the notification of a message");
+    assert_eq!(world.depth().in_flight, 1);
+    worker.signal(Signal::TERM);
+    let output = worker.finish().succeeded();
+    let summary = output.summary();
+    assert_eq!(
+        (&summary["outcomes"], &summary["notified"]),
+        (&json!({"completed": 1}), &json!(0)),
+        "{output}"
+    );
+    assert_eq!(world.depth(), Depth::visible(1), "{output}");
+}
+
+#[test]
+fn a_notification_that_is_refused_for_its_content_is_sent_shortened_at_once() {
+    let world = world(&["--max-receives", "1"]);
+    world.send(["reject <script>", "ok"]);
+    // As a proxy does that looks for attacks. A server that is busy doesn't want a shorter one.
+    let busy = AtomicUsize::new(1);
+    let server = Stub::answering(move |request| match String::from_utf8_lossy(&request.body) {
+        body if body.contains("<script") => Answer::new(403, ""),
+        body if body.contains("completed") && busy.swap(0, Ordering::Relaxed) == 1 => Answer::new(429, ""),
+        _ => Answer::new(200, ""),
+    });
+    let notify = format!("post:{}", server.endpoint());
+    let output = world.run("misbehave").args(["--until-empty", "--notify", &notify]).succeeds();
+    let summary = output.summary();
+    assert_eq!((&summary["notified"], &summary["failed_notifications"]), (&json!(2), &json!(0)), "{output}");
+    let bodies: Vec<Value> = server
+        .seen()
+        .into_iter()
+        .map(|request| serde_json::from_slice(&request.body).expect("JSON"))
+        .collect();
+    let of = |end: &str| bodies.iter().filter(|body| body["end"] == end).collect::<Vec<_>>();
+    let rejected: Vec<_> = of("dead-lettered").into_iter().map(|body| &body["reason"]).collect();
+    assert_eq!(rejected, [&json!("<script>"), &Value::Null]);
+    let completed = of("completed");
+    assert_eq!((completed.len(), completed[0]), (2, completed[1]), "the same one twice");
+}
+
+#[test]
+fn a_message_that_completed_before_is_completed() {
+    let world = world(&[]);
+    let enqueue = ["enqueue", "--queue", QUEUE, "--attribute", "order=7"];
+    world.wasmrun(enqueue).args(["--message", "put a first", "--message", "put a second"]).succeeds();
+    let options = ["--instances", "1", "--until-empty", "--notify", DONE];
+    let once = ["--once", "sqlite:ledger.db", "--once-by", "attribute:order"];
+    world.run("misbehave").args(options).args(once).succeeds();
+    let told = notifications(&world);
+    let ends: Vec<_> = told.iter().map(|(told, _)| [&told["end"], &told["outcome"]]).collect();
+    assert_eq!(json!(ends), json!([["completed", "completed"], ["completed", "repeated"]]));
+    assert_eq!((&told[1].0["outputs"], &told[1].0["usage"]["fuel"]), (&json!([]), &json!(0)));
 }
 
 #[test]

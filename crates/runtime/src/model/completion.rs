@@ -67,6 +67,13 @@ pub struct Member {
     pub outcome: OutcomeKind,
 }
 
+impl Member {
+    /// Returns whether this end counts in place of an earlier one. A message that completed before ended as it did then.
+    pub fn counts_anew(&self) -> bool {
+        self.outcome != OutcomeKind::Repeated
+    }
+}
+
 /// A group of which all messages have ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompleteGroup {
@@ -102,7 +109,10 @@ impl GroupSource {
             if name.len() > MOST_NAME_BYTES {
                 return Err(format!("the name of its group has more than {MOST_NAME_BYTES} bytes"));
             }
-            let messages = text(message, &self.count).and_then(|count| count.parse::<u32>().ok());
+            // Digits without a sign and without leading zeros: a number has one form.
+            let digits =
+                text(message, &self.count).filter(|count| count.starts_with(|c| matches!(c, '1'..='9')));
+            let messages = digits.and_then(|count| count.parse::<u32>().ok());
             let messages = messages.filter(|messages| (1..=MOST_MESSAGES).contains(messages));
             let wrong =
                 || format!("its attribute {} is no whole number from 1 to {MOST_MESSAGES}", self.count);
@@ -160,7 +170,7 @@ mod tests {
         let of = |count: &str| source().of(&message(&[("batch", "a\n"), ("batch.count", count)]), None);
         let group = GroupId { key: String::new(), name: "a\n".into() };
         assert_eq!(of("10000"), Some(Ok((group, 10_000))));
-        for wrong in ["0", "-1", "10001", "4294967297", "1.0", "x", "", " 1"] {
+        for wrong in ["0", "-1", "+1", "0001", "10001", "4294967297", "1.0", "1e3", "x", "", " 1"] {
             assert!(of(wrong).expect("a group").is_err(), "{wrong}");
         }
         assert!(source().of(&message(&[("batch", "a")]), None).expect("a group").is_err());

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 /// How long a group is remembered: no message of SQS lives longer. A group that isn't complete by then is dropped.
 pub const LONGEST: Duration = Duration::from_secs(14 * 24 * 3600);
-/// Maximum number of groups and messages that a store remembers, together. Beyond it, the oldest group is dropped.
+/// Maximum number of groups and messages that a store remembers, together. Beyond it, groups are dropped: the oldest whose
+/// notification was sent, then the oldest of the key with the most entries.
 pub const MOST_ENTRIES: u64 = 1_000_000;
 
 /// Counts the messages of completion groups. Several workers may use a store at once, and each call takes effect as a
@@ -20,8 +21,10 @@ pub trait GroupStore: Send + Sync + 'static {
     /// Checks with one cheap call that messages can be counted.
     async fn check(&self) -> Result<(), QueueError>;
 
-    /// Counts a message that has ended. The same message counts once, as it ended last. The number of messages is that of
-    /// the group's first message.
+    /// Counts a message that has ended. The same message counts once, as it ended last; one that is [`Repeated`] counts as
+    /// it did before. The number of messages is that of the group's first message.
+    ///
+    /// [`Repeated`]: crate::model::outcome::OutcomeKind::Repeated
     async fn count(&self, member: Member) -> Result<Counted, QueueError>;
 
     /// Records that the notification of a complete group was sent: its messages no longer count.
@@ -34,8 +37,11 @@ pub trait GroupStore: Send + Sync + 'static {
 /// The result of counting a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
-    /// The group, if all of its messages have ended and no notification is recorded.
+    /// The group, if all of its messages have ended, no notification is recorded, and the message is one of those that
+    /// count: the last, or one that is delivered again.
     pub complete: Option<CompleteGroup>,
+    /// Whether the message doesn't count, as its group is complete without it or its notification is recorded.
+    pub is_late: bool,
     /// Whether the message says another number of messages than the first message of its group.
     pub differs: bool,
     /// Groups that were dropped to make room.

@@ -71,12 +71,14 @@ impl Group {
         (!self.sent).then_some(DroppedGroup { group, ended, messages: self.messages })
     }
 
-    /// Counts a message. One beyond the group's number changes nothing.
-    fn count(&mut self, member: &Member) {
+    /// Counts a message. Returns whether it is one of the group's: one beyond their number changes nothing.
+    fn count(&mut self, member: &Member) -> bool {
         let is_known = self.ended.contains_key(&member.message_id);
-        if !self.sent && (is_known || self.ended.len() < self.messages as usize) {
+        let is_counted = !self.sent && (is_known || self.ended.len() < self.messages as usize);
+        if is_counted && (!is_known || member.counts_anew()) {
             self.ended.insert(member.message_id.clone(), (member.end, member.outcome));
         }
+        is_counted
     }
 
     fn complete(&self) -> Option<CompleteGroup> {
@@ -166,7 +168,7 @@ impl ObjectGroups {
         writer.finish().await.map(drop)
     }
 
-    /// Counts messages of one group in one change. The last of them gets the group if it is complete.
+    /// Counts messages of one group in one change. The last of them that counts gets the group if it is complete.
     async fn count_all(&self, members: &[Member]) -> Result<Vec<Counted>, QueueError> {
         let Some(first) = members.first() else { return Ok(Vec::new()) };
         let key = object_key(&first.group);
@@ -176,12 +178,16 @@ impl ObjectGroups {
                 before => (None, before),
             };
             let mut group = before.unwrap_or_else(|| Group::begin(first.group.clone(), first.messages));
-            members.iter().for_each(|member| group.count(member));
-            let differs = |member: &Member| member.messages != group.messages;
-            let counted = |member| Counted { differs: differs(member), ..Counted::default() };
+            let counted = |member: &Member| {
+                let (is_late, differs) = (!group.count(member), member.messages != group.messages);
+                Counted { is_late, differs, ..Counted::default() }
+            };
             let mut counted: Vec<_> = members.iter().map(counted).collect();
-            if let Some(last) = counted.last_mut() {
-                (last.complete, last.dropped) = (group.complete(), old.into_iter().collect());
+            if let Some(last) = counted.iter_mut().rfind(|counted| !counted.is_late) {
+                last.complete = group.complete();
+            }
+            if let Some(first) = counted.first_mut() {
+                first.dropped = old.into_iter().collect();
             }
             (Some(group), counted)
         })
@@ -288,11 +294,37 @@ mod tests {
         assert_eq!(count("a", 2).await.expect("counted"), Counted::default());
         let counted = count("b", 1).await.expect("counted");
         assert!(counted.differs && counted.complete.is_some());
-        for message in ["a", "b", "one too many"] {
+        for message in ["a", "b"] {
             assert!(count(message, 2).await.expect("counted").complete.is_some(), "{message}");
         }
+        let late = Counted { is_late: true, ..Counted::default() };
+        assert_eq!(count("one too many", 2).await.expect("counted"), late);
         groups.sent(member("g\n", 2, "a").group).await.expect("recorded");
-        assert_eq!(count("a", 2).await.expect("counted"), Counted::default());
+        assert_eq!(count("a", 2).await.expect("counted"), late);
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_repeated_counts_as_it_did_before() {
+        let groups = ObjectGroups::new(Arc::new(MemoryStore::new("groups")));
+        let repeated = |message| Member { outcome: OutcomeKind::Repeated, ..member("g", 2, message) };
+        let dropped = Member { end: End::Dropped, outcome: OutcomeKind::Trapped, ..member("g", 2, "a") };
+        for member in [dropped, repeated("a")] {
+            assert_eq!(groups.count(member).await.expect("counted").complete, None);
+        }
+        let complete = groups.count(repeated("b")).await.expect("counted").complete.expect("complete");
+        assert_eq!(complete.ends, BTreeMap::from([(End::Completed, 1), (End::Dropped, 1)]));
+        let outcomes = [(OutcomeKind::Trapped, 1), (OutcomeKind::Repeated, 1)];
+        assert_eq!(complete.outcomes, BTreeMap::from(outcomes));
+    }
+
+    #[tokio::test]
+    async fn of_messages_that_are_counted_together_one_is_told_that_the_group_is_complete() {
+        let groups = ObjectGroups::new(Arc::new(MemoryStore::new("groups")));
+        let names: Vec<_> = (0..60).map(|index| format!("m{index}")).collect();
+        let counted = join_all(names.iter().map(|name| groups.count(member("g", 5, name)))).await;
+        let counted: Vec<_> = counted.into_iter().map(|counted| counted.expect("counted")).collect();
+        assert_eq!(counted.iter().filter(|counted| counted.complete.is_some()).count(), 1);
+        assert_eq!(counted.iter().filter(|counted| counted.is_late).count(), 55);
     }
 
     #[tokio::test]

@@ -2,7 +2,8 @@
 //!
 //! A message is counted before it is deleted, and the notification of its group is sent before that, too. So a crash may
 //! repeat the notification, but never loses it: whoever counts a message of a complete group sends the notification
-//! unless the store says that it was sent. A worker looks for notifications that nobody sent once a minute.
+//! unless the store says that it was sent. A worker looks for notifications that nobody sent when it starts, and once a
+//! minute.
 
 use super::Worker;
 use super::keyed::KeyPermit;
@@ -60,7 +61,7 @@ impl Worker {
             let store = store.clone();
             AbortOnDropHandle::new(self.io.spawn(async move { store.count(member).await }))
         };
-        let Counted { complete, differs, dropped } =
+        let Counted { complete, is_late, differs, dropped } =
             counting.await.unwrap_or_else(|_| Err(QueueError::unanswered()))?;
         if differs {
             tracing::warn!(
@@ -68,6 +69,14 @@ impl Worker {
                 group = group_name,
                 messages,
                 "a message says another number of messages than the first of its group, whose number counts"
+            );
+        }
+        if is_late {
+            self.tally.counters.uncounted_messages.add(1);
+            tracing::warn!(
+                message_id = message.id,
+                group = group_name,
+                "a message was not counted: its group was complete before"
             );
         }
         self.dropped(&dropped);
@@ -101,9 +110,14 @@ impl Worker {
             return std::future::pending().await;
         };
         loop {
-            tokio::time::sleep(SWEEP).await;
+            // A worker that ends soon sweeps, too.
             let swept = async {
-                let Swept { unsent, dropped } = store.sweep().await?;
+                let sweeping = {
+                    let store = store.clone();
+                    AbortOnDropHandle::new(self.io.spawn(async move { store.sweep().await }))
+                };
+                let swept = sweeping.await.unwrap_or_else(|_| Err(QueueError::unanswered()))?;
+                let Swept { unsent, dropped } = swept;
                 self.dropped(&dropped);
                 for group in unsent {
                     self.notify_of_group(notifier, store, group).await?;
@@ -113,6 +127,7 @@ impl Worker {
             if let Err(error) = swept.await {
                 tracing::warn!(store = store.url(), %error, "cannot look for groups that are complete or too old");
             }
+            tokio::time::sleep(SWEEP).await;
         }
     }
 

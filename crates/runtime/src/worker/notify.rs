@@ -3,8 +3,12 @@
 //! A notification is sent when the outputs of the task are durable and the dead letter is sent, and before the message is
 //! deleted. So a crash may repeat a notification, but never loses one: a message whose notification wasn't taken is
 //! delivered again. Notifications that are due at the same time share a call.
+//!
+//! While the recipient fails, the message waits with its verdict and its lease, and only the notification is sent again:
+//! running the task again would repeat what it did, and its dead letter.
 
 use super::Worker;
+use super::breaker::Probe;
 use super::decision::Decision;
 use super::keyed::KeyPermit;
 use super::process::Verdict;
@@ -26,6 +30,11 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+
+/// Shortest pause before a notification is sent again, however short the backoff.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+/// Longest pause before a notification is sent again. The pause doubles with each failure.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Who is told how messages end, and what they are told of the component.
 #[derive(Clone)]
@@ -125,7 +134,8 @@ async fn send_all(recipient: Arc<dyn Recipient>, mut receiver: mpsc::UnboundedRe
 /// Returns how a message ends by this decision; `None`: it doesn't end.
 fn end(decision: Decision, outcome: &Outcome) -> Option<End> {
     match decision {
-        Decision::Delete if *outcome == Outcome::Completed => Some(End::Completed),
+        // A message that completed before may have completed in the run whose notification failed.
+        Decision::Delete if matches!(outcome, Outcome::Completed | Outcome::Repeated) => Some(End::Completed),
         Decision::Delete => Some(End::Dropped),
         Decision::DeadLetter => Some(End::DeadLettered),
         Decision::Retry(_) | Decision::Release(_) | Decision::Leave => None,
@@ -133,36 +143,74 @@ fn end(decision: Decision, outcome: &Outcome) -> Option<End> {
 }
 
 impl Worker {
-    /// Notifies of the end of a message, if it ends and there is a recipient. If that fails, returns the verdict of a
-    /// message that met a failing backend.
+    /// Notifies of the end of a message, if it ends and there is a recipient, and tries again while that fails. Returns the
+    /// verdict of a message that met a failing backend if the recipient isn't told while the message is ours, or when
+    /// `abandon` is cancelled.
+    ///
+    /// The message counts as unsettled meanwhile and holds no permit. So at most as many messages wait as
+    /// [`BatchPolicy::unsettled`](crate::ports::queue::BatchPolicy::unsettled) allows, and those whose tasks ran then.
     pub(super) async fn notify(
         &self,
         leased: &LeasedMessage,
         report: &Report,
         verdict: Verdict,
+        probe: &mut Option<Probe>,
         abandon: &CancellationToken,
     ) -> Verdict {
-        let outcome = &report.outcome;
-        let (Some(notifier), Some(end)) = (&self.notifier, end(verdict.decision, outcome)) else {
+        let (Some(notifier), Some(end)) = (&self.notifier, end(verdict.decision, &report.outcome)) else {
             return verdict;
         };
-        let told = async {
-            let sent = self.send_notification(notifier, leased, report, end).await;
-            sent.map_err(|error| ("cannot send the notification of a message", error))?;
-            let counted = self.count_in_group(notifier, leased, (end, outcome.kind())).await;
-            counted.map_err(|error| ("cannot count a message in its group, or notify of the group", error))
-        };
-        let told = tokio::select! {
-            told = told => told,
-            () = abandon.cancelled() => return Verdict::of_host(Decision::Release(Duration::ZERO)),
-        };
-        match told {
-            Ok(()) => verdict,
-            Err((what, error)) => {
-                tracing::warn!(message_id = leased.message.id, error = error.to_string(), "{what}");
-                self.breaker.queue_failed(what);
-                Verdict::of_host(Decision::Release(self.options.backoff.first))
+        tokio::select! {
+            is_told = self.until_told(notifier, leased, (report, end), probe) => match is_told {
+                true => verdict,
+                false => Verdict::of_host(Decision::Release(self.options.backoff.first)),
+            },
+            () = abandon.cancelled() => Verdict::of_host(Decision::Release(Duration::ZERO)),
+        }
+    }
+
+    /// Sends the notification of a message that ends and counts it in its group, each until it succeeds. Returns `false`
+    /// if the lease can't last until the next try.
+    async fn until_told(
+        &self,
+        notifier: &Notifier,
+        leased: &LeasedMessage,
+        (report, end): (&Report, End),
+        probe: &mut Option<Probe>,
+    ) -> bool {
+        let mut pause = self.options.backoff.first.clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+        let mut is_sent = false;
+        loop {
+            let told = async {
+                if !is_sent {
+                    let sent = self.send_notification(notifier, leased, report, end).await;
+                    sent.map_err(|error| ("cannot send the notification of a message", error))?;
+                    is_sent = true;
+                }
+                let counted = self.count_in_group(notifier, leased, (end, report.outcome.kind())).await;
+                counted
+                    .map_err(|error| ("cannot count a message in its group, or notify of the group", error))
+            };
+            let Err((what, error)) = told.await else { return true };
+            self.tally.counters.failed_notifications.add(1);
+            let is_ours = leased.lease.lasts(pause);
+            let again_in_ms = is_ours.then_some(pause.as_millis() as u64);
+            let error = error.to_string();
+            tracing::warn!(message_id = leased.message.id, error, again_in_ms, "{what}");
+            self.breaker.queue_failed(what);
+            // The circuit is open. When the backends pass their check, a new message probes: were this one still the
+            // probe, it would end that one's turn.
+            drop(probe.take());
+            if !is_ours {
+                return false;
             }
+            leased.lease.waits(true);
+            tokio::time::sleep(pause).await;
+            // Another worker may have the message.
+            if !leased.lease.lasts(Duration::ZERO) {
+                return false;
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
@@ -199,11 +247,8 @@ impl Worker {
             };
             self.options.observers.iter().for_each(|observer| observer.settled(&settled));
         }
-        let counters = &self.tally.counters;
         if answer.is_ok() {
-            counters.notified.add(1)
-        } else {
-            counters.failed_notifications.add(1)
+            self.tally.counters.notified.add(1);
         }
         answer
     }

@@ -46,7 +46,7 @@ impl Worker {
         self: Arc<Self>,
         mut leased: LeasedMessage,
         permit: Permit,
-        probe: Option<Probe>,
+        mut probe: Option<Probe>,
         in_progress: Arc<InProgress>,
     ) {
         // The lease may have expired while the message waited for a backend.
@@ -79,7 +79,7 @@ impl Worker {
             permit = None;
             // The lease is still renewed. A crash after this duplicates the message, but never loses it.
             verdict = self.dead_letter(&leased.message, &report, verdict, &in_progress.abandon).await;
-            verdict = self.notify(&leased, &report, verdict, &in_progress.abandon).await;
+            verdict = self.notify(&leased, &report, verdict, &mut probe, &in_progress.abandon).await;
         }
         let message = leased.message.clone();
         let Some(leased) = self.wait_or_settle(leased, &verdict) else { return };

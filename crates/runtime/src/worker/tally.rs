@@ -104,13 +104,13 @@ counts! {
     dead_lettered: "dead_lettered", "messages_dead_lettered";
     /// Notifications of ended messages that the worker sent.
     notified: "notified", "notifications_sent";
-    /// Failed attempts to send the notification of an ended message.
+    /// Failed attempts to send the notification of an ended message, or to count it in its completion group.
     failed_notifications: "failed_notifications", "failed_notifications";
     /// Completion groups of which all messages have ended, and whose notification the worker sent.
     complete_groups: "complete_groups", "groups_completed";
     /// Completion groups that were dropped before they were complete: too old, or too many.
     dropped_groups: "dropped_groups", "groups_dropped";
-    /// Ended messages that name a completion group, and were not counted: the name or the number of messages is wrong.
+    /// Ended messages that name a completion group, and were not counted: wrongly named, or the group was complete.
     uncounted_messages: "uncounted_messages", "group_messages_uncounted";
     /// Failed attempts to delete or release a message.
     settle_failures: "settle_failures", "settle_failures";

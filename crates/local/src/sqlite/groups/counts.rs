@@ -79,14 +79,14 @@ impl Transaction<'_> {
             None => self.begin_completion(group, *messages)?,
         };
         let differs = row.messages != *messages;
-        if row.sent {
-            return Ok(Counted { differs, ..Counted::default() });
-        }
         let mut known =
             self.sql.prepare_cached("SELECT 1 FROM member WHERE completion = ?1 AND message_id = ?2")?;
         let is_new = !known.exists(params![row.id, message_id])?;
         // A message beyond the group's number changes nothing.
-        if !is_new || row.ended < row.messages {
+        if row.sent || is_new && row.ended >= row.messages {
+            return Ok(Counted { is_late: true, differs, ..Counted::default() });
+        }
+        if is_new || member.counts_anew() {
             let mut upsert = self.sql.prepare_cached(
                 "INSERT INTO member (completion, message_id, how, outcome) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT DO UPDATE SET how = excluded.how, outcome = excluded.outcome",
@@ -94,21 +94,21 @@ impl Transaction<'_> {
             upsert.execute(params![row.id, message_id, end.as_str(), outcome.as_str()])?;
         }
         let mut ended = row.ended;
-        if is_new && ended < row.messages {
+        if is_new {
             ended += 1;
-            self.add_to_total(1)?;
+            self.add_entries(&group.key, 1)?;
         }
         let mut update =
             self.sql.prepare_cached("UPDATE completion SET ended = ?2, counted_ms = ?3 WHERE id = ?1")?;
         update.execute(params![row.id, ended, self.now_ms])?;
         let complete = if ended == row.messages { Some(self.completed(&row)?) } else { None };
-        Ok(Counted { complete, differs, dropped: self.make_room(row.id, most)? })
+        Ok(Counted { complete, is_late: false, differs, dropped: self.make_room(row.id, most)? })
     }
 
     /// Records that the notification of a group was sent, and forgets its members.
     pub(super) fn group_sent(&self, group: &GroupId) -> Result<(), Fault> {
         let Some(row) = self.completion(group)? else { return Ok(()) };
-        self.delete_members(row.id)?;
+        self.delete_members(&row)?;
         self.sql.prepare_cached("UPDATE completion SET sent = 1 WHERE id = ?1")?.execute([row.id])?;
         Ok(())
     }
@@ -122,7 +122,7 @@ impl Transaction<'_> {
         )?;
         let mut dropped = Vec::new();
         for row in old {
-            self.delete_completion(row.id)?;
+            self.delete_completion(&row)?;
             dropped.extend(row.dropped());
         }
         let unsent = self.completions(
@@ -156,7 +156,7 @@ impl Transaction<'_> {
         let id = insert.insert(named_params! {
             ":key": group.key, ":name": group.name, ":messages": messages, ":now": self.now_ms,
         })?;
-        self.add_to_total(1)?;
+        self.add_entries(&group.key, 1)?;
         Ok(GroupRow { id, group: group.clone(), messages, ended: 0, sent: false })
     }
 
@@ -176,35 +176,54 @@ impl Transaction<'_> {
         Ok(CompleteGroup { group: row.group.clone(), ends, outcomes })
     }
 
-    /// Drops the oldest groups, those whose notification was sent first, until there are few enough entries. The group
-    /// `but` stays: it has fewer than there may be.
+    /// Drops groups until there are few enough entries: first the oldest whose notification was sent, then the oldest of
+    /// the key with the most entries, so that no key pushes out the groups of others. The group `but` stays: it has fewer
+    /// than there may be.
     fn make_room(&self, but: i64, most: u64) -> Result<Vec<DroppedGroup>, Fault> {
+        const LARGEST: &str = "key = (SELECT key FROM share ORDER BY entries DESC LIMIT 1)";
         let mut dropped = Vec::new();
         while self.total()? > most {
-            let select = format!(
-                "SELECT {COLUMNS} FROM completion WHERE id != ?1 ORDER BY sent DESC, began_ms LIMIT 1"
-            );
-            let first = self.sql.prepare_cached(&select)?.query_row([but], GroupRow::read).optional()?;
+            let mut first = None;
+            // The last: the key with the most entries has no other group.
+            for which in ["sent = 1", LARGEST, "sent = 0"] {
+                let select = format!(
+                    "SELECT {COLUMNS} FROM completion WHERE {which} AND id != ?1 ORDER BY began_ms LIMIT 1"
+                );
+                first = self.sql.prepare_cached(&select)?.query_row([but], GroupRow::read).optional()?;
+                if first.is_some() {
+                    break;
+                }
+            }
             let Some(row) = first else { break };
-            self.delete_completion(row.id)?;
+            self.delete_completion(&row)?;
             dropped.extend(row.dropped());
         }
         Ok(dropped)
     }
 
-    fn delete_completion(&self, id: i64) -> Result<(), Fault> {
-        self.delete_members(id)?;
-        self.sql.prepare_cached("DELETE FROM completion WHERE id = ?1")?.execute([id])?;
-        self.add_to_total(-1)
+    fn delete_completion(&self, row: &GroupRow) -> Result<(), Fault> {
+        self.delete_members(row)?;
+        self.sql.prepare_cached("DELETE FROM completion WHERE id = ?1")?.execute([row.id])?;
+        self.add_entries(&row.group.key, -1)
     }
 
-    fn delete_members(&self, id: i64) -> Result<(), Fault> {
-        let deleted = self.sql.prepare_cached("DELETE FROM member WHERE completion = ?1")?.execute([id])?;
-        self.add_to_total(-i64::try_from(deleted).unwrap_or(i64::MAX))
+    fn delete_members(&self, row: &GroupRow) -> Result<(), Fault> {
+        let deleted =
+            self.sql.prepare_cached("DELETE FROM member WHERE completion = ?1")?.execute([row.id])?;
+        self.add_entries(&row.group.key, -i64::try_from(deleted).unwrap_or(i64::MAX))
     }
 
-    fn add_to_total(&self, number: i64) -> Result<(), Fault> {
+    fn add_entries(&self, key: &str, number: i64) -> Result<(), Fault> {
         self.sql.prepare_cached("UPDATE total SET entries = entries + ?1")?.execute([number])?;
+        let mut share = self.sql.prepare_cached(
+            "INSERT INTO share (key, entries) VALUES (?1, ?2)
+             ON CONFLICT DO UPDATE SET entries = entries + excluded.entries",
+        )?;
+        share.execute(params![key, number])?;
+        if number < 0 {
+            let mut none = self.sql.prepare_cached("DELETE FROM share WHERE key = ?1 AND entries <= 0")?;
+            none.execute([key])?;
+        }
         Ok(())
     }
 

@@ -15,8 +15,9 @@ CREATE TABLE completion (
 ) STRICT;
 
 CREATE INDEX completion_oldest ON completion (began_ms);
--- The first to be dropped when there are too many entries.
-CREATE INDEX completion_first ON completion (sent DESC, began_ms);
+-- The first to be dropped when there are too many entries: those that were sent, then those of the largest key.
+CREATE INDEX completion_first ON completion (sent, began_ms);
+CREATE INDEX completion_of_key ON completion (key, began_ms);
 CREATE INDEX completion_unsent ON completion (counted_ms) WHERE sent = 0 AND ended = messages;
 
 -- Messages that have ended.
@@ -27,6 +28,14 @@ CREATE TABLE member (
     outcome    TEXT NOT NULL,
     PRIMARY KEY (completion, message_id)
 ) STRICT, WITHOUT ROWID;
+
+-- Number of rows in both tables by key.
+CREATE TABLE share (
+    key     TEXT PRIMARY KEY,
+    entries INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX share_largest ON share (entries);
 
 -- Number of rows in both tables.
 CREATE TABLE total (entries INTEGER NOT NULL) STRICT;

@@ -52,15 +52,48 @@ async fn a_complete_group_is_returned_until_its_notification_is_recorded_and_nev
         assert_eq!(count(&groups, "g", 1, "a").await.complete, complete("g", 1));
     }
     // A message too many changes nothing.
-    assert_eq!(count(&groups, "g", 1, "b").await.complete, complete("g", 1));
+    let late = Counted { is_late: true, ..Counted::default() };
+    assert_eq!(count(&groups, "g", 1, "b").await, late);
     assert_eq!(groups.sweep().await.unwrap(), Swept::default());
     world.pass(301);
     assert_eq!(groups.sweep().await.unwrap().unsent, [complete("g", 1).unwrap()]);
     groups.sent(id("g")).await.unwrap();
     assert_eq!(groups.sweep().await.unwrap(), Swept::default());
     for message in ["a", "c"] {
-        assert_eq!(count(&groups, "g", 1, message).await, Counted::default());
+        assert_eq!(count(&groups, "g", 1, message).await, late);
     }
+}
+
+#[tokio::test]
+async fn a_message_that_is_repeated_counts_as_it_did_before() {
+    let world = World::new();
+    let groups = groups(&world, 100);
+    let repeated = |message| Member { outcome: OutcomeKind::Repeated, ..member("g", 2, message) };
+    let dropped = Member { end: End::Dropped, outcome: OutcomeKind::Trapped, ..member("g", 2, "a") };
+    for member in [dropped, repeated("a")] {
+        assert_eq!(groups.count(member).await.unwrap(), Counted::default());
+    }
+    let found = groups.count(repeated("b")).await.unwrap().complete.unwrap();
+    assert_eq!(found.ends, BTreeMap::from([(End::Completed, 1), (End::Dropped, 1)]));
+    assert_eq!(found.outcomes, BTreeMap::from([(OutcomeKind::Trapped, 1), (OutcomeKind::Repeated, 1)]));
+}
+
+#[tokio::test]
+async fn a_key_with_many_groups_pushes_out_its_own_and_none_of_another_key() {
+    let world = World::new();
+    let groups = groups(&world, 20);
+    let of = |key: &str, name: String, message: &str| {
+        let group = GroupId { key: key.into(), name };
+        Member { group, ..member("", 2, message) }
+    };
+    groups.count(of("acme", "nightly".into(), "a")).await.unwrap();
+    for index in 0..100 {
+        world.pass(1);
+        let counted = groups.count(of("flood", format!("g{index}"), "a")).await.unwrap();
+        assert!(counted.dropped.iter().all(|dropped| dropped.group.key == "flood"));
+    }
+    let complete = groups.count(of("acme", "nightly".into(), "b")).await.unwrap().complete;
+    assert!(complete.is_some());
 }
 
 #[tokio::test]
