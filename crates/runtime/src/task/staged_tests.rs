@@ -41,7 +41,7 @@ async fn what_a_run_writes_and_deletes_is_seen_by_nobody_before_it_is_placed() {
     assert_eq!(store.head("new", None).await, Err(StoreError::NotFound), "nor by the run itself");
     assert_eq!(store.list("", None, 10).await.expect("a page").objects.len(), 1);
     let list = outputs.list();
-    let of = |key: &str, staged| Output { store: 0, key: key.into(), staged };
+    let of = |key: &str, staged| StagedOutput { store: 0, key: key.into(), staged };
     assert_eq!(list.outputs, [of("new", Some(0)), of("old", None)]);
     assert_eq!(list.stores, ["memory:out/"]);
 }
@@ -113,7 +113,7 @@ async fn a_part_of_a_store_stages_by_the_keys_of_the_whole_store() {
     assert_eq!((&*info.key, memory.content("acme/new")), ("new", None));
     part.delete("old").await.expect("noted");
     assert_eq!(memory.content("acme/old"), Some("old".into()));
-    let of = |key: &str, staged| Output { store: 0, key: key.into(), staged };
+    let of = |key: &str, staged| StagedOutput { store: 0, key: key.into(), staged };
     let list = outputs.list();
     assert_eq!(list.outputs, [of("acme/new", Some(0)), of("acme/old", None)]);
     assert_eq!(list.stores, ["memory:out/"]);
