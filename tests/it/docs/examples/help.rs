@@ -104,6 +104,13 @@ fn the_examples_of_each_help_run_as_printed() {
                 // Settings of a worker here, which a container wouldn't have.
                 script = script.without_env("WASMRUN_LISTEN").without_env("WASMRUN_UNTIL_EMPTY");
             }
+            // These need a worker that runs, and a message that it doesn't hold can't be cancelled.
+            if ["pause", "resume", "cancel"].contains(&&*command) && !example.starts_with("wasmrun run") {
+                let worker = place.world.run("misbehave").args(["--control", "control.sock"]).start();
+                worker.until_logged("\"ready\"");
+                script.ends().exited_with(i32::from(command == "cancel"));
+                continue;
+            }
             // These run until they are stopped.
             let working = match &*command {
                 "dev" => Some("waiting for changes"),
