@@ -164,6 +164,10 @@ fn prepare(place: &Place, command: &str) {
         "worker.toml",
         CONFIGURATION.replace("\"thumbnail.wasm\"", "\"s3://components/thumbnail.wasm\""),
     );
+    if ["pause", "resume", "cancel"].contains(&command) {
+        // Their worker has no grants.
+        place.run("wasmrun queue purge sqlite:jobs.db");
+    }
     if command.starts_with("manifest") {
         world.write("service.toml", "component = 's3://components/upload.wasm'\n[serve]\n");
     }
