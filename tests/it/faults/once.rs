@@ -43,7 +43,7 @@ fn kills_at_random_moments_leave_each_key_the_outputs_of_one_committed_run() {
     let mut done = 0;
     let mut workers = vec![start(&world, &["--until-empty"]), start(&world, &["--until-empty"])];
     for moment in moments {
-        wait_until("so many messages are settled", || {
+        wait_until("enough messages are settled", || {
             done + workers.iter().map(settled).sum::<usize>() >= moment
         });
         std::thread::sleep(Duration::from_micros(random.u64(..20_000)));
