@@ -205,7 +205,7 @@ pub(crate) fn mixed((name, by_key): (&str, &StoreGrant), (other_name, other): (&
 }
 
 /// Returns whether one of two stores holds the other. Both URLs end with a slash.
-fn overlap(one: &str, other: &str) -> bool {
+pub(crate) fn overlap(one: &str, other: &str) -> bool {
     one.starts_with(other) || other.starts_with(one)
 }
 

@@ -14,7 +14,7 @@ use crate::model::usage::TaskObserver;
 use crate::ports::groups::GroupStore;
 use crate::ports::queue::{Queue, QueueAttributes, QueueError};
 use crate::ports::recipient::Recipient;
-use crate::task::by_key::mixed;
+use crate::task::by_key::{mixed, overlap};
 use crate::task::grant::StoreGrant;
 use crate::task::routes::{Routes, of_route};
 use async_trait::async_trait;
@@ -226,10 +226,7 @@ pub(super) async fn check_notified<'a>(
 /// Refuses a group store in which guests may write.
 fn check_groups(groups: &dyn GroupStore, routes: &Routes) -> Result<(), StartError> {
     let url = groups.url();
-    let overlaps = |(_, grant): &(_, &StoreGrant)| {
-        let other = grant.store.url();
-        grant.mode.writes() && (url.starts_with(other) || other.starts_with(url))
-    };
+    let overlaps = |(_, grant): &(_, &StoreGrant)| grant.mode.writes() && overlap(url, grant.store.url());
     let mut stores =
         routes.grants().flat_map(|(route, grants)| grants.stores.values().map(move |grant| (route, grant)));
     match stores.find(overlaps) {
