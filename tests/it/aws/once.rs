@@ -1,7 +1,8 @@
 //! `--once` with a ledger and outputs in S3.
 
+use super::sessions;
 use crate::harness::{
-    Amazon, Answer, Command, Depth, Output, Proxy, Stub, World, guest, lock, signed, wait_until,
+    Amazon, Answer, Command, Depth, Output, Proxy, Request, Stub, World, guest, lock, signed, wait_until,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -64,6 +65,32 @@ impl Cloud {
             serde_json::from_slice::<Value>(&content).expect("JSON")["state"].clone()
         };
         self.ledger("entries/").into_iter().map(state).collect()
+    }
+}
+
+/// Objects of one worker by their paths, which a stub serves.
+#[derive(Clone, Default)]
+struct Objects(Arc<Mutex<HashMap<String, Vec<u8>>>>);
+
+impl Objects {
+    fn answer(&self, request: &Request) -> Answer {
+        let path = request.target.split('?').next().unwrap_or_default().to_owned();
+        let mut objects = lock(&self.0);
+        match request.method.as_str() {
+            "GET" if request.target.contains("list-type=2") => Answer::new(200, "<ListBucketResult/>"),
+            "PUT" => {
+                objects.insert(path, request.body.clone());
+                Answer::new(200, "").with("ETag", "\"e\"")
+            }
+            "DELETE" => {
+                objects.remove(&path);
+                Answer::new(204, "")
+            }
+            _ => match objects.get(&path) {
+                Some(content) => Answer::new(200, content.clone()).with("ETag", "\"e\""),
+                None => Answer::no_such_key(),
+            },
+        }
     }
 }
 
@@ -137,26 +164,15 @@ fn a_ledger_that_s3_slows_down_is_the_hosts_fault_and_counts_against_no_message(
     let world = World::with_queue(&["--max-receives", "1"]);
     world.send(["ok"]);
     let is_slow = Arc::new(AtomicBool::new(true));
-    let objects: Mutex<HashMap<String, Vec<u8>>> = Mutex::default();
+    let objects = Objects::default();
     let stub = {
         let is_slow = is_slow.clone();
-        Stub::answering(move |request| {
-            let path = request.target.split('?').next().unwrap_or_default().to_owned();
-            match request.method.as_str() {
-                "GET" if request.target.contains("list-type=2") => Answer::new(200, "<ListBucketResult/>"),
-                "GET" => match lock(&objects).get(&path) {
-                    Some(content) => Answer::new(200, content.clone()).with("ETag", "\"e\""),
-                    None => Answer::no_such_key(),
-                },
-                _ if is_slow.load(Ordering::Relaxed) => {
-                    let body = "<?xml version=\"1.0\"?><Error><Code>SlowDown</Code></Error>";
-                    Answer::new(503, body).with("Content-Type", "application/xml")
-                }
-                _ => {
-                    lock(&objects).insert(path, request.body.clone());
-                    Answer::new(200, "").with("ETag", "\"e\"")
-                }
+        Stub::answering(move |request| match request.method.as_str() {
+            "PUT" if is_slow.load(Ordering::Relaxed) => {
+                let body = "<?xml version=\"1.0\"?><Error><Code>SlowDown</Code></Error>";
+                Answer::new(503, body).with("Content-Type", "application/xml")
             }
+            _ => objects.answer(request),
         })
     };
     let worker = world.run("misbehave").args(["--once", LEDGER, "--backoff", "10ms..20ms"]);
@@ -287,4 +303,36 @@ fn routes_share_a_ledger_and_each_has_its_own_outputs() {
     assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
     assert_eq!((cloud.read("to/a"), world.read("out/a")), ("0".into(), b"0".to_vec()));
     assert_eq!(cloud.ledger("staged/"), [""; 0]);
+}
+
+#[test]
+fn outputs_for_a_key_are_staged_by_the_worker_and_written_in_the_session_of_the_key() {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    let objects = Objects::default();
+    let stub = {
+        let objects = objects.clone();
+        Stub::answering(move |request| match sessions::key_of(request) {
+            Some(key) if key == "evil" => Answer::new(403, "<Error><Code>AccessDenied</Code></Error>"),
+            Some(key) => sessions::session(&key, 3600),
+            None => objects.answer(request),
+        })
+    };
+    for key in ["acme", "evil"] {
+        sessions::send(&world, key, &["all put new x; delete old"]);
+    }
+    let output = sessions::worker(&world, &stub).args(["--once", LEDGER]).succeeds();
+    // The sender is to blame for a key that has no session.
+    assert_eq!(output.summary()["outcomes"], json!({"completed": 1, "rejected": 1}), "{output}");
+    assert_eq!(world.dead(), Depth::visible(1), "{output}");
+    assert!(!output.to_string().contains("paused receiving"), "{output}");
+    let seen = stub.seen();
+    let of_key = seen.iter().filter(|request| request.target.starts_with("/bucket/t/acme/out/"));
+    let of_key = of_key.filter(|request| request.method != "GET");
+    let of_key: Vec<_> = of_key.map(|request| (request.method.as_str(), request.access_key())).collect();
+    assert_eq!(of_key, [("DELETE", "session-acme"), ("PUT", "session-acme")], "{output}");
+    let of_ledger = seen.iter().filter(|request| request.target.starts_with("/bucket-ledger/"));
+    assert!(of_ledger.clone().count() > 0 && of_ledger.clone().all(|request| request.access_key() == "own"));
+    let paths = lock(&objects.0).keys().cloned().collect::<Vec<_>>();
+    assert!(paths.contains(&"/bucket/t/acme/out/new".to_owned()), "{paths:?}");
+    assert!(!paths.iter().any(|path| path.contains("/staged/") || path.contains("/evil/")), "{paths:?}");
 }

@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::sync::OnceCell;
 
 /// Number of staged objects that are placed or removed at once.
 pub(crate) const AT_ONCE: usize = 16;
@@ -78,7 +79,8 @@ impl StagedOutputs {
             let store: Arc<dyn ObjectStore> = match index.filter(|_| grant.mode.writes()) {
                 Some(index) => {
                     let (store, below) = (grant.store.clone(), String::new());
-                    Arc::new(StagingStore { store, index, below, outputs: self.clone() })
+                    let (outputs, reached) = (self.clone(), Arc::default());
+                    Arc::new(StagingStore { store, index, below, outputs, reached })
                 }
                 None => grant.store.clone(),
             };
@@ -185,6 +187,8 @@ struct StagingStore {
     /// Prefix of the part in the whole store; empty for the whole store.
     below: String,
     outputs: Arc<StagedOutputs>,
+    /// Set once the part of a store that doesn't stage by itself was reached.
+    reached: Arc<OnceCell<()>>,
 }
 
 #[async_trait]
@@ -195,7 +199,7 @@ impl ObjectStore for StagingStore {
 
     fn part(&self, prefix: &str) -> Arc<dyn ObjectStore> {
         let below = format!("{}{prefix}", self.below);
-        Arc::new(Self { store: self.store.part(prefix), below, ..self.clone() })
+        Arc::new(Self { store: self.store.part(prefix), below, reached: Arc::default(), ..self.clone() })
     }
 
     fn tells_case(&self) -> bool {
@@ -243,6 +247,7 @@ impl ObjectStore for StagingStore {
         let staging = self.outputs.staging(self.index).ok_or_else(|| {
             StoreError::Unavailable("the store has no staging area, which --once needs".to_owned())
         })?;
+        self.reach().await?;
         let number = self.outputs.next_number.fetch_add(1, Ordering::Relaxed);
         let name = StagedName { run: self.outputs.run, number };
         let writer = staging.stage(name, &key, options).await?;
@@ -259,11 +264,21 @@ impl ObjectStore for StagingStore {
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.reach().await?;
         self.outputs.note(self.index, &self.whole(key), None).await
     }
 }
 
 impl StagingStore {
+    /// Refuses outputs of a key to which the service refuses its part of the store: they could never be placed. The area in
+    /// which they are staged isn't the key's.
+    async fn reach(&self) -> Result<(), StoreError> {
+        if self.below.is_empty() || self.outputs.stores[self.index].staging().is_some() {
+            return Ok(());
+        }
+        self.reached.get_or_try_init(|| self.store.probe(true)).await.copied()
+    }
+
     /// Returns the key in the whole store.
     fn whole(&self, key: &str) -> String {
         format!("{}{key}", self.below)
