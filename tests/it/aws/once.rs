@@ -312,7 +312,7 @@ fn outputs_for_a_key_are_staged_by_the_worker_and_written_in_the_session_of_the_
     let stub = {
         let objects = objects.clone();
         Stub::answering(move |request| match sessions::key_of(request) {
-            Some(key) if key == "evil" => Answer::new(403, "<Error><Code>AccessDenied</Code></Error>"),
+            Some(key) if key == "evil" => sessions::denied(),
             Some(key) => sessions::session(&key, 3600),
             None => objects.answer(request),
         })

@@ -18,7 +18,7 @@ pub(super) fn session(key: &str, seconds: u64) -> Answer {
     )
 }
 
-fn denied() -> Answer {
+pub(super) fn denied() -> Answer {
     Answer::new(
         403,
         "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>not this key</Message></Error></ErrorResponse>",
