@@ -4,7 +4,6 @@ use super::body::{self, Failed, body_store};
 use super::breaker::{Cause, Evidence, Probe};
 use super::control::cancelled;
 use super::decision::{Attribution, Decision, decide};
-use super::keyed::KeyPermit;
 use super::permits::{Permit, Unsettled};
 use super::settle::{Operation, Settlement};
 use super::waiting::{LeasedMessage, MOST_WAITING};
@@ -78,7 +77,7 @@ impl Worker {
         if verdict.decision == Decision::DeadLetter || self.notifier.is_some() {
             permit = None;
             // The lease is still renewed. A crash after this duplicates the message, but never loses it.
-            verdict = self.dead_letter(&leased.message, &report, verdict, &in_progress.abandon).await;
+            verdict = self.dead_letter(&leased, &report, verdict, &in_progress.abandon).await;
             verdict = self.notify(&leased, &report, verdict, &mut probe, &in_progress.abandon).await;
         }
         let message = leased.message.clone();
@@ -137,7 +136,7 @@ impl Worker {
     /// failing backend.
     async fn dead_letter(
         &self,
-        message: &Message,
+        leased: &LeasedMessage,
         report: &Report,
         verdict: Verdict,
         abandon: &CancellationToken,
@@ -145,7 +144,7 @@ impl Worker {
         if verdict.decision != Decision::DeadLetter {
             return verdict;
         }
-        match self.send_dead_letter(message, report, abandon).await {
+        match self.send_dead_letter(leased, report, abandon).await {
             Decision::DeadLetter => verdict,
             decision => Verdict::of_host(decision),
         }
@@ -239,7 +238,7 @@ impl Worker {
         abandon: &CancellationToken,
     ) -> Report {
         let (message, began) = (&leased.message, Instant::now());
-        let key = leased.key_permit.as_ref().map(KeyPermit::key);
+        let key = leased.key();
         let cancels = self.options.on_lease_expired == OnLeaseExpired::Cancel;
         let cancelled = async {
             tokio::select! {
@@ -312,7 +311,7 @@ impl Worker {
     /// Counts and logs the end of a task, and reports it to the observers and the breaker.
     fn record(&self, leased: &LeasedMessage, report: &Report, attribution: Attribution) {
         let message = &leased.message;
-        let key = leased.key_permit.as_ref().map(KeyPermit::key);
+        let key = leased.key();
         self.tally.count(report);
         self.mean_wall.add(report.usage.wall);
         self.window.ended(report);

@@ -9,7 +9,6 @@
 mod sweep;
 
 use super::Worker;
-use super::keyed::KeyPermit;
 use super::options::StartError;
 use super::waiting::LeasedMessage;
 use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
@@ -282,7 +281,7 @@ impl Worker {
         abandon: &CancellationToken,
     ) -> Report {
         let message = &leased.message;
-        let key = leased.key_permit.as_ref().map(KeyPermit::key);
+        let key = leased.key();
         let entry = once.options.key.entry(self.queue.url(), key, message);
         let digest = MessageDigest::of(&message.id);
         let claimed = self.on_io(once, move |once| async move { once.claim(entry, digest).await });
