@@ -1,33 +1,23 @@
-//! What `wasmrun simulate` is told, as a plan.
+//! The values of `simulate`'s flags, and the plan that they make.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `plan` | the plan of a simulation |
+//! | `tenants` | tenants, their keys and how these share a worker |
 
-use super::flags::{FargateSize, ModelArgs};
+mod plan;
+mod tenants;
+
+pub(crate) use self::plan::Recorded;
+pub(crate) use self::tenants::{KeySetting, MOST_RECORDED_KEYS, RecordedTenant, TenantSetting};
+
 use super::text::{Written, expected};
-use super::worker::WorkerSettings;
-use crate::output::failure::Failure;
 use clap::ValueEnum;
-use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
-use wasmrun_local::sqlite::{POLL_MAX, POLL_MIN};
-use wasmrun_runtime::ports::queue::BatchPolicy;
-use wasmrun_runtime::worker::{LONG_POLL, SHORT_POLL, Sizing, WorkerOptions};
-use wasmrun_simulate::plan::{
-    Arrivals, Autoscaling, Backlog, Fleet, LONGEST, MAX_EVENTS_PER_HOUR, Notice, Plan, QueueModel, Service,
-    WorkerModel,
-};
-use wasmrun_simulate::sources::{
-    FARGATE_LEAST_BILLED, FARGATE_START, POD_START, SQLITE_LATENCY, SQS_LATENCY,
-};
+use wasmrun_simulate::plan::{Arrivals, MAX_EVENTS_PER_HOUR, Service};
 
 /// Maximum number of values of a sweep.
 pub(crate) const MAX_POINTS: usize = 100;
-const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(24 * 3600);
-/// Size of a worker: that of the ECS template.
-const SIZE: FargateSize = FargateSize { vcpu: 1.0, gb: 2.0 };
-/// Number of receives: the default of the ECS template's queue.
-const MAX_RECEIVES: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
-/// Acceptable latency: the default of the ECS template.
-const ACCEPTABLE_LATENCY: Duration = Duration::from_secs(60);
 
 /// When messages arrive.
 #[derive(Clone, Debug)]
@@ -135,6 +125,16 @@ impl Written for ServiceSetting {
     }
 }
 
+impl ServiceSetting {
+    /// Returns the times of tasks that are on a thread for this share of them.
+    fn with_cpu(self, cpu: f64) -> Service {
+        match self {
+            Self::Fixed(mean) => Service::Fixed { mean, cpu },
+            Self::Exponential(mean) => Service::Exponential { mean, cpu },
+        }
+    }
+}
+
 impl Written for Share {
     const FORM: &'static str = "a number from 0 to 1, such as 0.2";
 
@@ -191,175 +191,6 @@ impl Written for Sweep {
             return Err(expected::<Self>());
         }
         Ok(Self { key: key.trim_start_matches("--").to_owned(), values })
-    }
-}
-
-/// What usage files say: when messages arrived, in nanoseconds since the first, and the times of tasks.
-#[derive(Debug, Default)]
-pub(crate) struct Recorded {
-    pub(crate) arrivals: Vec<u64>,
-    pub(crate) times: Vec<(u64, u64)>,
-}
-
-impl ModelArgs {
-    /// Returns the size of a worker.
-    pub(crate) fn fargate_size(&self) -> FargateSize {
-        self.size.unwrap_or(SIZE)
-    }
-
-    /// Returns whether calls of the queue are paid for.
-    pub(crate) fn pays_for_calls(&self) -> bool {
-        self.queue != Some(QueueKind::Sqlite)
-    }
-
-    /// Returns the plan.
-    ///
-    /// # Errors
-    ///
-    /// Says which flags are missing or contradict each other.
-    pub(crate) fn plan(&self, recorded: &Recorded) -> Result<Plan, Failure> {
-        let arrivals: Vec<Arrivals> = match (&*self.arrivals, &*recorded.arrivals) {
-            ([], []) => {
-                return Err(Failure::usage(
-                    "no message arrives: add --arrivals, such as poisson:20/s, or --usage FILE",
-                ));
-            }
-            ([], times) => vec![Arrivals::Recorded(times.into())],
-            (given, _) => given.iter().map(|arrivals| arrivals.0.clone()).collect(),
-        };
-        let last = recorded.arrivals.last().filter(|_| self.arrivals.is_empty());
-        let recorded_for = last.map(|last| Duration::from_nanos(*last) + Duration::from_millis(1));
-        let duration = self.duration.or(recorded_for).unwrap_or(HOUR);
-        let cpu = self.cpu.map_or(1.0, |share| share.0);
-        let service = match (self.service, &*recorded.times) {
-            (Some(ServiceSetting::Fixed(mean)), _) => Service::Fixed { mean, cpu },
-            (Some(ServiceSetting::Exponential(mean)), _) => Service::Exponential { mean, cpu },
-            (None, []) => {
-                return Err(Failure::usage(
-                    "the tasks take no known time: add --service, such as exponential:200ms, or --usage FILE",
-                ));
-            }
-            (None, _) if self.cpu.is_some() => {
-                return Err(Failure::usage("--cpu needs --service: usage files say how long tasks compute"));
-            }
-            (None, times) => Service::Recorded(times.into()),
-        };
-        let worker = self.worker()?;
-        let plan = Plan {
-            seed: self.seed.unwrap_or(1),
-            duration,
-            longest_drain: duration.max(DAY).min(LONGEST),
-            arrivals,
-            failing: self.failures.map_or(0.0, |share| share.0),
-            queue: self.queue_model(),
-            fleet: self.fleet(&service, &worker)?,
-            service,
-            worker,
-        };
-        plan.check().map_err(|wrong| Failure::usage(wrong.to_string()))?;
-        Ok(plan)
-    }
-
-    fn queue_model(&self) -> QueueModel {
-        let max_receives = Some(self.max_receives.unwrap_or(MAX_RECEIVES));
-        match self.queue.unwrap_or(QueueKind::Sqs) {
-            QueueKind::Sqs => QueueModel {
-                latency: self.queue_latency.unwrap_or(SQS_LATENCY),
-                batches: wasmrun_aws::BATCH_POLICY,
-                long_poll: wasmrun_aws::LONGEST_WAIT,
-                // SQS counts in seconds.
-                short_poll: Duration::from_secs(SHORT_POLL.as_secs() + 1),
-                notice: Notice::AtOnce,
-                max_receives,
-                counts_releases: true,
-            },
-            QueueKind::Sqlite => QueueModel {
-                latency: self.queue_latency.unwrap_or(SQLITE_LATENCY),
-                batches: BatchPolicy::default(),
-                long_poll: LONG_POLL,
-                short_poll: SHORT_POLL,
-                notice: Notice::Looks { shortest: POLL_MIN, longest: POLL_MAX },
-                max_receives,
-                counts_releases: false,
-            },
-        }
-    }
-
-    fn worker(&self) -> Result<WorkerModel, Failure> {
-        let settings = WorkerSettings {
-            instances: self.instances,
-            target_latency: self.target_latency,
-            backlog_per_instance: self.backlog_per_instance,
-            scale_in_delay: self.scale_in_delay,
-            ..WorkerSettings::default()
-        };
-        let defaults = WorkerOptions::default();
-        // A part of a vCPU is one thread that is slower.
-        let vcpu = self.fargate_size().vcpu;
-        let threads = NonZeroUsize::new(vcpu as usize).unwrap_or(NonZeroUsize::MIN);
-        Ok(WorkerModel {
-            threads,
-            speed: vcpu / threads.get() as f64,
-            sizing: Sizing { most: settings.instances()?, scale: settings.scale()? },
-            backoff: self.backoff.unwrap_or(defaults.backoff),
-            stop_timeout: self.stop_timeout.unwrap_or(defaults.stop_timeout),
-        })
-    }
-
-    /// Returns the number of messages that a worker works off in the acceptable latency, unless another is given: the
-    /// rule for `--messages-per-pod` of `wasmrun manifest kubernetes`.
-    fn messages_per_worker(&self, backlog: Backlog) -> NonZeroU32 {
-        let messages = backlog.acceptable_latency.as_secs_f64() / backlog.time_per_message.as_secs_f64();
-        // A float that doesn't fit becomes the nearest number that does.
-        let worked_off = NonZeroU32::new(messages.round() as u32).unwrap_or(NonZeroU32::MIN);
-        self.messages_per_worker.unwrap_or(worked_off)
-    }
-
-    fn fleet(&self, service: &Service, worker: &WorkerModel) -> Result<Fleet, Failure> {
-        let setting = self.autoscaling.unwrap_or(AutoscalingSetting::None);
-        let WorkersSetting(min, max) = self.workers.unwrap_or(WorkersSetting(1, 1));
-        let wrong = if setting == AutoscalingSetting::None && min != max {
-            Some(format!("--workers {min}..{max} needs --autoscaling: without it, the number is fixed"))
-        } else if setting == AutoscalingSetting::None
-            && (self.acceptable_latency.is_some() || self.time_per_message.is_some())
-        {
-            Some("--acceptable-latency and --time-per-message need --autoscaling".into())
-        } else if setting != AutoscalingSetting::Keda && self.messages_per_worker.is_some() {
-            Some("--messages-per-worker needs --autoscaling keda".into())
-        } else {
-            None
-        };
-        if let Some(wrong) = wrong {
-            return Err(Failure::usage(wrong));
-        }
-        // Threads and permits: what is used up first says how long a worker takes for a message.
-        let (compute, wait) = service.means();
-        let compute = compute / worker.speed;
-        let threads = worker.threads.get() as f64;
-        let each = (compute / threads).max((compute + wait) / worker.sizing.most.get() as f64);
-        let time_per_message =
-            self.time_per_message.unwrap_or(Duration::from_secs_f64(each.clamp(1e-6, 1e6)));
-        let acceptable_latency = self.acceptable_latency.unwrap_or(ACCEPTABLE_LATENCY);
-        let backlog = Backlog { acceptable_latency, time_per_message };
-        let (autoscaling, start_up) = match setting {
-            AutoscalingSetting::None => (Autoscaling::None, FARGATE_START),
-            AutoscalingSetting::TargetTracking => (Autoscaling::TargetTracking(backlog), FARGATE_START),
-            AutoscalingSetting::Step => (Autoscaling::Step(backlog), FARGATE_START),
-            AutoscalingSetting::Keda => {
-                (Autoscaling::Keda { messages_per_worker: self.messages_per_worker(backlog) }, POD_START)
-            }
-        };
-        let hourly = |rate: Option<PerHour>| rate.map_or(0.0, |rate| rate.0);
-        Ok(Fleet {
-            min,
-            max,
-            autoscaling,
-            start_up: self.start_up.map_or(start_up, |TimeRange(shortest, longest)| (shortest, longest)),
-            interruptions_per_hour: hourly(self.interruptions),
-            deploy_every: self.deploy_every,
-            stray_starts_per_hour: hourly(self.stray_starts),
-            least_billed: FARGATE_LEAST_BILLED,
-        })
     }
 }
 
