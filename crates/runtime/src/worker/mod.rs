@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `receive`, `admission` | what is asked of the queue; what must be had before |
 //! | `permits`, `rate`, `breaker`, [`circuit`] | the concurrency limit, the rate, and whether backends work |
-//! | `keyed`, `fill`, [`shares`] | messages held for fair shares among keys |
+//! | `keyed`, `fill`, [`holding`], [`shares`] | messages held for fair shares among keys |
 //! | `lease` | the visibility of messages, and its renewal |
 //! | `process`, `expiry`, `body` | the task of one message, its age, and its body |
 //! | `once` | with `--once`: the ledger, the commit, and what crashes leave |
@@ -30,6 +30,7 @@ mod dead_letter;
 pub mod decision;
 mod expiry;
 mod fill;
+pub mod holding;
 mod keyed;
 mod lease;
 mod mean;
