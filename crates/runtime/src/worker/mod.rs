@@ -176,7 +176,7 @@ impl Worker {
         let body_store = options.bodies.iter().map(|_| BODY_STORE.to_owned());
         let ledger = options.once.iter().map(|_| LEDGER.to_owned());
         let attributions = Attributions::of(routes.backends().into_iter().chain(body_store).chain(ledger));
-        let once = options.once.clone().map(|once| OnceRuns::new(once, &routes)).transpose()?;
+        let once = options.once.clone().map(|once| OnceRuns::new(once, &options, &routes)).transpose()?;
         let leases = Leases::new(queue.clone(), attributes.visibility_timeout, longest, tally.clone());
         let max_visibility = attributes.max_visibility;
         let max_unsettled = queue.batch_policy().unsettled();
