@@ -2,6 +2,8 @@
 
 use super::decision::Decision;
 use super::options::StartError;
+use super::sources::Fails;
+use super::waiting::LeasedMessage;
 use super::{Worker, attributes_of};
 use crate::model::dead_letter::DeadLetter;
 use crate::model::message::{MAX_ATTRIBUTES, Message, OUTCOME_ATTRIBUTE, OutgoingMessage};
@@ -88,15 +90,16 @@ impl Worker {
     /// again later.
     pub(super) async fn send_dead_letter(
         &self,
-        message: &Message,
+        leased: &LeasedMessage,
         report: &Report,
         abandon: &CancellationToken,
     ) -> Decision {
-        let Some(DeadLetterQueue { queue, fifo }) = &self.dead_letter else {
+        let LeasedMessage { message, source, .. } = leased;
+        let Some(DeadLetterQueue { queue, fifo }) = &source.dead_letter else {
             return Decision::Retry(self.options.backoff.longest);
         };
         let Report { outcome, component, route, .. } = report;
-        let way = DeadLettering { queue: self.queue.url(), component, route: route.as_deref(), fifo: *fifo };
+        let way = DeadLettering { queue: source.url(), component, route: route.as_deref(), fifo: *fifo };
         let dead = dead_letter(message, outcome, &way);
         // Backends are called on the worker's I/O threads, never on guest threads.
         let sending = {
@@ -129,7 +132,8 @@ impl Worker {
             Err(error) => {
                 let error = error.to_string();
                 tracing::warn!(message_id, queue, error, "cannot dead-letter the message");
-                self.breaker.queue_failed("the dead-letter queue does not take messages");
+                let what = "the dead-letter queue does not take messages";
+                source.failed(&self.breaker, Fails::Settling, what);
                 Decision::Release(self.options.backoff.first)
             }
         }

@@ -67,13 +67,15 @@ impl Worker {
             }
         };
         match answer {
-            ControlFlow::Continue(deliveries) => {
-                if !deliveries.is_empty() {
+            ControlFlow::Continue(messages) => {
+                if !messages.is_empty() {
                     polling.empty.store(0, Ordering::Relaxed);
                 } else if !leaves_out {
                     polling.empty.fetch_add(1, Ordering::Relaxed);
                 }
-                let messages = deliveries.into_iter().map(|delivery| self.lease(delivery)).collect();
+                if enough.is_cancelled() {
+                    self.sources.watch_anew();
+                }
                 let refused = keyed.add(messages, |message, url| self.routes.object_key(message, url));
                 self.release(refused, polling.in_progress).await;
                 Received::Less
@@ -97,7 +99,7 @@ impl Worker {
             Admission::All | Admission::Probe | Admission::Wait => {
                 // Half of the room where keys can be left out: one receive may bring a single key.
                 let most = if keyed.chooses_groups() { room.div_ceil(2) } else { room };
-                most.min(self.queue.batch_policy().receive_batch.clamp(1, MAX_BATCH))
+                most.min(self.sources.policy.receive_batch.clamp(1, MAX_BATCH))
             }
         }
     }
