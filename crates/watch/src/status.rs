@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use wasmrun_runtime::model::text::tamed;
 use wasmrun_runtime::model::usage::Usage;
-use wasmrun_runtime::worker::scaler::Because;
 use wasmrun_runtime::ports::queue::Depth;
+use wasmrun_runtime::worker::scaler::Because;
 use wasmrun_runtime::worker::{Counts, FailedTask, QueueStatus, RunningTask, Status, Summary};
 
 /// Names of the components that a worker runs.
@@ -150,7 +150,11 @@ mod tests {
     }
 
     fn about() -> About {
-        About { version: "0.0.0", queues: vec!["memory:q".into(), "memory:r".into()], started_at: SystemTime::UNIX_EPOCH }
+        About {
+            version: "0.0.0",
+            queues: vec!["memory:q".into(), "memory:r".into()],
+            started_at: SystemTime::UNIX_EPOCH,
+        }
     }
 
     #[test]

@@ -69,7 +69,8 @@ fn a_rejected_message_goes_to_the_dead_letter_queue_of_its_own_queue() {
         send(&world, queue, &bodies(queue).each_ref().map(String::as_str));
     }
     let queues = ["sqlite:urgent.db;strict", JOBS, SLOW, "sqlite:once.db"];
-    let worker = run(&world, &queues).args(["--until-empty", "--backoff", "1ms..1ms", "--notify", "sqlite:next.db"]);
+    let worker =
+        run(&world, &queues).args(["--until-empty", "--backoff", "1ms..1ms", "--notify", "sqlite:next.db"]);
     let output = worker.succeeds();
     assert_eq!(output.summary()["dead_lettered"], 8, "{output}");
     for queue in all {
@@ -123,7 +124,8 @@ fn an_idle_worker_starts_what_arrives_in_any_queue() {
 fn a_worker_that_stops_leaves_all_other_messages_visible_and_uncounted() {
     let world = world(&[]);
     let queues = ["sqlite:urgent.db;strict", JOBS, SLOW];
-    let worker = run(&world, &queues).args(["--instances", "1", "--timeout", "10m", "--stop-timeout", "100ms"]);
+    let worker =
+        run(&world, &queues).args(["--instances", "1", "--timeout", "10m", "--stop-timeout", "100ms"]);
     let worker = worker.start();
     worker.until_logged("\"ready\"");
     let in_flight = || [URGENT, JOBS, SLOW].map(|queue| world.depth_of(queue).in_flight).iter().sum::<u64>();
@@ -162,7 +164,10 @@ fn a_worker_that_is_killed_loses_no_message_of_any_queue() {
         assert_eq!(keys.iter().filter(|key| key.starts_with(name)).count(), 20, "{keys:?}");
     }
     for queue in [URGENT, JOBS, SLOW] {
-        assert_eq!((world.depth_of(queue), world.depth_of(&format!("{queue}#dead"))), (Depth::EMPTY, Depth::EMPTY));
+        assert_eq!(
+            (world.depth_of(queue), world.depth_of(&format!("{queue}#dead"))),
+            (Depth::EMPTY, Depth::EMPTY)
+        );
     }
 }
 
@@ -232,7 +237,9 @@ fn queues_and_priorities_that_do_not_fit_are_refused() {
     for own in [JOBS, SLOW, "sqlite:slow.db#dead"] {
         run(&world, &[JOBS, SLOW]).args(["--notify", own]).fails_with(2, "cannot take notifications");
     }
-    run(&world, &[JOBS, SLOW]).args(["--dead-letter", SLOW]).fails_with(2, SLOW.trim_start_matches("sqlite:"));
+    run(&world, &[JOBS, SLOW])
+        .args(["--dead-letter", SLOW])
+        .fails_with(2, SLOW.trim_start_matches("sqlite:"));
     world.write("wasmrun.toml", "queue = ['sqlite:jobs.db;strict', 'sqlite:slow.db;heavy']");
     run(&world, &[]).args(["--config", "wasmrun.toml"]).fails_with(2, "heavy");
     world.write("wasmrun.toml", "queue = []");
@@ -335,10 +342,14 @@ fn a_strict_queue_on_sqs_is_emptied_first_and_each_keeps_its_redrive_policy() {
     let last = order.iter().rposition(|queue| queue == "urgent").expect("a message");
     assert!(last < 15, "the last urgent one ended after {last} others: {order:?}");
     let dead_url = jobs.replace("/jobs", "/dead");
-    let mut dead: Vec<_> = amazon.receive(&dead_url).into_iter().map(|(body, attributes)| {
-        let why: Value = serde_json::from_str(&attributes["wasmrun"]).expect("JSON");
-        (body, why["receive_count"].clone())
-    }).collect();
+    let mut dead: Vec<_> = amazon
+        .receive(&dead_url)
+        .into_iter()
+        .map(|(body, attributes)| {
+            let why: Value = serde_json::from_str(&attributes["wasmrun"]).expect("JSON");
+            (body, why["receive_count"].clone())
+        })
+        .collect();
     dead.sort_by_key(|(body, _)| body.clone());
     assert_eq!(dead, [("retry 0 jobs".to_owned(), json!(3)), ("retry 0 urgent".to_owned(), json!(1))]);
 }
@@ -348,7 +359,8 @@ fn policies_and_manifests_have_all_queues() {
     let world = World::new();
     let url = |name: &str| format!("https://sqs.eu-west-1.amazonaws.com/123456789012/{name}");
     let queues = [format!("{};strict", url("urgent")), format!("{};weight=3", url("jobs"))];
-    let named = |command: Command| queues.iter().fold(command, |command, queue| command.args(["--queue", queue]));
+    let named =
+        |command: Command| queues.iter().fold(command, |command, queue| command.args(["--queue", queue]));
     let policy = named(world.wasmrun(["policy"])).succeeds().to_string();
     assert!(policy.contains(":urgent\"") && policy.contains(":jobs\"") && !policy.contains(';'), "{policy}");
     let component = "s3://components/x.wasm";

@@ -2,7 +2,6 @@
 
 use super::text::Written;
 use crate::output::failure::Failure;
-use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use std::fmt;
 use std::num::NonZeroU32;
@@ -24,7 +23,8 @@ impl QueueSetting {
 }
 
 impl Written for QueueSetting {
-    const FORM: &'static str = "a queue, such as sqlite:jobs.db, with ;strict or ;weight=N behind it if there are several";
+    const FORM: &'static str =
+        "a queue, such as sqlite:jobs.db, with ;strict or ;weight=N behind it if there are several";
 
     fn read(text: &str) -> Result<Self, String> {
         let Some((url, option)) = text.split_once(';') else { return Ok(Self::of(text)) };
@@ -33,7 +33,9 @@ impl Written for QueueSetting {
             Some(("weight", weight)) => {
                 let weight = NonZeroU32::read(weight).ok().filter(|weight| weight.get() <= MOST_WEIGHT);
                 let weight = weight.ok_or_else(|| {
-                    format!("the weight of a queue is a whole number from 1 to {MOST_WEIGHT}, as in ;weight=3")
+                    format!(
+                        "the weight of a queue is a whole number from 1 to {MOST_WEIGHT}, as in ;weight=3"
+                    )
                 })?;
                 Priority::Weight(weight)
             }
@@ -135,7 +137,8 @@ mod tests {
             let error = read(&format!("sqlite:q.db;{option}")).expect_err(option);
             assert!(error.contains("from 1 to 1000"), "{error}");
         }
-        for option in ["", "weight", "Strict", "strict;weight=1", "strict=1", "strict=true", " strict", "\0"] {
+        for option in ["", "weight", "Strict", "strict;weight=1", "strict=1", "strict=true", " strict", "\0"]
+        {
             let error = read(&format!("sqlite:q.db;{option}")).expect_err(option);
             assert!(error.contains(";strict or ;weight=N"), "{error}");
         }

@@ -129,7 +129,8 @@ impl Leases {
                 held.expire(&mut state);
             } else if left <= source.visibility_timeout * 2 / 3 && state.visible_at < held.ends_at {
                 // A lease near the end of its longest time is renewed for the rest of it, in a call of its own.
-                let kind = if now + source.visibility_timeout <= held.ends_at { &mut due } else { &mut ending };
+                let kind =
+                    if now + source.visibility_timeout <= held.ends_at { &mut due } else { &mut ending };
                 kind.push((&**held, state));
             }
         }

@@ -63,9 +63,7 @@ pub use self::rate::Rate;
 pub use self::receive::{LONG_POLL, MOST_POLLERS, SHORT_POLL};
 pub use self::scale::{ScaleOptions, Sizing};
 pub use self::sources::{MOST_QUEUES, Priority, WorkerQueue};
-pub use self::status::{
-    FailedTask, InstancesStatus, NAMED, QueueStatus, Receiving, RunningTask, Status,
-};
+pub use self::status::{FailedTask, InstancesStatus, NAMED, QueueStatus, Receiving, RunningTask, Status};
 pub use self::tally::{Count, Counts, Summary, Tally};
 
 use self::attribution::Attributions;

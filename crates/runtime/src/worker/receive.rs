@@ -83,13 +83,8 @@ impl Worker {
     ) {
         let polling = Polling { tasks, in_progress, stop, more: Notify::new(), empty: AtomicU32::new(0) };
         let over = CancellationToken::new();
-        let helpers = self
-            .options
-            .instances
-            .get()
-            .div_ceil(self.sources.smallest_batch())
-            .min(MOST_POLLERS)
-            - 1;
+        let helpers =
+            self.options.instances.get().div_ceil(self.sources.smallest_batch()).min(MOST_POLLERS) - 1;
         let helpers = join_all((0..helpers).map(|_| self.help(&polling, &over)));
         let first = async {
             let wait = if self.options.until_empty { SHORT_POLL } else { LONG_POLL };

@@ -273,7 +273,7 @@ impl Watched {
 
 impl Worker {
     /// Returns the state of each queue, if there are several.
-    fn queues(&self) -> Vec<QueueStatus> {
+    fn queue_statuses(&self) -> Vec<QueueStatus> {
         let all = self.sources.all().iter().filter(|_| self.sources.only().is_none());
         let of = |source: &Arc<Source>| QueueStatus {
             url: source.url().to_owned(),
@@ -340,7 +340,7 @@ impl Worker {
                 .map(|(failed, at)| FailedTask { ago: at.elapsed(), ..failed.clone() })
                 .collect(),
             has_dead_letter_queue: self.sources.have_dead_letter_queues(),
-            queues: self.queues(),
+            queues: self.queue_statuses(),
             counts: self.tally.counts(),
         }
     }

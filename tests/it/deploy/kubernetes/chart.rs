@@ -79,7 +79,8 @@ fn each_of_several_queues_has_a_trigger() {
     let scaled = of_kind(&chart, "ScaledObject");
     assert_eq!(scaled, of_kind(&manifest, "ScaledObject"));
     let triggers = scaled["spec"]["triggers"].as_array().expect("a list");
-    let of = |name: &str| triggers.iter().map(|trigger| trigger["metadata"][name].clone()).collect::<Vec<_>>();
+    let of =
+        |name: &str| triggers.iter().map(|trigger| trigger["metadata"][name].clone()).collect::<Vec<_>>();
     assert_eq!(of("queueURL"), [json!(first), json!(second)]);
     assert_eq!(of("awsRegion"), [json!("eu-west-1"), json!("eu-central-1")]);
 }

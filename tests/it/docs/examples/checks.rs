@@ -152,7 +152,8 @@ pub(super) fn has_priorities(section: &Section) {
     assert!(at.is_sorted(), "{output}");
     // The list of the file is the same.
     place.world.write("queues.toml", section.block("toml"));
-    let check = ["run", "forward.wasm", "--config", "queues.toml", "--send", "next=sqlite:next.db", "--check"];
+    let check =
+        ["run", "forward.wasm", "--config", "queues.toml", "--send", "next=sqlite:next.db", "--check"];
     place.world.wasmrun(check).succeeds();
 }
 

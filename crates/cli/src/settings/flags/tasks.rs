@@ -45,8 +45,8 @@ pub(crate) struct RunArgs {
     /// oci://HOST/REPOSITORY:TAG (@sha256:DIGEST pins its content)
     #[arg(env = "WASMRUN_COMPONENT")]
     pub(crate) component: Option<PathBuf>,
-    /// Queue: an SQS queue's URL, ARN or name; sqlite:PATH or sqlite:PATH#NAME. Repeat it for up to 8 queues: URL;strict
-    /// comes before all that follow, and the others share messages by their URL;weight=N, from 1 to 1000 [default: 1]
+    /// Queue: an SQS queue's URL, ARN or name; sqlite:PATH or sqlite:PATH#NAME. May be given up to 8 times: URL;strict
+    /// comes before all others, which share messages by weight, from 1 to 1000: URL;weight=N
     #[arg(long, value_name = "URL", env = "WASMRUN_QUEUE", value_parser = typed::<QueueSetting>)]
     pub(crate) queue: Vec<QueueSetting>,
     /// Action for an outcome (retry, rejected, limit-exceeded, timed-out, trapped, expired): retry, dead-letter or

@@ -296,7 +296,10 @@ mod tests {
         assert!(from_file.until_empty() && !from_file.is_check && from_file.usage.is_none());
         let typed = plan("x.wasm --queue uploads --until-empty=false --check --usage new.jsonl", file);
         let typed = typed.expect("a plan");
-        assert_eq!((typed.queue_names().as_str(), typed.task.component.name().as_str()), ("uploads", "x.wasm"));
+        assert_eq!(
+            (typed.queue_names().as_str(), typed.task.component.name().as_str()),
+            ("uploads", "x.wasm")
+        );
         assert!(!typed.until_empty() && typed.is_check);
         let (path, bytes) = typed.usage.expect("a usage file");
         assert!(path.is_absolute() && !path.exists(), "{}", path.display());

@@ -53,7 +53,11 @@ impl Opened {
             output.line(format_args!("the queue {queue} does not exist yet: `wasmrun run` creates it"));
         }
         if !self.keep_rejected.is_empty() {
-            let of = if plan.queues.len() > 1 { format!(" of {}", self.keep_rejected.join(", ")) } else { String::new() };
+            let of = if plan.queues.len() > 1 {
+                format!(" of {}", self.keep_rejected.join(", "))
+            } else {
+                String::new()
+            };
             output.line(format_args!(
                 "there is no dead-letter queue{of}: rejected messages are tried again until the queue's retention ends"
             ));

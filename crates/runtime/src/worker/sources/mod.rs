@@ -16,10 +16,10 @@ pub(super) use self::health::Fails;
 use self::health::Health;
 use self::turns::Turns;
 use self::watch::Watched;
+use super::attributes_of;
 use super::breaker::Breaker;
 use super::dead_letter::DeadLetterQueue;
 use super::decision::Rules;
-use super::attributes_of;
 use super::options::{StartError, WorkerOptions, check_queue};
 use crate::model::message::{MAX_BATCH, MAX_VISIBILITY, Message};
 use crate::ports::queue::{BatchPolicy, Depth, Queue, QueueError};
@@ -178,10 +178,7 @@ impl Sources {
     /// # Errors
     ///
     /// A queue can't be used, doesn't fit the settings or the other queues, or there are too many.
-    pub(super) async fn open(
-        queues: Vec<WorkerQueue>,
-        options: &WorkerOptions,
-    ) -> Result<Self, StartError> {
+    pub(super) async fn open(queues: Vec<WorkerQueue>, options: &WorkerOptions) -> Result<Self, StartError> {
         check_together(&queues)?;
         let is_only = queues.len() == 1;
         let mut all = Vec::with_capacity(queues.len());
@@ -268,9 +265,9 @@ impl Sources {
 
     /// Returns whether none of several queues had a message in its last waits for some.
     pub(super) fn are_empty(&self) -> bool {
-        self.all.iter().all(|source| {
-            source.empty.load(Ordering::Relaxed) >= source.queue.batch_policy().empty_receives
-        })
+        self.all
+            .iter()
+            .all(|source| source.empty.load(Ordering::Relaxed) >= source.queue.batch_policy().empty_receives)
     }
 }
 
@@ -317,7 +314,11 @@ fn check_together(queues: &[WorkerQueue]) -> Result<(), StartError> {
 #[cfg(test)]
 impl Source {
     /// Creates the source of a worker's only queue, for tests.
-    pub(super) fn of_test(queue: Arc<dyn Queue>, visibility_timeout: Duration, longest: Duration) -> Arc<Self> {
+    pub(super) fn of_test(
+        queue: Arc<dyn Queue>,
+        visibility_timeout: Duration,
+        longest: Duration,
+    ) -> Arc<Self> {
         let rules = WorkerOptions::default().rules(&Default::default(), false);
         Arc::new(Self {
             index: 0,

@@ -1,10 +1,10 @@
 //! A worker with several queues in memory, whose calls are observed.
 
 use super::*;
+use crate::engine::Allocator;
 use crate::engine::capacity::{Host, HostMemory, MemorySource};
 use crate::engine::compile::Compiler;
 use crate::engine::threads::GuestThreads;
-use crate::engine::Allocator;
 use crate::model::limits::Limits;
 use crate::model::message::OutgoingMessage;
 use crate::model::usage::{TaskObserver, TaskRecord};
