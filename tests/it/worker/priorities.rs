@@ -63,6 +63,7 @@ fn strict_queues_come_first_and_the_others_share_by_weight() {
 fn a_rejected_message_goes_to_the_dead_letter_queue_of_its_own_queue() {
     let world = world(&["--max-receives", "2"]);
     world.wasmrun(["queue", "create", "sqlite:once.db", "--max-receives", "1"]).succeeds();
+    world.wasmrun(["queue", "create", "sqlite:told.db"]).succeeds();
     let bodies = |name: &str| [format!("reject from {name}"), format!("retry 0 {name}")];
     let all = [URGENT, JOBS, SLOW, "sqlite:once.db"];
     for queue in all {
@@ -70,7 +71,7 @@ fn a_rejected_message_goes_to_the_dead_letter_queue_of_its_own_queue() {
     }
     let queues = ["sqlite:urgent.db;strict", JOBS, SLOW, "sqlite:once.db"];
     let worker =
-        run(&world, &queues).args(["--until-empty", "--backoff", "1ms..1ms", "--notify", "sqlite:next.db"]);
+        run(&world, &queues).args(["--until-empty", "--backoff", "1ms..1ms", "--notify", "sqlite:told.db"]);
     let output = worker.succeeds();
     assert_eq!(output.summary()["dead_lettered"], 8, "{output}");
     for queue in all {
@@ -86,7 +87,7 @@ fn a_rejected_message_goes_to_the_dead_letter_queue_of_its_own_queue() {
             assert_eq!(why["receive_count"], receives, "{why}");
         }
     }
-    let told = world.peek("sqlite:next.db");
+    let told = world.peek("sqlite:told.db");
     let queue_of = |message: &Value| {
         let body: Value = serde_json::from_str(field(message, "body")).expect("JSON");
         field(&body, "queue").to_owned()
@@ -173,23 +174,21 @@ fn a_worker_that_is_killed_loses_no_message_of_any_queue() {
 
 #[test]
 fn a_queue_that_fails_does_not_stop_the_others() {
-    let world = World::with_queue(&[]);
-    std::fs::create_dir(world.path("queue")).expect("a directory");
-    let apart = "sqlite:queue/apart.db";
-    world.wasmrun(["queue", "create", apart]).succeeds();
-    let worker = run(&world, &["sqlite:queue/apart.db;strict", JOBS]).args(["--listen", "0"]).start();
+    let world = world(&[]);
+    send(&world, URGENT, &["ok"]);
+    let database = rusqlite::Connection::open(world.path("urgent.db")).expect("a database");
+    database.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    let worker = run(&world, &["sqlite:urgent.db;strict", JOBS]).args(["--listen", "0"]).start();
     let address = worker.listens_on();
-    std::fs::rename(world.path("queue"), world.path("away")).expect("renamed");
     worker.until_logged("paused receiving from a queue");
     let queues = || status(address)["queues"].as_array().expect("queues").clone();
-    wait_until("the status says so", || !queues()[0]["failing"].is_null());
-    assert!(queues()[1]["failing"].is_null() && queues()[0]["priority"] == "strict");
+    assert!(!queues()[0]["failing"].is_null() && queues()[1]["failing"].is_null());
+    assert_eq!(queues()[0]["priority"], "strict");
     assert_eq!(status(address)["ready"]["is"], true, "it receives from the other");
-    assert!(get(address, "/metrics").body.contains("\nwasmrun_queue_failing{queue=\"apart.db\"} 1\n"));
+    assert!(get(address, "/metrics").body.contains("\nwasmrun_queue_failing{queue=\"urgent.db\"} 1\n"));
     world.send(["ok"; 3]);
     worker.until_logged_times(3, "\"task completed\"");
-    std::fs::rename(world.path("away"), world.path("queue")).expect("renamed");
-    send(&world, apart, &["ok"]);
+    database.execute_batch("ROLLBACK").expect("unlocked");
     worker.until_logged_times(4, "\"task completed\"");
     assert_eq!(worker.logged("paused receiving from a queue"), 1, "it is said once");
     assert_eq!(worker.logged("resumed receiving from a queue"), 1);
@@ -361,16 +360,16 @@ fn policies_and_manifests_have_all_queues() {
     let queues = [format!("{};strict", url("urgent")), format!("{};weight=3", url("jobs"))];
     let named =
         |command: Command| queues.iter().fold(command, |command, queue| command.args(["--queue", queue]));
-    let policy = named(world.wasmrun(["policy"])).succeeds().to_string();
+    let policy = named(world.wasmrun(["policy"])).succeeds().stdout.join("\n");
     assert!(policy.contains(":urgent\"") && policy.contains(":jobs\"") && !policy.contains(';'), "{policy}");
     let component = "s3://components/x.wasm";
-    let kubernetes = named(world.wasmrun(["manifest", "kubernetes", component])).succeeds().to_string();
+    let kubernetes = named(world.wasmrun(["manifest", "kubernetes", component])).succeeds().stdout.join("\n");
     assert_eq!(kubernetes.matches("type: aws-sqs-queue").count(), 2, "{kubernetes}");
     for queue in &queues {
         assert!(kubernetes.contains(queue.as_str()), "the pods have the priorities: {kubernetes}");
     }
     let values = named(world.wasmrun(["manifest", "kubernetes", component, "--helm-values"])).succeeds();
-    assert!(values.to_string().contains("moreQueues:"), "{values}");
-    let ecs = named(world.wasmrun(["manifest", "ecs", component])).succeeds().to_string();
+    assert!(values.stdout.contains(&"moreQueues:".to_owned()), "{values}");
+    let ecs = named(world.wasmrun(["manifest", "ecs", component])).succeeds().stdout.join("\n");
     assert!(queues.iter().all(|queue| ecs.contains(queue.as_str())), "{ecs}");
 }
