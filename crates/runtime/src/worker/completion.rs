@@ -92,7 +92,7 @@ impl Worker {
         store: &Arc<dyn GroupStore>,
         complete: CompleteGroup,
     ) -> Result<(), QueueError> {
-        let message = complete.to_message(self.queue.url(), notifier.recipient().fifo());
+        let message = complete.to_message(&self.sources.urls(), notifier.recipient().fifo());
         notifier.send_once(message).await?;
         let (store, group) = (store.clone(), complete.group.clone());
         let sent = AbortOnDropHandle::new(self.io.spawn(async move { store.sent(group).await }));

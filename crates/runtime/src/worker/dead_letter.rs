@@ -2,6 +2,7 @@
 
 use super::decision::Decision;
 use super::options::StartError;
+use super::sources::Fails;
 use super::waiting::LeasedMessage;
 use super::{Worker, attributes_of};
 use crate::model::dead_letter::DeadLetter;
@@ -97,12 +98,12 @@ impl Worker {
         report: &Report,
         abandon: &CancellationToken,
     ) -> Decision {
-        let Some(DeadLetterQueue { queue, fifo }) = &self.dead_letter else {
+        let LeasedMessage { message, source, .. } = leased;
+        let Some(DeadLetterQueue { queue, fifo }) = &source.dead_letter else {
             return Decision::Retry(self.options.backoff.longest);
         };
         let Report { outcome, component, route, .. } = report;
-        let (message, key) = (&*leased.message, leased.key().map(Key::as_str));
-        let (url, route) = (self.queue.url(), route.as_deref());
+        let (url, route, key) = (source.url(), route.as_deref(), leased.key().map(Key::as_str));
         let way = DeadLettering { queue: url, component, route, key, fifo: *fifo };
         let dead = dead_letter(message, outcome, &way);
         // Backends are called on the worker's I/O threads, never on guest threads.
@@ -136,7 +137,8 @@ impl Worker {
             Err(error) => {
                 let error = error.to_string();
                 tracing::warn!(message_id, queue, error, "cannot dead-letter the message");
-                self.breaker.queue_failed("the dead-letter queue does not take messages");
+                let what = "the dead-letter queue does not take messages";
+                source.failed(&self.breaker, Fails::Settling, what);
                 Decision::Release(self.options.backoff.first)
             }
         }

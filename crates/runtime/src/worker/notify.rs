@@ -230,7 +230,7 @@ impl Worker {
             component: &component,
             route: report.route.as_deref(),
             traceparent: trace.as_ref().map(Trace::traceparent),
-            ..Notification::new(message, self.queue.url(), end, (outcome, usage), outputs.as_deref())
+            ..Notification::new(message, leased.source.url(), end, (outcome, usage), outputs.as_deref())
         };
         let began = Instant::now();
         let answer = notifier.send(notification, trace.as_ref()).await;

@@ -70,7 +70,7 @@ impl Worker {
             self.end_if_misconfigured(&report, &in_progress.stop);
         }
         let unsettled = self.permits.unsettled();
-        let mut verdict = self.verdict(&leased.message, &report, attribution, probe.is_some());
+        let mut verdict = self.verdict(&leased, &report, attribution, probe.is_some());
         // The permit is freed after the settlement is sent, so that one event wakes the worker for both. Sending a dead
         // letter or a notification may take long: the permit is then freed before.
         let mut permit = Some(permit);
@@ -88,13 +88,12 @@ impl Worker {
             self.tally.counters.leases_expired.add(1);
             return;
         };
-        if !self.queue.settles() {
+        if !leased.source.queue.settles() {
             self.breaker.settled(verdict.evidence, probe);
         } else if let Some(settlement) = self.settlement(leased, operation, unsettled).await {
             let trace = report.exported_trace().filter(|_| is_same).cloned().map(Box::new);
             let settlement = Settlement { evidence: verdict.evidence, probe, trace, ..settlement };
-            // Can't fail: the receiver lives until all senders are dropped.
-            let _ = in_progress.settlements.send(settlement);
+            in_progress.settle(settlement);
         }
         drop(permit);
     }
@@ -122,9 +121,15 @@ impl Worker {
     }
 
     /// Decides what to do with a message whose task has ended.
-    fn verdict(&self, message: &Message, report: &Report, attribution: Attribution, probes: bool) -> Verdict {
+    fn verdict(
+        &self,
+        LeasedMessage { message, source, .. }: &LeasedMessage,
+        report: &Report,
+        attribution: Attribution,
+        probes: bool,
+    ) -> Verdict {
         let Report { outcome, usage, ran, .. } = report;
-        let decision = decide(outcome, attribution, message.receive_count, &self.rules, fastrand::f64());
+        let decision = decide(outcome, attribution, message.receive_count, &source.rules, fastrand::f64());
         Verdict {
             decision: self.breaker.hold_back(decision, outcome, probes, self.options.backoff.first),
             evidence: Evidence::of(outcome, attribution, *ran, usage.calls > 0),
@@ -163,10 +168,11 @@ impl Worker {
 
     /// Returns the queue operation that carries out a decision, or `None` if the message is no longer ours.
     fn operation(&self, decision: Decision, leased: &LeasedMessage) -> Option<Operation> {
+        let possible = |delay| leased.source.possible(delay, leased.received_at);
         match decision {
             Decision::Delete | Decision::DeadLetter => Some(Operation::Delete),
-            Decision::Retry(delay) => Some(Operation::Retry(self.possible(delay, leased.received_at))),
-            Decision::Release(delay) => Some(Operation::Release(self.possible(delay, leased.received_at))),
+            Decision::Retry(delay) => Some(Operation::Retry(possible(delay))),
+            Decision::Release(delay) => Some(Operation::Release(possible(delay))),
             Decision::Leave => None,
         }
     }
@@ -193,7 +199,7 @@ impl Worker {
         operation: Operation,
         unsettled: Unsettled,
     ) -> Option<Settlement> {
-        let LeasedMessage { message, receipt, lease, .. } = leased;
+        let LeasedMessage { message, receipt, lease, source, .. } = leased;
         let ours_until = match lease.release().await {
             Some(ours_until) => ours_until,
             // The lease has expired, but perhaps nobody has received the message since: deleting it gets one attempt.
@@ -216,6 +222,7 @@ impl Worker {
         }
         Some(Settlement {
             message_id: message.id.clone(),
+            source,
             receipt,
             operation,
             ours_until,
@@ -301,13 +308,6 @@ impl Worker {
         }
     }
 
-    /// Shortens a delay to one that the queue accepts: SQS refuses a delay that ends later than its longest visibility,
-    /// counted from receipt.
-    pub(super) fn possible(&self, delay: Duration, received_at: Instant) -> Duration {
-        let left = self.max_visibility.map(|longest| longest.saturating_sub(received_at.elapsed()));
-        left.map_or(delay, |left| delay.min(left))
-    }
-
     /// Counts and logs the end of a task, and reports it to the observers and the breaker.
     fn record(&self, leased: &LeasedMessage, report: &Report, attribution: Attribution) {
         let message = &leased.message;
@@ -316,7 +316,9 @@ impl Worker {
         self.mean_wall.add(report.usage.wall);
         self.window.ended(report);
         if !self.options.observers.is_empty() {
-            let record = TaskRecord { key: key.map(Key::as_str), ..report.record(message) };
+            // With one queue, all tasks are of the same one.
+            let queue = self.sources.only().is_none().then(|| leased.source.url());
+            let record = TaskRecord { key: key.map(Key::as_str), queue, ..report.record(message) };
             self.options.observers.iter().for_each(|observer| observer.ended(&record));
         }
         self.log(message, key, report);

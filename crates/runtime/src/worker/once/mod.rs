@@ -247,7 +247,7 @@ impl Worker {
     ) -> Report {
         let message = &leased.message;
         let key = leased.key();
-        let entry = once.options.key.entry(self.queue.url(), key, message);
+        let entry = once.options.key.entry(leased.source.url(), key, message);
         let digest = MessageDigest::of(&message.id);
         let claimed = self.on_io(once, move |once| async move { once.claim(entry, digest).await });
         let (claim, run) = match claimed.await {
@@ -259,11 +259,11 @@ impl Worker {
             Claim::Ours => {}
             Claim::Completed => return not_run(message, routed, Ok(Outcome::Repeated)),
             Claim::Taken { left } => {
-                let delay = if self.queue.counts_releases() {
+                let delay = if leased.source.queue.counts_releases() {
                     // The queue must not dead-letter the message meanwhile.
                     left
                 } else {
-                    let backoff = self.rules.backoff.after(message.receive_count, fastrand::f64());
+                    let backoff = self.options.backoff.after(message.receive_count, fastrand::f64());
                     backoff.max(left / WAITS).min(left)
                 };
                 return not_run(message, routed, Ok(Outcome::Claimed { delay }));
