@@ -201,7 +201,7 @@ impl ObjectLedger {
         let page = self.list(&prefix, None, usize::MAX).await?;
         for object in page.objects {
             match self.objects.read::<Entry>(&object.key).await {
-                Ok((found, _)) if found.is_none_or(|found| !found.is_of(run)) => {}
+                Ok((found, _)) if found.as_ref().is_none_or(|found| !found.is_of(run)) => {}
                 // A damaged entry may be that of the run.
                 Ok(_) | Err(SharedError::Damaged(_)) => return Ok(true),
                 Err(error) => return Err(error.into()),

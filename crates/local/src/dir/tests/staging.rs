@@ -1,6 +1,7 @@
 //! Objects that are staged before they are placed.
 
 use super::*;
+use std::time::Duration;
 use wasmrun_runtime::ports::staging::{RunToken, StagedName};
 
 const RUN: RunToken = RunToken { ledger: 7, run: 1 };
