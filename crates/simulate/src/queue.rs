@@ -183,7 +183,7 @@ mod tests {
         let mut queue = Queue::default();
         queue.arrive(Sender::NONE, 1, 2);
         queue.arrive(Sender::NONE, 2, 1);
-        let mut take = |queue: &mut Queue| queue.take(&mut Round::default());
+        let take = |queue: &mut Queue| queue.take(&mut Round::default());
         let first = take(&mut queue).expect("one");
         assert_eq!((first.arrived, first.receives, queue.visible(), queue.in_flight()), (1, 1, 2, 1));
         queue.release(first, 50);

@@ -5,6 +5,7 @@ use crate::settings::simulate::{MOST_RECORDED_KEYS, Recorded, RecordedTenant};
 use crate::wiring::usage_records::{self, BadLines, no_record};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use wasmrun_runtime::model::key::Key;
 
 /// Maximum number of records of usage files, each of at most 56 bytes in memory.
@@ -60,15 +61,15 @@ pub(super) fn read(files: &[PathBuf], with_keys: bool) -> Result<Recorded, Failu
     if bad.count > 0 {
         tracing::warn!(lines = bad.count, "skipped lines that are no records");
     }
-    let arrivals = |mut sent: Vec<i128>| {
+    let arrivals = |mut sent: Vec<i128>| -> Arc<[u64]> {
         sent.sort_unstable();
         // A later time than can be simulated is refused with the plan.
         sent.iter().map(|sent| u64::try_from(sent - first).unwrap_or(u64::MAX / 2)).collect()
     };
     let without_key = by_key.remove(&Key::none()).unwrap_or_default();
-    let tenants = by_key
-        .into_iter()
-        .map(|(key, Records { sent, times })| (key, RecordedTenant { arrivals: arrivals(sent), times }));
+    let tenants = by_key.into_iter().map(|(key, Records { sent, times })| {
+        (key, RecordedTenant { arrivals: arrivals(sent), times: times.into() })
+    });
     let tenants = tenants.collect();
-    Ok(Recorded { arrivals: arrivals(without_key.sent), times: all_times, tenants })
+    Ok(Recorded { arrivals: arrivals(without_key.sent), times: all_times.into(), tenants })
 }

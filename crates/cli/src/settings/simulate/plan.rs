@@ -7,6 +7,7 @@ use crate::settings::flags::{FargateSize, ModelArgs};
 use crate::settings::worker::WorkerSettings;
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
 use std::time::Duration;
 use wasmrun_local::sqlite::{POLL_MAX, POLL_MIN};
 use wasmrun_runtime::model::key::Key;
@@ -33,9 +34,9 @@ const ACCEPTABLE_LATENCY: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(crate) struct Recorded {
     /// The messages that are no tenant's.
-    pub(crate) arrivals: Vec<u64>,
+    pub(crate) arrivals: Arc<[u64]>,
     /// The times of all tasks, on a thread and waiting, in microseconds.
-    pub(crate) times: Vec<(u64, u64)>,
+    pub(crate) times: Arc<[(u64, u64)]>,
     /// The messages with keys; none if keys were not asked for.
     pub(crate) tenants: BTreeMap<Key, RecordedTenant>,
 }
@@ -76,9 +77,10 @@ impl ModelArgs {
             ));
         }
         let tenants = self.tenants(recorded)?;
-        let arrivals: Vec<Arrivals> = match &*recorded.arrivals {
-            times if self.replays() && !times.is_empty() => vec![Arrivals::Recorded(times.into())],
-            _ => self.arrivals.iter().map(|arrivals| arrivals.0.clone()).collect(),
+        let arrivals: Vec<Arrivals> = if self.replays() && !recorded.arrivals.is_empty() {
+            vec![Arrivals::Recorded(recorded.arrivals.clone())]
+        } else {
+            self.arrivals.iter().map(|arrivals| arrivals.0.clone()).collect()
         };
         let recorded_for = last.map(|last| Duration::from_nanos(last) + Duration::from_millis(1));
         let duration = self.duration.or(recorded_for).unwrap_or(HOUR);
@@ -128,7 +130,7 @@ impl ModelArgs {
             (None, _) if self.cpu.is_some() => {
                 Err(Failure::usage("--cpu needs --service: usage files say how long tasks compute"))
             }
-            (None, times) => Ok(Service::Recorded(times.into())),
+            (None, _) => Ok(Service::Recorded(recorded.times.clone())),
         }
     }
 

@@ -9,6 +9,7 @@ use crate::settings::text::{Written, expected};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 use wasmrun_runtime::model::key::{Key, KeySource, MOST_BYTES};
 use wasmrun_runtime::worker::KeyOptions;
@@ -44,9 +45,9 @@ pub(crate) enum KeySetting {
 #[derive(Debug, Default)]
 pub(crate) struct RecordedTenant {
     /// When they arrived, in nanoseconds since the first message of all.
-    pub(crate) arrivals: Vec<u64>,
+    pub(crate) arrivals: Arc<[u64]>,
     /// The times of their tasks, on a thread and waiting, in microseconds.
-    pub(crate) times: Vec<(u64, u64)>,
+    pub(crate) times: Arc<[(u64, u64)]>,
 }
 
 impl Written for KeySetting {
@@ -179,8 +180,8 @@ fn recorded_tenants(recorded: &BTreeMap<Key, RecordedTenant>, is_alike: bool) ->
     let all = all.iter().enumerate().map(|(place, (key, tenant))| Tenant {
         key: (*key).clone(),
         row: place.min(OWN_ROWS),
-        arrivals: vec![Arrivals::Recorded((&*tenant.arrivals).into())],
-        service: (!is_alike).then(|| Service::Recorded((&*tenant.times).into())),
+        arrivals: vec![Arrivals::Recorded(tenant.arrivals.clone())],
+        service: (!is_alike).then(|| Service::Recorded(tenant.times.clone())),
     });
     Tenants { all: all.collect(), rows, keys: None }
 }
@@ -282,7 +283,7 @@ mod tests {
 
     #[test]
     fn recorded_keys_beyond_the_first_share_a_row() {
-        let tenant = |messages| RecordedTenant { arrivals: vec![0; messages], times: vec![(1, 1)] };
+        let tenant = |messages| RecordedTenant { arrivals: vec![0; messages].into(), times: [(1, 1)].into() };
         let mut recorded: BTreeMap<Key, RecordedTenant> =
             (0..25).map(|number| (Key::new(&format!("key-{number}")), tenant(2))).collect();
         recorded.insert(Key::new("z"), tenant(9));
