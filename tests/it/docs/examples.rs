@@ -48,6 +48,7 @@ sections! {
     tenants_are_simulated: "docs/src/guides/simulate.md", "Tenants" => simulates;
     caps_are_simulated: "docs/src/guides/tenants.md", "Caps" => simulates;
     messages_take_their_routes: "docs/src/guides/routes.md", "An example" => takes_routes;
+    queues_have_priorities: "docs/src/guides/priorities.md", "An example" => has_priorities;
     components_have_new_versions: "docs/src/guides/components.md", "New versions while the worker runs" => refreshes;
     components_are_pushed_and_run: "docs/src/guides/components.md", "Registries" => runs_from_a_registry;
     components_are_compiled_before: "docs/src/guides/components.md", "Precompiled components" => compiles_before;

@@ -67,13 +67,15 @@ impl Worker {
             }
         };
         match answer {
-            ControlFlow::Continue(deliveries) => {
-                if !deliveries.is_empty() {
+            ControlFlow::Continue(messages) => {
+                if !messages.is_empty() {
                     polling.empty.store(0, Ordering::Relaxed);
                 } else if !leaves_out {
                     polling.empty.fetch_add(1, Ordering::Relaxed);
                 }
-                let messages = deliveries.into_iter().map(|delivery| self.lease(delivery)).collect();
+                if enough.is_cancelled() {
+                    self.sources.watch_anew();
+                }
                 let refused = keyed.add(messages, |message, url| self.routes.object_key(message, url));
                 self.release(refused, polling.in_progress).await;
                 Received::Less
@@ -95,7 +97,7 @@ impl Worker {
             Admission::Probe | Admission::Wait if fails => room.min(usize::from(keyed.is_empty())),
             // While tasks fail, fair shares choose the probes: one key's failures must not keep held messages waiting.
             Admission::All | Admission::Probe | Admission::Wait => {
-                most_ahead(room, keyed.chooses_groups(), self.queue.batch_policy().receive_batch)
+                most_ahead(room, keyed.chooses_groups(), self.sources.policy.receive_batch)
             }
         }
     }

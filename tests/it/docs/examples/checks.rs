@@ -152,6 +152,20 @@ pub(super) fn takes_routes(section: &Section) {
     assert!(output.stdout.iter().any(|line| line.contains("-: no route matches the message")), "{output}");
 }
 
+pub(super) fn has_priorities(section: &Section) {
+    let place = Place::new();
+    fs::copy(guest("forward"), place.path("forward.wasm")).expect("copied");
+    let output = place.run(&section.commands());
+    let bodies = ["an order", "a picture", "a report"];
+    let at = bodies.map(|body| output.stdout.iter().position(|line| line.contains(body)).expect("forwarded"));
+    assert!(at.is_sorted(), "{output}");
+    // The list of the file is the same.
+    place.world.write("queues.toml", section.block("toml"));
+    let check =
+        ["run", "forward.wasm", "--config", "queues.toml", "--send", "next=sqlite:next.db", "--check"];
+    place.world.wasmrun(check).succeeds();
+}
+
 /// Replaces the registries of examples by one that runs here.
 pub(super) fn with_registry(example: &str, registry: &DockerRegistry) -> String {
     let ours = registry.host();
