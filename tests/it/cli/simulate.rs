@@ -72,7 +72,8 @@ fn a_sweep_compares_the_waits_of_tenants_with_and_without_fair_shares() {
     assert!(off > 5.0 * group, "{off} {group}");
     assert_eq!(found[1]["tenants"][1]["keys"], 20);
     let table = simulate(&world, arguments).succeeds();
-    assert!(table.stdout.contains("small (20)") && table.stdout.contains("wait p50"), "{table}");
+    let shown = table.stdout.concat();
+    assert!(shown.contains("small (20)") && shown.contains("wait p50"), "{table}");
     // Weights and caps are compared in the same way.
     let capped = "--instances 8 --service fixed:100ms --cpu 0 --tenant large=burst:80 --key group";
     let found = result(simulate(&world, capped).args(["--sweep", "max-per-key=2,4"]));
