@@ -13,7 +13,6 @@ mod unfinished;
 use self::check::check;
 use self::unfinished::{Unfinished, ledger_used};
 use super::Worker;
-use super::keyed::KeyPermit;
 use super::options::{StartError, WorkerOptions};
 use super::waiting::LeasedMessage;
 use crate::model::host_error::HostError;
@@ -247,8 +246,8 @@ impl Worker {
         abandon: &CancellationToken,
     ) -> Report {
         let message = &leased.message;
-        let key = leased.key_permit.as_ref().map(KeyPermit::key);
-        let entry = once.options.key.entry(self.queue.url(), key, message);
+        let key = leased.key();
+        let entry = once.options.key.entry(leased.source.url(), key, message);
         let digest = MessageDigest::of(&message.id);
         let claimed = self.on_io(once, move |once| async move { once.claim(entry, digest).await });
         let (claim, run) = match claimed.await {
@@ -260,11 +259,11 @@ impl Worker {
             Claim::Ours => {}
             Claim::Completed => return not_run(message, routed, Ok(Outcome::Repeated)),
             Claim::Taken { left } => {
-                let delay = if self.queue.counts_releases() {
+                let delay = if leased.source.queue.counts_releases() {
                     // The queue must not dead-letter the message meanwhile.
                     left
                 } else {
-                    let backoff = self.rules.backoff.after(message.receive_count, fastrand::f64());
+                    let backoff = self.options.backoff.after(message.receive_count, fastrand::f64());
                     backoff.max(left / WAITS).min(left)
                 };
                 return not_run(message, routed, Ok(Outcome::Claimed { delay }));
