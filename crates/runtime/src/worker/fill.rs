@@ -68,10 +68,11 @@ impl Worker {
         };
         match answer {
             ControlFlow::Continue(deliveries) => {
-                if !deliveries.is_empty() {
-                    polling.empty.store(0, Ordering::Relaxed);
-                } else if !leaves_out {
+                // Whether the queue is empty, or only without the keys that were left out, its depth says.
+                if deliveries.is_empty() {
                     polling.empty.fetch_add(1, Ordering::Relaxed);
+                } else {
+                    polling.empty.store(0, Ordering::Relaxed);
                 }
                 let messages = deliveries.into_iter().map(|delivery| self.lease(delivery)).collect();
                 let refused = keyed.add(messages, |message, url| self.routes.object_key(message, url));

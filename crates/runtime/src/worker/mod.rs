@@ -9,6 +9,7 @@
 //! | `receive`, `admission` | what is asked of the queue; what must be had before |
 //! | `permits`, `rate`, `breaker`, [`circuit`] | the concurrency limit, the rate, and whether backends work |
 //! | `keyed`, `fill`, [`shares`] | messages held for fair shares among keys |
+//! | `budgets` | what keys may use in a period |
 //! | `lease` | the visibility of messages, and its renewal |
 //! | `process`, `expiry`, `body` | the task of one message, its age, and its body |
 //! | `once` | with `--once`: the ledger, the commit, and what crashes leave |
@@ -23,6 +24,7 @@ mod admission;
 mod attribution;
 mod body;
 mod breaker;
+mod budgets;
 pub mod circuit;
 mod completion;
 mod control;
@@ -50,6 +52,7 @@ mod tally;
 mod waiting;
 
 pub use self::body::BodyStore;
+pub use self::budgets::{BudgetOptions, MOST_BOOK_BYTES, OverBudget, OverBudgetStatus};
 pub use self::completion::GroupOptions;
 pub use self::control::NotCancelled;
 pub use self::decision::Backoff;
@@ -75,7 +78,7 @@ use self::mean::MeanTime;
 use self::misconfiguration::Misconfiguration;
 use self::notify::Notifier;
 use self::once::{LEDGER, OnceRuns};
-use self::options::{check_keys, check_notified, check_queue, check_timeout};
+use self::options::{check_budgets, check_keys, check_notified, check_queue, check_timeout};
 use self::permits::Permits;
 use self::rate::Starts;
 use self::scale::StatisticsWindow;
@@ -169,8 +172,10 @@ impl Worker {
         let longest = options.max_visibility.min(attributes.max_visibility.unwrap_or(MAX_VISIBILITY));
         check_timeout(routes.timeout(), longest, options.keys.is_some())?;
         check_keys(&routes, options.keys.is_some())?;
+        check_budgets(&options, &routes)?;
         let counted_receives = rules.max_receives.filter(|_| queue.counts_releases());
-        let keyed = options.keys.clone().map(|keys| KeyedMessages::new(keys, counted_receives));
+        let budgets = options.budgets.clone();
+        let keyed = options.keys.clone().map(|keys| KeyedMessages::new(keys, budgets, counted_receives));
         let (tally, io) = (Arc::<Tally>::default(), Handle::current());
         let body_store = options.bodies.iter().map(|_| BODY_STORE.to_owned());
         let ledger = options.once.iter().map(|_| LEDGER.to_owned());
@@ -279,6 +284,7 @@ impl Worker {
             () = self.sweep_once() => {}
             () = self.watched.beat() => {}
         }
+        self.close_book().await;
         self.routes.clear_away().await;
         Summary { stalled: self.stalled(), ..self.tally.summary() }
     }
