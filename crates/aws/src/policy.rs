@@ -150,19 +150,19 @@ impl Permissions {
         self.use_key("KeyBodies".into(), &store, Mode::ReadOnly)
     }
 
-    /// Allows counting the messages of completion groups in objects.
+    /// Allows changing objects together with other workers. `name` is that of the statements.
     ///
     /// # Errors
     ///
     /// Fails if the URL is invalid, or names an alias of an access point, whose ARN isn't known.
-    pub fn count_groups(&mut self, url: &str) -> Result<(), String> {
+    pub fn share_objects(&mut self, name: &str, url: &str) -> Result<(), String> {
         let store = StoreAddress::parse(url)?;
-        if !self.allow_sessions("UseGroups".into(), &store) {
+        if !self.allow_sessions(format!("Use{name}"), &store) {
             let objects = self.objects(&store, &Scope::All)?;
-            self.allow("Groups".into(), &["s3:GetObject", "s3:PutObject"], objects, None);
-            self.list("ListGroups".into(), &store);
+            self.allow(name.into(), &["s3:GetObject", "s3:PutObject"], objects, None);
+            self.list(format!("List{name}"), &store);
         }
-        self.use_key("KeyGroups".into(), &store, Mode::ReadWrite)
+        self.use_key(format!("Key{name}"), &store, Mode::ReadWrite)
     }
 
     /// Allows fetching one object: the component.

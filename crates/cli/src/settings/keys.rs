@@ -30,32 +30,44 @@ pub(crate) fn key_options(
     Ok(Some(KeyOptions { source, shares }))
 }
 
-/// Merges the weights. Flags win over variables, and variables over the file.
 fn weights(flags: &[String], file: BTreeMap<String, u32>) -> Result<BTreeMap<Key, NonZeroU32>, Failure> {
-    let mut merged: BTreeMap<String, String> =
-        file.into_iter().map(|(key, weight)| (key, weight.to_string())).collect();
-    merged.extend(variables_with("WASMRUN_WEIGHT_"));
-    for text in flags {
-        // A key may have a `=` itself.
-        let (key, weight) = text
-            .rsplit_once('=')
-            .ok_or_else(|| Failure::usage(format!("--weight {text} is incomplete: write --weight KEY=N")))?;
-        merged.insert(key.to_owned(), weight.to_owned());
-    }
-    let weight = |(key, text): (String, String)| {
+    let file = file.into_iter().map(|(key, weight)| (key, weight.to_string())).collect();
+    let weight = |(key, text): (Key, String)| {
         let weight = NonZeroU32::read(&text).ok().filter(|weight| weight.get() <= MOST_WEIGHT);
         let wrong = || {
             Failure::usage(format!("--weight {key}={text}: expected a whole number from 1 to {MOST_WEIGHT}"))
         };
-        let weight = weight.ok_or_else(wrong)?;
+        weight.map(|weight| (key.clone(), weight)).ok_or_else(wrong)
+    };
+    by_key("--weight", "KEY=N", flags, "WASMRUN_WEIGHT_", file)?.into_iter().map(weight).collect()
+}
+
+/// Merges settings that are named by a key. Flags win over variables, and variables over the file.
+pub(super) fn by_key(
+    flag: &str,
+    form: &str,
+    flags: &[String],
+    variables: &str,
+    file: BTreeMap<String, String>,
+) -> Result<BTreeMap<Key, String>, Failure> {
+    let mut merged = file;
+    merged.extend(variables_with(variables));
+    for text in flags {
+        // A key may have a `=` itself.
+        let (key, value) = text
+            .rsplit_once('=')
+            .ok_or_else(|| Failure::usage(format!("{flag} {text} is incomplete: write {flag} {form}")))?;
+        merged.insert(key.to_owned(), value.to_owned());
+    }
+    let keyed = |(key, text): (String, String)| {
         if key.is_empty() || Key::new(&key).as_str() != key {
             return Err(Failure::usage(format!(
-                "--weight {key}={text}: a key has between 1 and {MOST_BYTES} bytes"
+                "{flag} {key}={text}: a key has between 1 and {MOST_BYTES} bytes"
             )));
         }
-        Ok((Key::new(&key), weight))
+        Ok((Key::new(&key), text))
     };
-    merged.into_iter().map(weight).collect()
+    merged.into_iter().map(keyed).collect()
 }
 
 #[cfg(test)]

@@ -138,6 +138,7 @@ impl DevArgs {
             queue: Some(self.queue.clone()?),
             on: self.on.clone(),
             weight: Vec::new(),
+            budget: Vec::new(),
             usage: UsageArgs::default(),
             check: false,
             task: self.task.clone(),

@@ -1,6 +1,7 @@
 //! Merges the settings of `run` into a plan.
 
 use crate::output::failure::Failure;
+use crate::settings::budgets::{BudgetPlan, budget_plan};
 use crate::settings::file::ConfigFile;
 use crate::settings::flags::{RunArgs, ServeArgs};
 use crate::settings::keys::key_options;
@@ -16,7 +17,7 @@ use crate::wiring::{control, usage_log};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use wasmrun_runtime::model::outcome::{Action, Policy};
-use wasmrun_runtime::worker::{Backoff, KeyOptions, MOST_HELD_BYTES, WorkerOptions};
+use wasmrun_runtime::worker::{Backoff, KeyOptions, MOST_BOOK_BYTES, MOST_HELD_BYTES, WorkerOptions};
 
 /// Settings of a worker, merged and validated before anything is opened.
 pub(crate) struct RunPlan {
@@ -34,6 +35,7 @@ pub(crate) struct RunPlan {
     pub(crate) otlp: OtlpPlan,
     outcomes: OutcomeActions,
     keys: Option<KeyOptions>,
+    pub(super) budgets: Option<BudgetPlan>,
     pub(crate) task: TaskPlan,
     /// Whether to open and check everything without running a task.
     pub(crate) is_check: bool,
@@ -76,6 +78,7 @@ impl RunPlan {
         let otlp = OtlpPlan::new(&watching, |name| std::env::var(name).ok())?;
         let outcomes = outcome_actions(&args.on, std::mem::take(&mut file.on))?;
         let keys = key_options(&worker, &args.weight, std::mem::take(&mut file.weight))?;
+        let budgets = budget_plan(&worker, &args.budget, std::mem::take(&mut file.budget))?;
         let task = TaskPlan::new(args.component, args.task, &mut file, &worker)?;
         if worker.once.is_some() && !task.routes.routes.is_empty() {
             return Err(Failure::usage(
@@ -97,6 +100,7 @@ impl RunPlan {
             otlp,
             outcomes,
             keys,
+            budgets,
             task,
             is_check: args.check,
         })
@@ -110,9 +114,10 @@ impl RunPlan {
     pub(crate) fn of_service(args: ServeArgs, mut file: ConfigFile) -> Result<Self, Failure> {
         let ServeArgs { component, serve, status, usage, check, task, worker, watch } = args;
         let service = serve.or(std::mem::take(&mut file.serve)).plan();
-        if file.queue.is_some() || !file.on.is_empty() || !file.weight.is_empty() {
+        let has_keys = !file.weight.is_empty() || !file.budget.is_empty();
+        if file.queue.is_some() || !file.on.is_empty() || has_keys {
             return Err(Failure::usage(
-                "a service has no queue: remove `queue`, `on` and `weight` from the configuration",
+                "a service has no queue: remove `queue`, `on`, `weight` and `budget` from the configuration",
             ));
         }
         if !file.route.is_empty() {
@@ -125,6 +130,7 @@ impl RunPlan {
             queue: Some(format!("http://{}", service.listen)),
             on: Vec::new(),
             weight: Vec::new(),
+            budget: Vec::new(),
             usage,
             check,
             task,
@@ -183,9 +189,10 @@ impl RunPlan {
         self.worker.until_empty.unwrap_or(false)
     }
 
-    /// Returns the maximum number of bytes of messages that are held without a permit.
+    /// Returns the maximum number of bytes of messages that are held without a permit, and of what is known of their keys.
     pub(super) fn held_bytes(&self) -> usize {
-        if self.keys.is_some() { MOST_HELD_BYTES } else { 0 }
+        let of_messages = if self.keys.is_some() { MOST_HELD_BYTES } else { 0 };
+        of_messages + if self.budgets.is_some() { MOST_BOOK_BYTES } else { 0 }
     }
 
     /// Returns the maximum number of bytes of a body that is fetched from a store.
