@@ -57,13 +57,12 @@ fn is_shared(budget: &str) {
     assert!(get(address, "/metrics").body.contains("\nwasmrun_keys_over_budget 2\n"));
     assert_eq!(status(address)["held_for_keys"], 0);
     // A worker that has parked a key doesn't receive its messages. The third key shows that the worker goes on.
-    let parked = || status(address)["counts"]["parked_messages"].clone();
-    let before = parked();
     send(&world, "acme", 20);
     send(&world, "third", 1);
     second.until_logged_times(2, "task completed");
-    assert_eq!(parked(), before);
     second.until_logged_times(3, PARKED);
+    let parked = status(address)["counts"]["parked_messages"].as_u64().expect("a number");
+    assert!((1..=40).contains(&parked), "{parked} of 50");
     let summary = stop(second);
     assert_eq!(summary["outcomes"], json!({"completed": 2}), "{budget}: {summary}");
     assert_eq!(receive_counts(&world), [0; 50]);
@@ -113,17 +112,18 @@ fn with_trickle_a_key_over_its_budget_runs_one_task_at_a_time() {
     let output = world.run("misbehave").args(budget).args(STORE).succeeds();
     assert_eq!(output.summary()["outcomes"], json!({"completed": 20}), "{output}");
     assert_eq!(output.summary()["parked_messages"], 0);
-    assert_eq!(output.logs_of("it runs one task at a time").len(), 1, "{output}");
+    let told = "a key is over its budget: it runs one task at a time until the period ends";
+    assert_eq!(output.logs_of(told).len(), 1, "{output}");
 }
 
 #[test]
 fn any_text_is_a_key_with_a_budget_of_its_own() {
     let long = "x".repeat(256);
     let hostile = [
-        "\r\nforged \u{1b}[2J\u{202e}\u{9b}2J",
+        "\r\nforged \u{202e}\u{9b}2J",
         "'); DROP TABLE account; --",
         "*",
-        "\u{1}\u{2}\"",
+        "\u{85}\u{2028}\"\\",
         &long,
         // Only the first 256 bytes count.
         &format!("{long}y"),
@@ -146,9 +146,11 @@ fn any_text_is_a_key_with_a_budget_of_its_own() {
     sends();
     let second = run();
     second.until_logged_times(5, PARKED);
-    assert!(second.logs_with(PARKED).iter().all(|line| !line.to_string().contains(['\u{1b}', '\u{202e}'])));
+    let tame = |text: &str| !text.contains(['\r', '\u{202e}', '\u{9b}', '\u{85}', '\u{2028}']);
+    let logged = second.logs_with(PARKED);
+    assert!(logged.iter().all(|line| tame(line["key"].as_str().expect("a key"))), "{logged:?}");
     let shown = get(second.listens_on(), "/status").body;
-    assert!(shown.contains("forged") && !shown.contains(['\u{1b}', '\u{202e}', '\u{9b}']), "{shown}");
+    assert!(shown.contains("forged") && tame(&shown), "{shown}");
     assert!(stop(second)["outcomes"].as_object().expect("an object").is_empty());
     let accounts = rusqlite::Connection::open(world.path("budgets.db")).expect("a database");
     let count: u32 =

@@ -67,7 +67,7 @@ async fn however_many_keys_there_are_the_file_remembers_a_bounded_number_and_tho
     assert_eq!(sums(&budgets, vec![charge("large", 1)]).await, [1001]);
     drop(budgets);
     let file = rusqlite::Connection::open(world.dir.path().join("budgets.db")).unwrap();
-    let count: usize = file.query_row("SELECT count(*) FROM account", [], |row| row.get(0)).unwrap();
+    let count: u32 = file.query_row("SELECT count(*) FROM account", [], |row| row.get(0)).unwrap();
     assert!((1000..=2000).contains(&count), "{count}");
 }
 
