@@ -156,18 +156,16 @@ impl Worker {
         fails: &mut bool,
     ) {
         match answer {
-            None => {}
             Some(Err(error)) => {
                 self.tally.counters.failed_budget_calls.add(1);
                 if !std::mem::replace(fails, true) {
                     tracing::warn!(store = store.url(), %error, "the budget store fails: until it answers, this worker counts what its own tasks use");
                 }
             }
-            Some(Ok(())) => {
-                if std::mem::replace(fails, false) {
-                    tracing::info!(store = store.url(), "the budget store answers again");
-                }
+            Some(Ok(())) if std::mem::replace(fails, false) => {
+                tracing::info!(store = store.url(), "the budget store answers again");
             }
+            Some(Ok(())) | None => {}
         }
     }
 }
