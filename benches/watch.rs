@@ -114,7 +114,7 @@ impl Bench {
     }
 
     fn watched(&self) -> f64 {
-        let emf = Arc::new(Emf::new("Bench".into(), "empty", "memory:work"));
+        let emf = Arc::new(Emf::new("Bench".into(), "empty", &["memory:work"]));
         let (watch, worker) = self.watch(vec![emf.clone()]);
         let server = self.runtime.block_on(Server::bind(([127, 0, 0, 1], 0).into())).expect("a port");
         let address = server.address();
@@ -142,7 +142,7 @@ impl Bench {
         let worker = self.worker(&self.component, observers);
         let about = About {
             version: env!("CARGO_PKG_VERSION"),
-            queue: "memory:work".into(),
+            queues: vec!["memory:work".into()],
             started_at: SystemTime::now(),
         };
         let component = self.component.clone();

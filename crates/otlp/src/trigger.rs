@@ -40,6 +40,8 @@ impl Trigger {
     pub(crate) fn begin(&self, record: &TaskRecord<'_>) -> Beginning {
         match self {
             Self::Queue(queue) => {
+                // A worker with several queues says of each task from which its message is.
+                let queue = &record.queue.map_or_else(|| queue.clone(), Queue::of);
                 let mut attributes = queue.operation(record.message_id, "process", "process");
                 let bytes = i64::try_from(record.body.len()).unwrap_or(i64::MAX);
                 attributes.push(KeyValue::new(MESSAGING_MESSAGE_BODY_SIZE, bytes));

@@ -52,13 +52,14 @@ struct Interval {
 }
 
 impl Emf {
-    /// Creates the collector. `queue` is the queue's URL; the `queue` dimension is only its name.
-    pub fn new(namespace: String, service: &str, queue: &str) -> Self {
+    /// Creates the collector. `queues` are the URLs of the queues; the `queue` dimension is only their names.
+    pub fn new(namespace: String, service: &str, queues: &[&str]) -> Self {
+        let names: Vec<&str> = queues.iter().map(|url| queue_name(url)).collect();
         let histogram = || Histogram::new_with_bounds(1, HIGHEST_US, DIGITS).expect("the bounds are right");
         Self {
             namespace,
             service: dimension(service),
-            queue: dimension(queue_name(queue)),
+            queue: dimension(&names.join(", ")),
             interval: Mutex::new(Interval {
                 outcomes: Default::default(),
                 wall: Duration::ZERO,
@@ -219,7 +220,11 @@ mod tests {
     use wasmrun_runtime::model::usage::Usage;
 
     fn emf() -> Emf {
-        Emf::new("Thumbs".into(), "thumbnail", "https://sqs.eu-west-1.amazonaws.com/123456789012/uploads")
+        Emf::new(
+            "Thumbs".into(),
+            "thumbnail",
+            &["https://sqs.eu-west-1.amazonaws.com/123456789012/uploads", "sqlite:slow.db"],
+        )
     }
 
     fn line(emf: &Emf, status: &Status) -> Value {
@@ -245,7 +250,7 @@ mod tests {
         let directive = &line["_aws"]["CloudWatchMetrics"][0];
         assert_eq!(
             (&directive["Namespace"], &line["service"], &line["queue"]),
-            (&json!("Thumbs"), &json!("thumbnail"), &json!("uploads"))
+            (&json!("Thumbs"), &json!("thumbnail"), &json!("uploads, slow.db"))
         );
         assert_eq!(line["_aws"]["Timestamp"], 1_565_375_354_953_u64);
         let definitions = directive["Metrics"].as_array().expect("a list");

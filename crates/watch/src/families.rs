@@ -2,7 +2,7 @@
 
 use crate::{About, health, queue_name};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
@@ -46,7 +46,7 @@ pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
         ),
         gauge(
             "wasmrun_dead_letter_queue",
-            "1 if there is a dead-letter queue; 0 if there is none, and rejected messages are retried.",
+            "1 if there is a dead-letter queue, with several queues one for each; 0 if there is none, and rejected messages are retried.",
             f64::from(u8::from(status.has_dead_letter_queue)),
         ),
         gauge(
@@ -56,7 +56,7 @@ pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
         ),
         gauge(
             "wasmrun_held_messages",
-            "Messages that the worker holds, without a task, until --key lets them start.",
+            "Messages that the worker holds, without a task, until --key or a free permit lets them start.",
             status.held as f64,
         ),
         gauge(
@@ -92,6 +92,18 @@ pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
         ));
     }
     families.extend(of_queue(status));
+    if !status.queues.is_empty() {
+        let failing = status.queues.iter().map(|queue| {
+            let is_failing = f64::from(u8::from(queue.failing.is_some()));
+            (vec![("queue", queue_name(&queue.url))], is_failing)
+        });
+        families.push(family(
+            "wasmrun_queue_failing",
+            "Of each of several queues, 1 while it fails and the worker receives from the others; otherwise 0.",
+            MetricType::GAUGE,
+            summed(failing.collect()),
+        ));
+    }
     families
 }
 
@@ -103,7 +115,7 @@ fn of_queue(status: &Status) -> Vec<MetricFamily> {
         let samples = states.map(|(state, count)| (vec![("state", state)], count as f64));
         families.push(family(
             "wasmrun_queue_messages",
-            "Messages in the queue by state, as the queue last reported; SQS reports approximate numbers.",
+            "Messages in the queues by state, as they last reported; SQS reports approximate numbers.",
             MetricType::GAUGE,
             samples.into(),
         ));
@@ -259,6 +271,8 @@ pub(crate) fn of_program(about: &About, component: &str, were_cached: &[bool]) -
     let [hits, misses] =
         [true, false].map(|found| were_cached.iter().filter(|hit| **hit == found).count() as f64);
     let started = about.started_at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    // Queues in two folders may have the same name.
+    let queue_names: BTreeSet<&str> = about.queues.iter().map(|url| queue_name(url)).collect();
     vec![
         family(
             "wasmrun_build_info",
@@ -268,9 +282,9 @@ pub(crate) fn of_program(about: &About, component: &str, were_cached: &[bool]) -
         ),
         family(
             "wasmrun_queue_info",
-            "Always 1; the label is the name of the queue from which the worker receives.",
+            "Always 1; the label is the name of a queue from which the worker receives.",
             MetricType::GAUGE,
-            vec![(vec![("queue", queue_name(&about.queue))], 1.0)],
+            queue_names.into_iter().map(|name| (vec![("queue", name)], 1.0)).collect(),
         ),
         family(
             "wasmrun_compile_cache_requests_total",
@@ -369,7 +383,7 @@ mod tests {
     fn a_component_may_be_called_anything() {
         let about = About {
             version: "1.2.3",
-            queue: "sqlite:q".into(),
+            queues: vec!["sqlite:q".into(), "https://sqs.eu-west-1.amazonaws.com/1/r".into()],
             started_at: UNIX_EPOCH + Duration::from_secs(7),
         };
         let text =
@@ -379,6 +393,7 @@ mod tests {
             "wasmrun_compile_cache_requests_total{result=\"hit\"} 2\n",
             "process_start_time_seconds 7\n",
             "wasmrun_queue_info{queue=\"q\"} 1\n",
+            "wasmrun_queue_info{queue=\"r\"} 1\n",
         ] {
             assert!(text.contains(sample), "no {sample} in {text}");
         }

@@ -82,6 +82,7 @@ pub(crate) mod tests {
             running: Vec::new(),
             failures: Vec::new(),
             has_dead_letter_queue: true,
+            queues: Vec::new(),
             counts: Counts::default(),
         }
     }

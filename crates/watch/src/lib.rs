@@ -51,8 +51,8 @@ pub struct Watch {
 pub struct About {
     /// Version of the program.
     pub version: &'static str,
-    /// The queue's URL, without secrets.
-    pub queue: String,
+    /// The URLs of the queues, without secrets.
+    pub queues: Vec<String>,
     /// Start time of the program.
     pub started_at: SystemTime,
 }

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use wasmrun_runtime::model::text::tamed;
 use wasmrun_runtime::model::usage::Usage;
+use wasmrun_runtime::ports::queue::Depth;
 use wasmrun_runtime::worker::scaler::Because;
-use wasmrun_runtime::worker::{Counts, FailedTask, RunningTask, Status, Summary};
+use wasmrun_runtime::worker::{Counts, FailedTask, QueueStatus, RunningTask, Status, Summary};
 
 /// Names of the components that a worker runs.
 pub(crate) struct Components {
@@ -33,7 +34,8 @@ fn value(about: &About, components: &Components, status: &Status, summary: &Summ
         "version": about.version,
         "component": &*components.default,
         "routes": components.of_routes.iter().map(route).collect::<Vec<_>>(),
-        "queue": about.queue,
+        "queue": about.queues.join(", "),
+        "queues": status.queues.iter().map(queue).collect::<Vec<_>>(),
         "uptime_seconds": seconds(status.uptime),
         "alive": check(health::alive(status)),
         "ready": check(health::ready(status)),
@@ -44,12 +46,7 @@ fn value(about: &About, components: &Components, status: &Status, summary: &Summ
             "max": instances.max,
             "because": instances.because.map(Because::as_str),
         },
-        "depth": status.depth.map(|(depth, ago)| json!({
-            "visible": depth.visible,
-            "in_flight": depth.in_flight,
-            "delayed": depth.delayed,
-            "seconds_ago": seconds(ago),
-        })),
+        "depth": status.depth.map(depth),
         "waited_seconds": status.waited.map(seconds),
         "waiting_for_backends": status.waiting,
         "held_for_keys": status.held,
@@ -67,6 +64,25 @@ fn value(about: &About, components: &Components, status: &Status, summary: &Summ
             .iter()
             .map(|(quantity, spread)| (quantity.as_str().to_owned(), json!(spread)))
             .collect::<Map<_, _>>(),
+    })
+}
+
+/// Returns one of several queues.
+fn queue(queue: &QueueStatus) -> Value {
+    json!({
+        "queue": queue.url,
+        "priority": queue.priority.to_string(),
+        "depth": queue.depth.map(depth),
+        "failing": queue.failing,
+    })
+}
+
+fn depth((depth, ago): (Depth, Duration)) -> Value {
+    json!({
+        "visible": depth.visible,
+        "in_flight": depth.in_flight,
+        "delayed": depth.delayed,
+        "seconds_ago": seconds(ago),
     })
 }
 
@@ -128,14 +144,18 @@ mod tests {
     use crate::health::tests::healthy;
     use std::time::SystemTime;
     use wasmrun_runtime::model::outcome::OutcomeKind;
-    use wasmrun_runtime::ports::queue::Depth;
+    use wasmrun_runtime::worker::Priority;
 
     fn components() -> Components {
         Components { default: "c.wasm".into(), of_routes: vec![("r".into(), "d.wasm".into())] }
     }
 
     fn about() -> About {
-        About { version: "0.0.0", queue: "memory:q".into(), started_at: SystemTime::UNIX_EPOCH }
+        About {
+            version: "0.0.0",
+            queues: vec!["memory:q".into(), "memory:r".into()],
+            started_at: SystemTime::UNIX_EPOCH,
+        }
     }
 
     #[test]
@@ -160,11 +180,21 @@ mod tests {
     #[test]
     fn the_status_uses_the_names_of_flags_and_metrics() {
         let depth = Depth { visible: 3, in_flight: 2, delayed: 1 };
-        let mut status = Status { depth: Some((depth, Duration::from_secs(2))), ..healthy() };
+        let failing = QueueStatus {
+            url: "memory:r".into(),
+            priority: Priority::Strict,
+            depth: None,
+            failing: Some("gone".into()),
+        };
+        let depth = Some((depth, Duration::from_secs(2)));
+        let mut status = Status { depth, queues: vec![failing], ..healthy() };
         status.instances.because = Some(Because::ScaleInDelay);
         let mut summary = Summary { tasks: 4, ..Summary::default() };
         summary.outcomes.insert(OutcomeKind::LimitExceeded, 4);
         let value = value(&about(), &components(), &status, &summary);
+        assert_eq!(value["queue"], "memory:q, memory:r");
+        let failing = json!({"queue": "memory:r", "priority": "strict", "depth": null, "failing": "gone"});
+        assert_eq!(value["queues"], json!([failing]));
         assert_eq!(value["routes"], json!([{"name": "r", "component": "d.wasm"}]));
         assert_eq!(value["depth"], json!({"visible": 3, "in_flight": 2, "delayed": 1, "seconds_ago": 2.0}));
         assert_eq!(value["instances"]["because"], "scale-in-delay");

@@ -10,6 +10,7 @@
 //! | `notifications` | who is told how messages ended |
 //! | `once` | `--once`: repeated messages, and outputs that appear together |
 //! | `outcomes` | how tasks fail, and the effect on their messages |
+//! | `priorities` | several queues: strict ones, weights, and what stays apart |
 //! | `refreshing` | new versions of the component |
 //! | `reloading` | a configuration that changes while the worker runs |
 //! | `renditions` | several outputs of each picture, and the settings that are refused |
@@ -26,6 +27,7 @@ mod keys;
 mod notifications;
 mod once;
 mod outcomes;
+mod priorities;
 mod refreshing;
 mod reloading;
 mod renditions;

@@ -71,6 +71,8 @@ pub(super) fn page(
     let route = "[[route]]\nname = 'example'\nmatch.group = 'example'\n";
     fs::write(program.folder().join("routes.toml"), route)?;
     let mut worker = program.command(&["run", component, "--queue", "sqlite:jobs.db", "--listen", &port]);
+    // And one several queues.
+    worker.args(["--queue", "sqlite:slow.db"]);
     worker.args([
         "--store",
         "input=dir:in:ro",
@@ -165,7 +167,7 @@ fn written(metrics: &BTreeMap<String, Metric>) -> String {
         let values: Vec<String> = values.iter().map(|value| code(value)).collect();
         page += &row(&[code(label), values.join(", ")]);
     }
-    page += "\n`store` and `queue` are aliases of grants. In `wasmrun_queue_info`, `queue` is the name of the queue.\n`route` is the name of a [route](../guides/routes.md), or `-`. Without routes, there are no metrics of them.\n";
+    page += "\n`store` and `queue` are aliases of grants. In `wasmrun_queue_info` and `wasmrun_queue_failing`, `queue` is the name of the queue.\n`route` is the name of a [route](../guides/routes.md), or `-`. Without routes, there are no metrics of them.\n";
     page
 }
 

@@ -321,8 +321,11 @@ impl SqsQueue {
         wait: Duration,
         visibility: Option<Duration>,
     ) -> Result<Vec<SqsMessage>, QueueError> {
-        // SQS takes whole seconds. Zero would be a short poll, which asks only some of its hosts.
-        let wait = Duration::from_secs(wait.min(LONGEST_WAIT).as_secs().max(1));
+        // SQS takes whole seconds. Zero is a short poll, which asks only some of its hosts.
+        let wait = match wait {
+            Duration::ZERO => wait,
+            wait => Duration::from_secs(wait.min(LONGEST_WAIT).as_secs().max(1)),
+        };
         let mut request = self
             .client
             .receive_message()

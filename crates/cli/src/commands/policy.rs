@@ -6,6 +6,7 @@ use crate::settings::file::ConfigFile;
 use crate::settings::flags::{PolicyArgs, RunArgs, TaskArgs};
 use crate::settings::grants::{self, AwsGrants, StoreSetting};
 use crate::settings::notify::NotifySetting;
+use crate::settings::queues::queues;
 use crate::settings::source::Source;
 use crate::wiring::backends::{is_sqlite, unknown_queue};
 use std::collections::BTreeSet;
@@ -90,10 +91,12 @@ fn allow_worker(
     cluster: Option<&str>,
 ) -> Result<bool, Failure> {
     let worker = run.worker.over(std::mem::take(&mut file.worker));
-    let queue = of_amazon(run.queue.or_else(|| file.queue.take()))?;
+    let named = queues(run.queue, &mut file.queue)?.into_iter();
+    let queues = named.map(|queue| of_amazon(Some(queue.url))).collect::<Result<Vec<_>, _>>()?;
+    let queues: Vec<String> = queues.into_iter().flatten().collect();
     let dead_letter = of_amazon(worker.dead_letter)?;
-    let names_dead_letters = queue.is_none() || dead_letter.is_some();
-    if let Some(queue) = &queue {
+    let names_dead_letters = queues.is_empty() || dead_letter.is_some();
+    for queue in &queues {
         permissions.work_on(queue).map_err(|why| wrong(queue, why))?;
     }
     if let Some(queue) = dead_letter {
@@ -108,6 +111,9 @@ fn allow_worker(
             permissions.share_objects(name, url).map_err(|why| wrong(url, why))?;
         }
     }
+    if let Some(url) = worker.once.as_ref().filter(|url| url.starts_with("s3:")) {
+        permissions.keep_ledger(url).map_err(|why| wrong(url, why))?;
+    }
     if let Some(url) = &worker.body_store {
         permissions.read_bodies(url).map_err(|why| wrong(url, why))?;
     }
@@ -115,7 +121,7 @@ fn allow_worker(
         fetch(permissions, &component)?;
     }
     if let Some(cluster) = cluster {
-        let queue = queue.as_ref().ok_or_else(|| Failure::usage("--cluster needs a queue of SQS"))?;
+        let queue = queues.first().ok_or_else(|| Failure::usage("--cluster needs a queue of SQS"))?;
         permissions.protect(cluster, queue).map_err(|why| wrong(cluster, why))?;
     }
     Ok(names_dead_letters)

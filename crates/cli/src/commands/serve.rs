@@ -27,7 +27,7 @@ async fn work(args: ServeArgs, stop: Stop, ready: CancellationToken) -> Result<E
     let output = logging::start(&plan.task.log)?;
     let opened = open(&plan, None).await?;
     if plan.is_check {
-        output.line(format_args!("ok: the component is ready to answer requests at {}", plan.queue_url));
+        output.line(format_args!("ok: the component is ready to answer requests at {}", plan.queue_names()));
         return Ok(ExitCode::SUCCESS);
     }
     // Settings need a restart.

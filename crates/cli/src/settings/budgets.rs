@@ -2,6 +2,7 @@
 
 use super::keys::by_key;
 use super::text::{Written, expected, named_texts};
+use super::variables::variables_with;
 use super::worker::WorkerSettings;
 use crate::output::failure::Failure;
 use serde::Deserializer;
@@ -54,9 +55,10 @@ pub(crate) fn budget_plan(
     Ok(Some(BudgetPlan { budgets, over: worker.over_budget.unwrap_or_default(), store }))
 }
 
-fn budgets(flags: &[String], file: BTreeMap<String, String>) -> Result<Budgets, Failure> {
+fn budgets(flags: &[String], mut merged: BTreeMap<String, String>) -> Result<Budgets, Failure> {
+    merged.extend(variables_with("WASMRUN_BUDGET_"));
     let mut budgets = Budgets::default();
-    for (key, text) in by_key("--budget", "KEY=UNIT:AMOUNT/PERIOD", flags, "WASMRUN_BUDGET_", file)? {
+    for (key, text) in by_key("--budget", "KEY=UNIT:AMOUNT/PERIOD", flags, merged)? {
         let Setting(budget) =
             Setting::read(&text).map_err(|why| Failure::usage(format!("--budget {key}={text}: {why}")))?;
         if key.as_str() == OTHERS {

@@ -6,6 +6,7 @@ use super::engine::EngineSettings;
 use super::environment::EnvValue;
 use super::limit_flags::LimitSettings;
 use super::log::LogSettings;
+use super::queues::QueueSetting;
 use super::read::{MAX_TOML_BYTES, read_text, toml_from};
 use super::registry::RegistrySettings;
 use super::route_table::{RouteTable, Unmatched};
@@ -13,7 +14,7 @@ use super::serve::ServeSettings;
 use super::text::{parsed_list, written};
 use super::watch::{CollectorUrl, Listen, Namespace, Percent, WatchSettings};
 use super::worker::WorkerSettings;
-use super::{budgets, config_values, grants, outcome_actions};
+use super::{budgets, config_values, grants, outcome_actions, queues};
 use crate::output::failure::Failure;
 use bytesize::ByteSize;
 use serde::Deserialize;
@@ -28,8 +29,8 @@ use wasmrun_runtime::task::http::{AddressRule, HttpRule};
 pub(crate) struct ConfigFile {
     #[serde(deserialize_with = "written")]
     pub(crate) component: Option<PathBuf>,
-    #[serde(deserialize_with = "written")]
-    pub(crate) queue: Option<String>,
+    #[serde(deserialize_with = "queues::queues_of_file")]
+    pub(crate) queue: Vec<QueueSetting>,
     pub(crate) raw_body: Option<bool>,
     pub(crate) deterministic: Option<bool>,
     #[serde(deserialize_with = "written")]

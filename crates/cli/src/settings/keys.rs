@@ -18,20 +18,42 @@ pub(crate) fn key_options(
 ) -> Result<Option<KeyOptions>, Failure> {
     let weights = weights(flags, file)?;
     let Some(source) = worker.key.clone() else {
-        let unused = [("--max-per-key", worker.max_per_key.is_some()), ("--weight", !weights.is_empty())];
-        return match unused.into_iter().find(|(_, is_set)| *is_set) {
-            Some((flag, _)) => Err(Failure::usage(format!(
-                "{flag} has no effect without keys: add --key, such as --key group"
-            ))),
-            None => Ok(None),
-        };
+        shares_without_keys(worker.max_per_key.is_some(), !weights.is_empty())?;
+        return Ok(None);
     };
     let shares = ShareOptions { max_per_key: worker.max_per_key, weights };
     Ok(Some(KeyOptions { source, shares }))
 }
 
+/// Refuses a cap and weights where there are no keys.
+pub(super) fn shares_without_keys(has_cap: bool, has_weights: bool) -> Result<(), Failure> {
+    let unused = [("--max-per-key", has_cap), ("--weight", has_weights)];
+    match unused.into_iter().find(|(_, is_set)| *is_set) {
+        Some((flag, _)) => {
+            Err(Failure::usage(format!("{flag} has no effect without keys: add --key, such as --key group")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Merges the weights. Flags win over variables, and variables over the file.
 fn weights(flags: &[String], file: BTreeMap<String, u32>) -> Result<BTreeMap<Key, NonZeroU32>, Failure> {
-    let file = file.into_iter().map(|(key, weight)| (key, weight.to_string())).collect();
+    let mut merged: BTreeMap<String, String> =
+        file.into_iter().map(|(key, weight)| (key, weight.to_string())).collect();
+    merged.extend(variables_with("WASMRUN_WEIGHT_"));
+    with_flags(merged, flags)
+}
+
+/// Returns the weights of flags alone.
+pub(super) fn weights_of_flags(flags: &[String]) -> Result<BTreeMap<Key, NonZeroU32>, Failure> {
+    with_flags(BTreeMap::new(), flags)
+}
+
+/// Adds the weights of flags, and checks all of them.
+fn with_flags(
+    merged: BTreeMap<String, String>,
+    flags: &[String],
+) -> Result<BTreeMap<Key, NonZeroU32>, Failure> {
     let weight = |(key, text): (Key, String)| {
         let weight = NonZeroU32::read(&text).ok().filter(|weight| weight.get() <= MOST_WEIGHT);
         let wrong = || {
@@ -39,19 +61,16 @@ fn weights(flags: &[String], file: BTreeMap<String, u32>) -> Result<BTreeMap<Key
         };
         weight.map(|weight| (key.clone(), weight)).ok_or_else(wrong)
     };
-    by_key("--weight", "KEY=N", flags, "WASMRUN_WEIGHT_", file)?.into_iter().map(weight).collect()
+    by_key("--weight", "KEY=N", flags, merged)?.into_iter().map(weight).collect()
 }
 
-/// Merges settings that are named by a key. Flags win over variables, and variables over the file.
+/// Adds the settings of flags that are named by a key to those of variables and the file, over which they win.
 pub(super) fn by_key(
     flag: &str,
     form: &str,
     flags: &[String],
-    variables: &str,
-    file: BTreeMap<String, String>,
+    mut merged: BTreeMap<String, String>,
 ) -> Result<BTreeMap<Key, String>, Failure> {
-    let mut merged = file;
-    merged.extend(variables_with(variables));
     for text in flags {
         // A key may have a `=` itself.
         let (key, value) = text

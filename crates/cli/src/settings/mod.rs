@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `text`, `range`, `read` | parse values, check their range, read files that a user names |
 //! | `source` | where a component is |
-//! | `aws`, `deployment`, `engine`, `instances`, `limit_flags`, `log`, `notify`, `registry`, `serve`, `usage_size`, `watch`, `worker` | one group of settings each |
+//! | `aws`, `deployment`, `engine`, `instances`, `limit_flags`, `log`, `notify`, `queues`, `registry`, `serve`, `usage_size`, `watch`, `worker` | one group of settings each |
 //! | `flags` | the commands with their flags and help |
 //! | `variables` | finds and checks the names of variables |
 //! | `named`, `environment`, `config_values`, `grants`, `by_key`, `outcome_actions`, `keys`, `budgets`, `command`, `message` | settings with a name; the message of a flag |
@@ -65,6 +65,7 @@ pub(crate) mod notify;
 pub(crate) mod otlp;
 pub(crate) mod outcome_actions;
 pub(crate) mod project;
+pub(crate) mod queues;
 mod range;
 pub(crate) mod read;
 pub(crate) mod registry;

@@ -44,7 +44,7 @@ pub(crate) fn observers(
     settings: &WatchSettings,
     otlp: &OtlpPlan,
     task: &TaskPlan,
-    queue: &str,
+    queues: &[&str],
     trigger: Trigger,
 ) -> Result<Observers, Failure> {
     let component = task.name().map_or_else(|| "wasmrun".to_owned(), |name| service_name(&name));
@@ -57,7 +57,7 @@ pub(crate) fn observers(
     Ok(Observers {
         traces,
         metrics: is_watched.then(|| Arc::new(Metrics::default().with_routes(&routes))),
-        emf: settings.emf.clone().map(|Namespace(namespace)| Arc::new(Emf::new(namespace, &name, queue))),
+        emf: settings.emf.clone().map(|Namespace(namespace)| Arc::new(Emf::new(namespace, &name, queues))),
         exporter,
     })
 }

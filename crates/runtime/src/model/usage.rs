@@ -159,6 +159,9 @@ pub struct TaskRecord<'a> {
     /// The text of the message, which usage files don't have.
     #[serde(skip)]
     pub body: &'a str,
+    /// URL of the message's queue, if the worker has several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<&'a str>,
     /// Name of the component in dead letters.
     pub component: &'a str,
     /// Key of the message, if the worker tells messages apart by key. The sender chooses it: never write it as a raw line.
@@ -194,6 +197,7 @@ impl<'a> TaskRecord<'a> {
             receive_count: message.receive_count,
             trace_id: trace::recorded(message),
             body: &message.body,
+            queue: None,
             component,
             key: None,
             route: None,

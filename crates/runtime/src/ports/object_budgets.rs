@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// Maximum size of an object: twice that of the largest accounts.
+const MAX_BYTES: usize = 4 << 20;
 /// Number of objects. With more, workers meet less often at one; with fewer, a worker makes fewer calls.
 const OBJECTS: usize = 16;
 /// Maximum number of accounts in an object. In JSON, an account takes at most 2 KiB: six bytes for each of a key.
@@ -30,6 +32,8 @@ pub struct ObjectBudgets {
 /// The content of an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Accounts {
+    /// Tells the changes apart: two workers may add the same amount to the same sum.
+    change: u64,
     accounts: Vec<Account>,
 }
 
@@ -88,28 +92,28 @@ fn object_key(key: &Key) -> String {
 impl ObjectBudgets {
     /// Creates the accounts in a store, which must give etags.
     pub fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { objects: SharedObjects::new(store, "a list of accounts") }
+        Self { objects: SharedObjects { store, noun: "a list of accounts", most_bytes: MAX_BYTES } }
     }
 
     /// Adds amounts to accounts of one object in one change.
     async fn charge_in(&self, object: &str, charges: &[Charge]) -> Result<Vec<u64>, QueueError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let writes = charges.iter().any(|charge| charge.amount > 0);
-        self.objects
-            .update(object, |before: Option<Accounts>| {
-                let mut accounts = before.unwrap_or_default();
-                let sums = charges.iter().map(|charge| accounts.charge(charge)).collect();
-                accounts.drop_old(now);
-                (writes.then_some(accounts), sums)
-            })
-            .await
+        let change = |before: Option<Accounts>| {
+            let mut accounts = before.unwrap_or_default();
+            let sums: Vec<u64> = charges.iter().map(|charge| accounts.charge(charge)).collect();
+            accounts.drop_old(now);
+            accounts.change = fastrand::u64(..);
+            (writes.then_some(accounts), sums)
+        };
+        Ok(self.objects.update(object, change).await?)
     }
 }
 
 #[async_trait]
 impl BudgetStore for ObjectBudgets {
     fn url(&self) -> &str {
-        self.objects.url()
+        self.objects.store.url()
     }
 
     fn interval(&self) -> Duration {
@@ -117,7 +121,7 @@ impl BudgetStore for ObjectBudgets {
     }
 
     async fn check(&self) -> Result<(), QueueError> {
-        self.objects.check().await
+        self.objects.store.probe(false).await.map_err(|error| QueueError::Unavailable(error.to_string()))
     }
 
     async fn charge(&self, charges: Vec<Charge>) -> Vec<Result<u64, QueueError>> {
@@ -150,7 +154,6 @@ mod tests {
     use super::*;
     use crate::model::budget::{Budget, BudgetUnit};
     use crate::ports::memory::MemoryStore;
-    use crate::ports::shared_objects::MAX_BYTES;
     use std::num::NonZeroU64;
 
     fn charge(key: &str, began: u64, amount: u64) -> Charge {

@@ -9,7 +9,7 @@ use crate::model::outcome::OutcomeKind;
 use crate::ports::groups::{Counted, DroppedGroup, GroupStore, LONGEST, Swept};
 use crate::ports::object_store::ObjectStore;
 use crate::ports::queue::QueueError;
-use crate::ports::shared_objects::SharedObjects;
+use crate::ports::shared_objects::{SharedError, SharedObjects};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
+
+/// Maximum size of an object: IDs of messages have at most 100 bytes (SQS), and a group has 10,000 messages.
+const MAX_BYTES: usize = 4 << 20;
 
 /// Counts completion groups in the objects of a store.
 pub struct ObjectGroups {
@@ -101,7 +104,7 @@ fn object_key(GroupId { key, name }: &GroupId) -> String {
 impl ObjectGroups {
     /// Creates the counts in a store, which must give etags.
     pub fn new(store: Arc<dyn ObjectStore>) -> Self {
-        let objects = SharedObjects::new(store, "a group of messages");
+        let objects = SharedObjects { store, noun: "a group of messages", most_bytes: MAX_BYTES };
         Self { objects, waiting: Mutex::default(), turn: tokio::sync::Mutex::default() }
     }
 
@@ -109,38 +112,46 @@ impl ObjectGroups {
     async fn count_all(&self, members: &[Member]) -> Result<Vec<Counted>, QueueError> {
         let Some(first) = members.first() else { return Ok(Vec::new()) };
         let key = object_key(&first.group);
-        self.objects
-            .update(&key, |before: Option<Group>| {
-                let (old, before) = match before {
-                    Some(group) if group.is_old() => (group.dropped(), None),
-                    before => (None, before),
-                };
-                let mut group = before.unwrap_or_else(|| Group::begin(first.group.clone(), first.messages));
-                let counted = |member: &Member| {
-                    let (is_late, differs) = (!group.count(member), member.messages != group.messages);
-                    Counted { is_late, differs, ..Counted::default() }
-                };
-                let mut counted: Vec<_> = members.iter().map(counted).collect();
-                if let Some(last) = counted.iter_mut().rfind(|counted| !counted.is_late) {
-                    last.complete = group.complete();
-                }
-                if let Some(first) = counted.first_mut() {
-                    first.dropped = old.into_iter().collect();
-                }
-                (Some(group), counted)
-            })
-            .await
+        let change = |before: Option<Group>| {
+            let (old, before) = match before {
+                Some(group) if group.is_old() => (group.dropped(), None),
+                before => (None, before),
+            };
+            let mut group = before.unwrap_or_else(|| Group::begin(first.group.clone(), first.messages));
+            let counted = |member: &Member| {
+                let (is_late, differs) = (!group.count(member), member.messages != group.messages);
+                Counted { is_late, differs, ..Counted::default() }
+            };
+            let mut counted: Vec<_> = members.iter().map(counted).collect();
+            if let Some(last) = counted.iter_mut().rfind(|counted| !counted.is_late) {
+                last.complete = group.complete();
+            }
+            if let Some(first) = counted.first_mut() {
+                first.dropped = old.into_iter().collect();
+            }
+            (Some(group), counted)
+        };
+        Ok(self.objects.update(&key, change).await?)
+    }
+}
+
+impl From<SharedError> for QueueError {
+    fn from(error: SharedError) -> Self {
+        match error {
+            SharedError::Unavailable(text) => Self::Unavailable(text),
+            SharedError::Unusable(text) | SharedError::Damaged(text) => Self::Unusable(text),
+        }
     }
 }
 
 #[async_trait]
 impl GroupStore for ObjectGroups {
     fn url(&self) -> &str {
-        self.objects.url()
+        self.objects.store.url()
     }
 
     async fn check(&self) -> Result<(), QueueError> {
-        self.objects.check().await
+        self.objects.store.probe(false).await.map_err(|error| QueueError::Unavailable(error.to_string()))
     }
 
     async fn count(&self, member: Member) -> Result<Counted, QueueError> {
@@ -171,7 +182,7 @@ impl GroupStore for ObjectGroups {
         let sent = |before: Option<Group>| {
             (before.map(|group| Group { sent: true, ended: BTreeMap::new(), ..group }), ())
         };
-        self.objects.update(&object_key(&group), sent).await
+        Ok(self.objects.update(&object_key(&group), sent).await?)
     }
 
     /// Does nothing: objects are removed by a rule of the store, and looking at all of them would cost too much.
@@ -184,7 +195,6 @@ impl GroupStore for ObjectGroups {
 mod tests {
     use super::*;
     use crate::ports::memory::MemoryStore;
-    use crate::ports::shared_objects::MAX_BYTES;
     use futures_util::future::join_all;
 
     fn member(name: &str, messages: u32, message: &str) -> Member {

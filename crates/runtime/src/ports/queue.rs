@@ -7,6 +7,7 @@ use crate::model::message::{MAX_BATCH, Message, OutgoingMessage};
 use crate::ports::walk::{Walk, Walked};
 use async_trait::async_trait;
 use std::fmt;
+use std::ops::Add;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +28,8 @@ pub trait Queue: Send + Sync + 'static {
     /// Returns how many messages there are now.
     async fn depth(&self) -> Result<Depth, QueueError>;
 
-    /// Receives at least one and at most `max` messages, or none if none arrive within `wait`.
+    /// Receives at least one and at most `max` messages, or none if none arrive within `wait`. Without a wait, the queue
+    /// may overlook a message.
     ///
     /// When `stop` is cancelled the call returns early with the messages that it has received: every message that was
     /// taken from the queue is in the answer. Callers must not drop the future, as its messages would stay invisible
@@ -199,6 +201,18 @@ pub struct Depth {
     pub in_flight: u64,
     /// Delayed, so not yet ready.
     pub delayed: u64,
+}
+
+impl Add for Depth {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            visible: self.visible.saturating_add(other.visible),
+            in_flight: self.in_flight.saturating_add(other.in_flight),
+            delayed: self.delayed.saturating_add(other.delayed),
+        }
+    }
 }
 
 impl Depth {

@@ -9,6 +9,7 @@ use super::notify::Notifier;
 use super::permits::Permit;
 use super::rate::{BURST, Taken};
 use super::receive::{Poller, Polling, Received};
+use super::sources::Source;
 use crate::model::message::MAX_BATCH;
 use crate::ports::queue::BatchPolicy;
 use crate::task::grant::Grants;
@@ -64,7 +65,7 @@ impl Worker {
             () = polling.stop.cancelled() => return ControlFlow::Break(Received::End),
             first = self.permits.acquire() => first,
         };
-        let BatchPolicy { receive_batch, receiving_wait, .. } = self.queue.batch_policy();
+        let BatchPolicy { receive_batch, receiving_wait, .. } = self.sources.policy;
         let batch = receive_batch.clamp(1, MAX_BATCH);
         let mut permits = vec![first];
         permits.extend(std::iter::from_fn(|| self.permits.try_acquire()).take(batch - 1));
@@ -162,15 +163,24 @@ impl Worker {
         }
     }
 
+    /// Checks the queues. It is enough that one of several works. Returns the first failure.
+    async fn check_queues(&self) -> Option<String> {
+        let mut failure = None;
+        for source in self.sources.all() {
+            match check_queue(source).await {
+                None => return None,
+                failed => failure = failure.or(failed),
+            }
+        }
+        failure
+    }
+
     /// Checks the queues, the recipient of notifications, the group store, the body store and each granted store. Returns
     /// the first failure. With routes, it is enough that the stores of one component work: the store of one tenant must not
     /// stop the tasks of all others.
     async fn check_backends(&self) -> Option<String> {
-        let dead_letter = self.dead_letter.iter().map(|dead_letter| &dead_letter.queue);
-        for queue in std::iter::once(&self.queue).chain(dead_letter) {
-            if let Err(why) = answer_to(queue.depth()).await {
-                return Some(format!("queue {}: {why}", queue.url()));
-            }
+        if let Some(failure) = self.check_queues().await {
+            return Some(failure);
         }
         if let Some(recipient) = self.notifier.as_ref().map(Notifier::recipient)
             && let Err(why) = answer_to(recipient.check()).await
@@ -196,6 +206,17 @@ impl Worker {
         }
         failure
     }
+}
+
+/// Checks a queue and its dead-letter queue. Returns the first failure.
+async fn check_queue(source: &Source) -> Option<String> {
+    let dead_letter = source.dead_letter.iter().map(|dead_letter| &dead_letter.queue);
+    for queue in std::iter::once(&source.queue).chain(dead_letter) {
+        if let Err(why) = answer_to(queue.depth()).await {
+            return Some(format!("queue {}: {why}", queue.url()));
+        }
+    }
+    None
 }
 
 /// Checks the granted stores of a component. Returns the first failure.

@@ -42,7 +42,7 @@ pub enum NotCancelled {
     /// The worker doesn't hold the message: it was settled, waits in the queue, or another worker holds it.
     #[error("this worker does not hold the message")]
     NotHeld,
-    /// The message is to be dead-lettered, and there is no dead-letter queue.
+    /// The message is to be dead-lettered, and its queue has no dead-letter queue.
     #[error("there is no dead-letter queue")]
     NoDeadLetterQueue,
     /// It was cancelled before, with another action, which holds.
@@ -77,7 +77,8 @@ impl Worker {
     ///
     /// Says why the message can't be cancelled. Nothing has changed then.
     pub fn cancel(&self, message_id: &str, then: Action) -> Result<bool, NotCancelled> {
-        if then == Action::DeadLetter && self.dead_letter.is_none() {
+        if then == Action::DeadLetter && self.sources.all().iter().all(|source| source.dead_letter.is_none())
+        {
             return Err(NotCancelled::NoDeadLetterQueue);
         }
         let runs = self.leases.cancel(message_id, then)?;

@@ -2,7 +2,9 @@ use super::*;
 use crate::model::message::OutgoingMessage;
 use crate::ports::memory::MemoryQueue;
 use crate::ports::queue::Queue;
+use crate::worker::holding::{LEAST_HELD, LONGEST, MOST_HELD, STUCK_AFTER};
 use crate::worker::lease::Leases;
+use crate::worker::sources::Source;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -14,6 +16,7 @@ pub(in crate::worker) const LIMIT: usize = 2;
 /// A queue, and the leases of its messages.
 pub(in crate::worker) struct World {
     queue: Arc<MemoryQueue>,
+    source: Arc<Source>,
     pub(in crate::worker) leases: Arc<Leases>,
 }
 
@@ -24,7 +27,8 @@ impl World {
 
     fn with_longest(longest: Duration) -> Self {
         let queue = Arc::new(MemoryQueue::new("q", HOUR));
-        Self { queue: queue.clone(), leases: Leases::new(queue, HOUR, longest, Arc::default()) }
+        let source = Source::of_test(queue.clone(), HOUR, longest);
+        Self { queue, source: source.clone(), leases: Leases::new(vec![source], Arc::default()) }
     }
 
     /// Sends a message of a group, and receives it. It looks as if it was received `receive_count` times.
@@ -40,10 +44,10 @@ impl World {
         let received = self.queue.receive(1, Duration::ZERO, &CancellationToken::new()).await;
         let mut delivery = received.expect("received").remove(0);
         delivery.message.receive_count = receive_count;
-        let lease = self.leases.hold(&delivery);
+        let (source, lease) = (self.source.clone(), self.leases.hold(&self.source, &delivery));
         let message = delivery.message.into();
         let received_at = Instant::now();
-        LeasedMessage { message, receipt: delivery.receipt, lease, received_at, key_permit: None }
+        LeasedMessage { message, receipt: delivery.receipt, lease, source, received_at, key_permit: None }
     }
 
     pub(in crate::worker) async fn receive_all(&self, groups: &[&str]) -> Vec<LeasedMessage> {

@@ -6,11 +6,12 @@
 //! under way.
 
 use super::control::NotCancelled;
+use super::sources::Source;
 use super::status::RunningTask;
 use super::tally::Tally;
-use crate::model::message::{MAX_BATCH, MAX_VISIBILITY};
+use crate::model::message::MAX_BATCH;
 use crate::model::outcome::Action;
-use crate::ports::queue::{Delivery, Queue, QueueError, Receipt};
+use crate::ports::queue::{Delivery, QueueError, Receipt};
 use futures_util::future::join_all;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
@@ -28,16 +29,14 @@ const LONGEST_ROUND: Duration = Duration::from_secs(10);
 
 /// All leases of a worker.
 pub(super) struct Leases {
-    queue: Arc<dyn Queue>,
-    visibility_timeout: Duration,
-    /// Longest time that a message is kept, counted from its receipt.
-    longest: Duration,
+    sources: Vec<Arc<Source>>,
     held: Mutex<HashMap<u64, Arc<Held>>>,
     next: AtomicU64,
     tally: Arc<Tally>,
 }
 
 struct Held {
+    source: Arc<Source>,
     message_id: String,
     receive_count: u32,
     received_at: Instant,
@@ -68,30 +67,20 @@ pub(super) struct Lease {
 }
 
 impl Leases {
-    pub(super) fn new(
-        queue: Arc<dyn Queue>,
-        visibility_timeout: Duration,
-        longest: Duration,
-        tally: Arc<Tally>,
-    ) -> Arc<Self> {
-        let longest = longest.min(MAX_VISIBILITY);
-        Arc::new(Self {
-            queue,
-            visibility_timeout,
-            longest,
-            held: Mutex::default(),
-            next: AtomicU64::new(0),
-            tally,
-        })
+    /// Creates no leases yet, of messages of these queues.
+    pub(super) fn new(sources: Vec<Arc<Source>>, tally: Arc<Tally>) -> Arc<Self> {
+        Arc::new(Self { sources, held: Mutex::default(), next: AtomicU64::new(0), tally })
     }
 
     /// Begins the lease of a received message.
-    pub(super) fn hold(self: &Arc<Self>, delivery: &Delivery) -> Lease {
+    pub(super) fn hold(self: &Arc<Self>, source: &Arc<Source>, delivery: &Delivery) -> Lease {
+        let Source { longest, visibility_timeout, .. } = **source;
         // `longest` counts from receipt. `visible_at` is when the first visibility timeout after receipt ends.
-        let longer = self.longest.saturating_sub(self.visibility_timeout);
-        let shorter = self.visibility_timeout.saturating_sub(self.longest);
+        let longer = longest.saturating_sub(visibility_timeout);
+        let shorter = visibility_timeout.saturating_sub(longest);
         let ends_at = delivery.visible_at.checked_sub(shorter).unwrap_or(delivery.visible_at) + longer;
         let held = Arc::new(Held {
+            source: source.clone(),
             message_id: delivery.message.id.clone(),
             receive_count: delivery.message.receive_count,
             received_at: Instant::now(),
@@ -110,18 +99,24 @@ impl Leases {
 
     /// Renews leases until this future is dropped.
     pub(super) async fn keep_renewing(&self) {
+        join_all(self.sources.iter().map(|source| self.keep_renewing_of(source))).await;
+    }
+
+    /// Renews the leases of one queue's messages.
+    async fn keep_renewing_of(&self, source: &Source) {
         // A lease is renewed when a third of it is over, so that several rounds fit before it expires.
-        let round = (self.visibility_timeout / 8).clamp(SHORTEST_ROUND, LONGEST_ROUND);
+        let round = (source.visibility_timeout / 8).clamp(SHORTEST_ROUND, LONGEST_ROUND);
         let mut rounds = tokio::time::interval(round);
         rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             rounds.tick().await;
-            self.renew_due().await;
+            self.renew_due(source).await;
         }
     }
 
-    async fn renew_due(&self) {
-        let held: Vec<Arc<Held>> = self.lock().values().cloned().collect();
+    async fn renew_due(&self, source: &Source) {
+        let of_source = |held: &&Arc<Held>| held.source.index == source.index;
+        let held: Vec<Arc<Held>> = self.lock().values().filter(of_source).cloned().collect();
         let now = Instant::now();
         let (mut due, mut ending) = (Vec::new(), Vec::new());
         for held in &held {
@@ -132,9 +127,10 @@ impl Leases {
                 continue;
             } else if left.is_zero() {
                 held.expire(&mut state);
-            } else if left <= self.visibility_timeout * 2 / 3 && state.visible_at < held.ends_at {
+            } else if left <= source.visibility_timeout * 2 / 3 && state.visible_at < held.ends_at {
                 // A lease near the end of its longest time is renewed for the rest of it, in a call of its own.
-                let kind = if now + self.visibility_timeout <= held.ends_at { &mut due } else { &mut ending };
+                let kind =
+                    if now + source.visibility_timeout <= held.ends_at { &mut due } else { &mut ending };
                 kind.push((&**held, state));
             }
         }
@@ -143,21 +139,26 @@ impl Leases {
         let mut renewals = Vec::new();
         while !due.is_empty() {
             let batch = due.drain(..due.len().min(MAX_BATCH)).collect();
-            renewals.push(self.renew(batch, self.visibility_timeout));
+            renewals.push(self.renew(source, batch, source.visibility_timeout));
         }
         for (held, state) in ending {
             let left = held.ends_at.saturating_duration_since(Instant::now());
-            renewals.push(self.renew(vec![(held, state)], left));
+            renewals.push(self.renew(source, vec![(held, state)], left));
         }
         join_all(renewals).await;
     }
 
-    async fn renew(&self, batch: Vec<(&Held, AsyncMutexGuard<'_, State>)>, visibility: Duration) {
+    async fn renew(
+        &self,
+        source: &Source,
+        batch: Vec<(&Held, AsyncMutexGuard<'_, State>)>,
+        visibility: Duration,
+    ) {
         let now = Instant::now();
         let receipts: Vec<Receipt> = batch.iter().map(|(held, _)| held.receipt.clone()).collect();
         // The time limit leaves time for another try before the leases expire.
-        let patience = (self.visibility_timeout / 4).max(SHORTEST_PATIENCE);
-        let call = self.queue.set_visibility(&receipts, visibility);
+        let patience = (source.visibility_timeout / 4).max(SHORTEST_PATIENCE);
+        let call = source.queue.set_visibility(&receipts, visibility);
         let answers = tokio::time::timeout(patience, call).await.unwrap_or_else(|_| {
             let late = QueueError::Unavailable("the queue does not answer in time".into());
             receipts.iter().map(|_| Err(late.clone())).collect()
@@ -185,6 +186,9 @@ impl Leases {
         let mut of_message = held.values().filter(|held| held.message_id == message_id).peekable();
         if of_message.peek().is_none() {
             return Err(NotCancelled::NotHeld);
+        }
+        if then == Action::DeadLetter && of_message.clone().any(|held| held.source.dead_letter.is_none()) {
+            return Err(NotCancelled::NoDeadLetterQueue);
         }
         let mut runs = false;
         for held in of_message {
@@ -283,24 +287,27 @@ impl Drop for Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::message::OutgoingMessage;
+    use crate::model::message::{MAX_VISIBILITY, OutgoingMessage};
     use crate::ports::memory::MemoryQueue;
+    use crate::ports::queue::Queue;
     use tokio_util::sync::CancellationToken;
 
     const SHORT: Duration = Duration::from_millis(500);
 
-    async fn leased(longest: Duration) -> (Arc<MemoryQueue>, Arc<Leases>, Delivery) {
+    async fn leased(longest: Duration) -> (Arc<MemoryQueue>, Arc<Leases>, Lease) {
         let queue = Arc::new(MemoryQueue::new("q", SHORT));
         queue.send(&[OutgoingMessage { body: "x".into(), ..OutgoingMessage::default() }]).await;
         let received = queue.receive(1, Duration::ZERO, &CancellationToken::new()).await;
         let delivery = received.expect("received").remove(0);
-        (queue.clone(), Leases::new(queue, SHORT, longest, Arc::default()), delivery)
+        let source = Source::of_test(queue.clone(), SHORT, longest);
+        let leases = Leases::new(vec![source.clone()], Arc::default());
+        let lease = leases.hold(&source, &delivery);
+        (queue, leases, lease)
     }
 
     #[tokio::test]
     async fn a_held_message_stays_invisible_far_beyond_its_visibility_timeout() {
-        let (queue, leases, delivery) = leased(MAX_VISIBILITY).await;
-        let lease = leases.hold(&delivery);
+        let (queue, leases, lease) = leased(MAX_VISIBILITY).await;
         let never = CancellationToken::new();
         let again = queue.receive(1, SHORT * 4, &never);
         tokio::select! {
@@ -313,8 +320,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_lease_expires_at_its_longest_time() {
-        let (queue, leases, delivery) = leased(SHORT * 2).await;
-        let lease = leases.hold(&delivery);
+        let (queue, leases, lease) = leased(SHORT * 2).await;
         tokio::select! {
             () = leases.keep_renewing() => unreachable!("it never ends"),
             () = lease.expired() => {}
@@ -326,9 +332,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_lease_of_a_message_that_somebody_else_received_expires() {
-        let (queue, leases, delivery) = leased(MAX_VISIBILITY).await;
-        let lease = leases.hold(&delivery);
-        queue.set_visibility(std::slice::from_ref(&delivery.receipt), Duration::ZERO).await;
+        let (queue, leases, lease) = leased(MAX_VISIBILITY).await;
+        queue.set_visibility(std::slice::from_ref(&lease.held.receipt), Duration::ZERO).await;
         queue.receive(1, SHORT, &CancellationToken::new()).await.expect("received");
         tokio::select! {
             () = leases.keep_renewing() => unreachable!("it never ends"),
@@ -338,8 +343,8 @@ mod tests {
 
     #[tokio::test]
     async fn no_renewal_touches_a_message_after_its_release() {
-        let (queue, leases, delivery) = leased(MAX_VISIBILITY).await;
-        assert!(leases.hold(&delivery).release().await.is_some());
+        let (queue, leases, lease) = leased(MAX_VISIBILITY).await;
+        assert!(lease.release().await.is_some());
         let never = CancellationToken::new();
         tokio::select! {
             () = leases.keep_renewing() => unreachable!("it never ends"),

@@ -8,8 +8,9 @@
 //! |---|---|
 //! | `receive`, `admission` | what is asked of the queue; what must be had before |
 //! | `permits`, `rate`, `breaker`, [`circuit`] | the concurrency limit, the rate, and whether backends work |
-//! | `keyed`, `fill`, [`shares`] | messages held for fair shares among keys |
+//! | `keyed`, `fill`, [`holding`], [`shares`] | messages held for fair shares among keys |
 //! | `budgets` | what keys may use in a period |
+//! | `sources` | the queues, what differs between them, and the turns of several |
 //! | `lease` | the visibility of messages, and its renewal |
 //! | `process`, `expiry`, `body` | the task of one message, its age, and its body |
 //! | `once` | with `--once`: the ledger, the commit, and what crashes leave |
@@ -32,6 +33,7 @@ mod dead_letter;
 pub mod decision;
 mod expiry;
 mod fill;
+pub mod holding;
 mod keyed;
 mod lease;
 mod mean;
@@ -47,6 +49,7 @@ mod scale;
 pub mod scaler;
 mod settle;
 pub mod shares;
+mod sources;
 mod status;
 mod tally;
 mod waiting;
@@ -63,31 +66,31 @@ pub use self::options::{OnLeaseExpired, StartError, TasksStart, WorkerOptions};
 pub use self::rate::Rate;
 pub use self::receive::{LONG_POLL, MOST_POLLERS, SHORT_POLL};
 pub use self::scale::{ScaleOptions, Sizing};
-pub use self::status::{FailedTask, InstancesStatus, NAMED, Receiving, RunningTask, Status};
+pub use self::sources::{MOST_QUEUES, Priority, WorkerQueue};
+pub use self::status::{FailedTask, InstancesStatus, NAMED, QueueStatus, Receiving, RunningTask, Status};
 pub use self::tally::{Count, Counts, Summary, Tally};
 
 use self::attribution::Attributions;
 use self::body::BODY_STORE;
 use self::breaker::{Breaker, Cause};
 use self::control::Pause;
-use self::dead_letter::DeadLetterQueue;
-use self::decision::Rules;
 use self::keyed::KeyedMessages;
 use self::lease::Leases;
 use self::mean::MeanTime;
 use self::misconfiguration::Misconfiguration;
 use self::notify::Notifier;
 use self::once::{LEDGER, OnceRuns};
-use self::options::{check_budgets, check_keys, check_notified, check_queue, check_timeout};
+use self::options::{check_budgets, check_keys, check_notified, check_timeout};
 use self::permits::Permits;
 use self::rate::Starts;
 use self::scale::StatisticsWindow;
 use self::settle::{Settlement, Settling, settle_all};
+use self::sources::Sources;
 use self::status::Watched;
 use self::waiting::WaitingMessages;
-use crate::model::message::MAX_VISIBILITY;
-use crate::ports::queue::{Queue, QueueAttributes};
+use crate::ports::queue::{Depth, Queue, QueueAttributes, QueueError};
 use crate::task::routes::Routes;
+use futures_util::future::join_all;
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -98,20 +101,16 @@ use tokio_util::task::TaskTracker;
 /// How long the last settlements may take, once all tasks have ended, before the worker gives up.
 const LAST_SETTLEMENTS: Duration = Duration::from_secs(3);
 
-/// Runs the tasks of one queue's messages.
+/// Runs the tasks of the messages of its queues.
 //
 // Each of the many fields has a type of its own. Together they are all that the pollers and the tasks share.
 pub struct Worker {
-    queue: Arc<dyn Queue>,
-    dead_letter: Option<DeadLetterQueue>,
+    sources: Sources,
     /// Sends a notification of each message that ends; `None`: nobody is told.
     notifier: Option<Notifier>,
     routes: Routes,
     options: WorkerOptions,
-    rules: Rules,
     leases: Arc<Leases>,
-    /// Longest time that the queue keeps a message invisible, counted from its receipt.
-    max_visibility: Option<Duration>,
     breaker: Arc<Breaker>,
     /// Whether an operator has paused the worker.
     pause: Pause,
@@ -138,58 +137,75 @@ pub struct Worker {
 
 /// State that the tasks of one run of the worker share.
 struct InProgress {
-    /// Sends settlements to [`settle_all`], which ends when the last task has dropped its sender. The permits bound the
-    /// channel.
-    settlements: mpsc::UnboundedSender<Settlement>,
+    /// For each queue, sends settlements to [`settle_all`], which ends when the last task has dropped its sender. The
+    /// permits bound the channels.
+    settlements: Vec<mpsc::UnboundedSender<Settlement>>,
     /// Ends receiving when it is cancelled.
     stop: CancellationToken,
     /// Ends the running tasks when it is cancelled.
     abandon: CancellationToken,
 }
 
+impl InProgress {
+    /// Has a message settled by its queue.
+    fn settle(&self, settlement: Settlement) {
+        // Can't fail: the receiver lives until all senders are dropped.
+        let _ = self.settlements[settlement.source.index].send(settlement);
+    }
+}
+
 impl Worker {
-    /// Creates a worker, after checking that its settings fit the queue's. `routes` are its components: a single one, or
-    /// several with the messages that each handles.
+    /// Creates a worker on one queue, as [`Worker::of_queues`] does.
     ///
     /// # Errors
     ///
-    /// Fails if a queue can't be used, or if the settings don't fit it: such a mistake would show with each message.
+    /// Those of [`Worker::of_queues`].
     pub async fn new(
         queue: Arc<dyn Queue>,
         dead_letter: Option<Arc<dyn Queue>>,
         routes: impl Into<Routes>,
         options: WorkerOptions,
     ) -> Result<Self, StartError> {
+        let queue = WorkerQueue { queue, dead_letter, priority: Priority::default() };
+        Self::of_queues(vec![queue], routes, options).await
+    }
+
+    /// Creates a worker on at most [`MOST_QUEUES`] queues, after checking that its settings fit them. `routes` are its
+    /// components: a single one, or several with the messages that each handles.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a queue can't be used, or if the settings don't fit it: such a mistake would show with each message.
+    pub async fn of_queues(
+        queues: Vec<WorkerQueue>,
+        routes: impl Into<Routes>,
+        options: WorkerOptions,
+    ) -> Result<Self, StartError> {
         let routes = routes.into();
-        let attributes = attributes_of(&*queue).await?;
-        check_queue(&*queue, &attributes, dead_letter.as_deref(), options.on_lease_expired)?;
-        check_notified(&options, &routes, [&queue].into_iter().chain(&dead_letter)).await?;
-        let dead_letter = match dead_letter {
-            Some(queue) => Some(DeadLetterQueue::of(queue).await?),
-            None => None,
-        };
-        let rules = options.rules(&attributes, dead_letter.is_some());
-        let longest = options.max_visibility.min(attributes.max_visibility.unwrap_or(MAX_VISIBILITY));
-        check_timeout(routes.timeout(), longest, options.keys.is_some())?;
+        let used = queues.iter().flat_map(|of| std::iter::once(&of.queue).chain(&of.dead_letter));
+        let used: Vec<Arc<dyn Queue>> = used.cloned().collect();
+        let sources = Sources::open(queues, &options).await?;
+        check_notified(&options, &routes, used.iter()).await?;
+        for source in sources.all() {
+            check_timeout(routes.timeout(), source.longest, options.keys.is_some())?;
+        }
         check_keys(&routes, options.keys.is_some())?;
         check_budgets(&options, &routes)?;
-        let counted_receives = rules.max_receives.filter(|_| queue.counts_releases());
+        let counted_receives = sources.all().iter().filter_map(|source| source.counted_receives()).min();
         let budgets = options.budgets.clone();
         let keyed = options.keys.clone().map(|keys| KeyedMessages::new(keys, budgets, counted_receives));
         let (tally, io) = (Arc::<Tally>::default(), Handle::current());
         let body_store = options.bodies.iter().map(|_| BODY_STORE.to_owned());
         let ledger = options.once.iter().map(|_| LEDGER.to_owned());
         let attributions = Attributions::of(routes.backends().into_iter().chain(body_store).chain(ledger));
-        let once = options.once.clone().map(|once| OnceRuns::new(once, &routes)).transpose()?;
-        let leases = Leases::new(queue.clone(), attributes.visibility_timeout, longest, tally.clone());
-        let max_visibility = attributes.max_visibility;
-        let max_unsettled = queue.batch_policy().unsettled();
+        let once = options.once.clone().map(|once| OnceRuns::new(once, &options, &routes)).transpose()?;
+        let leases = Leases::new(sources.all().to_vec(), tally.clone());
+        let max_unsettled = sources.unsettled();
         let notifier = options.notify.clone().map(|notify| Notifier::start(notify, &io));
         let starts = options.rate.map(|rate| Starts::at(rate, Instant::now()));
         let sizing = Sizing { most: options.instances, scale: options.scale };
         Ok(Self {
-            queue,
-            dead_letter,
+            sources,
             notifier,
             routes,
             breaker: Arc::new(Breaker::new(options.max_consecutive_failures)),
@@ -200,9 +216,7 @@ impl Worker {
             once: once.map(Arc::new),
             misconfiguration: Misconfiguration::default(),
             options,
-            rules,
             leases,
-            max_visibility,
             starts,
             mean_wall: MeanTime::default(),
             // The concurrency limit starts at its minimum.
@@ -234,6 +248,20 @@ impl Worker {
         self.leases.any_runs()
     }
 
+    /// Returns the URLs of the queues.
+    pub fn queues(&self) -> Vec<String> {
+        self.sources.all().iter().map(|source| source.url().to_owned()).collect()
+    }
+
+    /// Returns how many messages there are in all queues.
+    ///
+    /// # Errors
+    ///
+    /// The URL of the first queue that fails, and its error.
+    pub async fn depth(&self) -> Result<Depth, (String, QueueError)> {
+        self.sources.depth().await
+    }
+
     /// Returns the counts of this worker, which go on counting.
     pub fn tally(&self) -> Arc<Tally> {
         self.tally.clone()
@@ -245,9 +273,9 @@ impl Worker {
     pub async fn run(self: Arc<Self>, stop: CancellationToken, abandon: CancellationToken) -> Summary {
         // The worker cancels its own token when it ends by itself.
         let stop = stop.child_token();
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let in_progress =
-            Arc::new(InProgress { settlements: sender, stop: stop.clone(), abandon: abandon.clone() });
+        let channels = self.sources.all().iter().map(|_| mpsc::unbounded_channel());
+        let (settlements, receivers): (Vec<_>, Vec<_>) = channels.unzip();
+        let in_progress = Arc::new(InProgress { settlements, stop: stop.clone(), abandon: abandon.clone() });
         let (settled, give_up) = (CancellationToken::new(), CancellationToken::new());
 
         let tasks = TaskTracker::new();
@@ -262,14 +290,17 @@ impl Worker {
             }
         };
         let settle = async {
-            let settling = Settling {
-                queue: &*self.queue,
-                breaker: &self.breaker,
-                tally: &self.tally,
-                observers: &self.options.observers,
-                give_up: &give_up,
-            };
-            settle_all(settling, receiver).await;
+            let settling = self.sources.all().iter().zip(receivers).map(|(source, receiver)| {
+                let settling = Settling {
+                    source,
+                    breaker: &self.breaker,
+                    tally: &self.tally,
+                    observers: &self.options.observers,
+                    give_up: &give_up,
+                };
+                settle_all(settling, receiver)
+            });
+            join_all(settling).await;
             settled.cancel();
         };
         tokio::select! {

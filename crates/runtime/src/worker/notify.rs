@@ -10,7 +10,6 @@
 use super::Worker;
 use super::breaker::Probe;
 use super::decision::Decision;
-use super::keyed::KeyPermit;
 use super::process::Verdict;
 use super::waiting::LeasedMessage;
 use crate::model::key::Key;
@@ -227,11 +226,11 @@ impl Worker {
         let trace = report.trace.as_ref().map(|task| task.trace.clone()).or_else(|| Trace::of(message));
         let component = notifier.options.component(report);
         let notification = Notification {
-            key: leased.key_permit.as_ref().map(KeyPermit::key).map(Key::as_str),
+            key: leased.key().map(Key::as_str),
             component: &component,
             route: report.route.as_deref(),
             traceparent: trace.as_ref().map(Trace::traceparent),
-            ..Notification::new(message, self.queue.url(), end, (outcome, usage), outputs.as_deref())
+            ..Notification::new(message, leased.source.url(), end, (outcome, usage), outputs.as_deref())
         };
         let began = Instant::now();
         let answer = notifier.send(notification, trace.as_ref()).await;

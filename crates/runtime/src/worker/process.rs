@@ -4,7 +4,6 @@ use super::body::{self, Failed, body_store};
 use super::breaker::{Cause, Evidence, Probe};
 use super::control::cancelled;
 use super::decision::{Attribution, Decision, decide};
-use super::keyed::KeyPermit;
 use super::permits::{Permit, Unsettled};
 use super::settle::{Operation, Settlement};
 use super::waiting::{LeasedMessage, MOST_WAITING};
@@ -74,14 +73,14 @@ impl Worker {
             self.end_if_misconfigured(&report, &in_progress.stop);
         }
         let unsettled = self.permits.unsettled();
-        let mut verdict = self.verdict(&leased.message, &report, attribution, probe.is_some());
+        let mut verdict = self.verdict(&leased, &report, attribution, probe.is_some());
         // The permit is freed after the settlement is sent, so that one event wakes the worker for both. Sending a dead
         // letter or a notification may take long: the permit is then freed before.
         let mut permit = Some(permit);
         if verdict.decision == Decision::DeadLetter || self.notifier.is_some() {
             permit = None;
             // The lease is still renewed. A crash after this duplicates the message, but never loses it.
-            verdict = self.dead_letter(&leased.message, &report, verdict, &in_progress.abandon).await;
+            verdict = self.dead_letter(&leased, &report, verdict, &in_progress.abandon).await;
             verdict = self.notify(&leased, &report, verdict, &mut probe, &in_progress.abandon).await;
         }
         let message = leased.message.clone();
@@ -92,13 +91,12 @@ impl Worker {
             self.tally.counters.leases_expired.add(1);
             return;
         };
-        if !self.queue.settles() {
+        if !leased.source.queue.settles() {
             self.breaker.settled(verdict.evidence, probe);
         } else if let Some(settlement) = self.settlement(leased, operation, unsettled).await {
             let trace = report.exported_trace().filter(|_| is_same).cloned().map(Box::new);
             let settlement = Settlement { evidence: verdict.evidence, probe, trace, ..settlement };
-            // Can't fail: the receiver lives until all senders are dropped.
-            let _ = in_progress.settlements.send(settlement);
+            in_progress.settle(settlement);
         }
         drop(permit);
     }
@@ -126,9 +124,15 @@ impl Worker {
     }
 
     /// Decides what to do with a message whose task has ended.
-    fn verdict(&self, message: &Message, report: &Report, attribution: Attribution, probes: bool) -> Verdict {
+    fn verdict(
+        &self,
+        LeasedMessage { message, source, .. }: &LeasedMessage,
+        report: &Report,
+        attribution: Attribution,
+        probes: bool,
+    ) -> Verdict {
         let Report { outcome, usage, ran, .. } = report;
-        let decision = decide(outcome, attribution, message.receive_count, &self.rules, fastrand::f64());
+        let decision = decide(outcome, attribution, message.receive_count, &source.rules, fastrand::f64());
         Verdict {
             decision: self.breaker.hold_back(decision, outcome, probes, self.options.backoff.first),
             evidence: Evidence::of(outcome, attribution, *ran, usage.calls > 0),
@@ -140,7 +144,7 @@ impl Worker {
     /// failing backend.
     async fn dead_letter(
         &self,
-        message: &Message,
+        leased: &LeasedMessage,
         report: &Report,
         verdict: Verdict,
         abandon: &CancellationToken,
@@ -148,7 +152,7 @@ impl Worker {
         if verdict.decision != Decision::DeadLetter {
             return verdict;
         }
-        match self.send_dead_letter(message, report, abandon).await {
+        match self.send_dead_letter(leased, report, abandon).await {
             Decision::DeadLetter => verdict,
             decision => Verdict::of_host(decision),
         }
@@ -167,10 +171,11 @@ impl Worker {
 
     /// Returns the queue operation that carries out a decision, or `None` if the message is no longer ours.
     fn operation(&self, decision: Decision, leased: &LeasedMessage) -> Option<Operation> {
+        let possible = |delay| leased.source.possible(delay, leased.received_at);
         match decision {
             Decision::Delete | Decision::DeadLetter => Some(Operation::Delete),
-            Decision::Retry(delay) => Some(Operation::Retry(self.possible(delay, leased.received_at))),
-            Decision::Release(delay) => Some(Operation::Release(self.possible(delay, leased.received_at))),
+            Decision::Retry(delay) => Some(Operation::Retry(possible(delay))),
+            Decision::Release(delay) => Some(Operation::Release(possible(delay))),
             Decision::Leave => None,
         }
     }
@@ -197,7 +202,7 @@ impl Worker {
         operation: Operation,
         unsettled: Unsettled,
     ) -> Option<Settlement> {
-        let LeasedMessage { message, receipt, lease, .. } = leased;
+        let LeasedMessage { message, receipt, lease, source, .. } = leased;
         let ours_until = match lease.release().await {
             Some(ours_until) => ours_until,
             // The lease has expired, but perhaps nobody has received the message since: deleting it gets one attempt.
@@ -220,6 +225,7 @@ impl Worker {
         }
         Some(Settlement {
             message_id: message.id.clone(),
+            source,
             receipt,
             operation,
             ours_until,
@@ -242,7 +248,7 @@ impl Worker {
         abandon: &CancellationToken,
     ) -> Report {
         let (message, began) = (&leased.message, Instant::now());
-        let key = leased.key_permit.as_ref().map(KeyPermit::key);
+        let key = leased.key();
         let cancels = self.options.on_lease_expired == OnLeaseExpired::Cancel;
         let cancelled = async {
             tokio::select! {
@@ -305,22 +311,17 @@ impl Worker {
         }
     }
 
-    /// Shortens a delay to one that the queue accepts: SQS refuses a delay that ends later than its longest visibility,
-    /// counted from receipt.
-    pub(super) fn possible(&self, delay: Duration, received_at: Instant) -> Duration {
-        let left = self.max_visibility.map(|longest| longest.saturating_sub(received_at.elapsed()));
-        left.map_or(delay, |left| delay.min(left))
-    }
-
     /// Counts and logs the end of a task, and reports it to the observers and the breaker.
     fn record(&self, leased: &LeasedMessage, report: &Report, attribution: Attribution) {
         let message = &leased.message;
-        let key = leased.key_permit.as_ref().map(KeyPermit::key);
+        let key = leased.key();
         self.tally.count(report);
         self.mean_wall.add(report.usage.wall);
         self.window.ended(report);
         if !self.options.observers.is_empty() {
-            let record = TaskRecord { key: key.map(Key::as_str), ..report.record(message) };
+            // With one queue, all tasks are of the same one.
+            let queue = self.sources.only().is_none().then(|| leased.source.url());
+            let record = TaskRecord { key: key.map(Key::as_str), queue, ..report.record(message) };
             self.options.observers.iter().for_each(|observer| observer.ended(&record));
         }
         self.log(message, key, report);

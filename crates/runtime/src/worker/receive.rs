@@ -1,4 +1,4 @@
-//! Receiving: asks the queue for messages as soon as their tasks can start, and never for more than can start.
+//! Receiving: asks the queues for messages as soon as their tasks can start, and never for more than can start.
 //!
 //! One poller always runs. If a receive returns all the messages that it asked for, the queue probably has more:
 //! another poller wakes and waits for a permit. It sleeps again after a receive that returns fewer.
@@ -6,11 +6,13 @@
 use super::admission::ReadyToReceive;
 use super::breaker::{Admission, Cause};
 use super::settle::Operation;
+use super::sources::Source;
 use super::waiting::LeasedMessage;
 use super::{InProgress, Worker};
-use crate::ports::queue::{Delivery, Groups};
+use crate::ports::queue::{Delivery, Groups, QueueError};
 use futures_util::future::join_all;
 use std::ops::ControlFlow;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -81,13 +83,8 @@ impl Worker {
     ) {
         let polling = Polling { tasks, in_progress, stop, more: Notify::new(), empty: AtomicU32::new(0) };
         let over = CancellationToken::new();
-        let helpers = self
-            .options
-            .instances
-            .get()
-            .div_ceil(self.queue.batch_policy().receive_batch.max(1))
-            .min(MOST_POLLERS)
-            - 1;
+        let helpers =
+            self.options.instances.get().div_ceil(self.sources.smallest_batch()).min(MOST_POLLERS) - 1;
         let helpers = join_all((0..helpers).map(|_| self.help(&polling, &over)));
         let first = async {
             let wait = if self.options.until_empty { SHORT_POLL } else { LONG_POLL };
@@ -99,8 +96,15 @@ impl Worker {
                 tokio::join!(self.fill(keyed, &polling, &over), self.keep_book(keyed, &polling, &over));
             }
         };
-        tokio::join!(first, helpers, fill);
+        let watches = async {
+            // A receive of the only queue itself waits for messages.
+            if self.sources.only().is_none() {
+                join_all(self.sources.all().iter().map(|source| self.watch(source, &polling, &over))).await;
+            }
+        };
+        tokio::join!(first, helpers, fill, watches);
         self.release(self.waiting.close(), in_progress).await;
+        self.release(self.sources.close(), in_progress).await;
         if let Some(keyed) = &self.keyed {
             self.release(keyed.close(), in_progress).await;
         }
@@ -175,7 +179,7 @@ impl Worker {
         let one_more = u32::from(self.keyed.is_none());
         let empty = polling.empty.fetch_add(one_more, Ordering::Relaxed) + one_more;
         let is_over = self.options.until_empty
-            && empty >= self.queue.batch_policy().empty_receives
+            && self.seem_empty(empty)
             && polling.tasks.is_empty()
             && self.waiting.is_empty()
             && self.keyed.as_ref().is_none_or(|keyed| keyed.is_empty())
@@ -205,8 +209,7 @@ impl Worker {
             Some(keyed) => keyed.next(most, wait, polling.stop).await,
             None => {
                 let ask = Ask { most, wait, stop: polling.stop, groups: None };
-                let deliveries = self.ask(ask, poller, polling).await?;
-                deliveries.into_iter().map(|delivery| self.lease(delivery)).collect()
+                self.ask(ask, poller, polling).await?
             }
         };
         self.window.received(messages.len(), most, began.elapsed());
@@ -217,31 +220,28 @@ impl Worker {
     }
 
     /// Begins the lease of a received message.
-    pub(super) fn lease(&self, delivery: Delivery) -> LeasedMessage {
-        let lease = self.leases.hold(&delivery);
+    pub(super) fn lease(&self, source: &Arc<Source>, delivery: Delivery) -> LeasedMessage {
+        let lease = self.leases.hold(source, &delivery);
         let Delivery { message, receipt, .. } = delivery;
         LeasedMessage {
             message: message.into(),
             receipt,
             lease,
+            source: source.clone(),
             received_at: Instant::now(),
             key_permit: None,
         }
     }
 
-    /// Asks the queue for messages and records the result.
+    /// Asks the queues for messages and records the result.
     pub(super) async fn ask(
         &self,
         ask: Ask<'_>,
         poller: Poller,
         polling: &Polling<'_>,
-    ) -> ControlFlow<Received, Vec<Delivery>> {
-        let Ask { most, wait, stop, groups } = ask;
-        let stop = stop.child_token();
-        let mut receive = match groups {
-            Some(groups) => self.queue.receive_by_group(most, wait, &stop, groups),
-            None => self.queue.receive(most, wait, &stop),
-        };
+    ) -> ControlFlow<Received, Vec<LeasedMessage>> {
+        let stop = ask.stop.child_token();
+        let mut receive = pin!(self.receive_leased(Ask { stop: &stop, ..ask }));
         if poller == Poller::First {
             self.watched.receive_begins();
         }
@@ -258,23 +258,34 @@ impl Worker {
         if poller == Poller::First {
             self.watched.receive_ends();
         }
-        let counters = &self.tally.counters;
         match received {
-            Ok(deliveries) => {
-                counters.received.add(deliveries.len());
-                counters.empty_receives.add(usize::from(deliveries.is_empty()));
-                self.watched.receive_succeeded(&deliveries);
-                ControlFlow::Continue(deliveries)
+            Ok(messages) => {
+                self.watched.receive_succeeded(messages.iter().map(|leased| &*leased.message));
+                ControlFlow::Continue(messages)
             }
             Err(error) => {
-                counters.failed_receives.add(1);
+                self.tally.counters.failed_receives.add(1);
                 let why = format!("the queue cannot be received from: {error}");
                 let pause = self.breaker.receive_failed(&why);
-                tracing::warn!(queue = self.queue.url(), %error, again_in_ms = pause.as_millis() as u64, "cannot receive from the queue");
+                tracing::warn!(queue = self.sources.urls(), %error, again_in_ms = pause.as_millis() as u64, "cannot receive from the queue");
                 self.watched.receive_failed(why);
                 ControlFlow::Break(Received::Less)
             }
         }
+    }
+
+    /// Receives messages of the only queue, or of several in their turns, and begins their leases.
+    async fn receive_leased(&self, ask: Ask<'_>) -> Result<Vec<LeasedMessage>, QueueError> {
+        let Some(source) = self.sources.only() else { return Ok(self.in_turn(ask).await) };
+        let deliveries = source.receive(ask.most, ask.wait, ask.stop, ask.groups).await?;
+        self.count_received(deliveries.len());
+        Ok(deliveries.into_iter().map(|delivery| self.lease(source, delivery)).collect())
+    }
+
+    /// Counts the messages of a receive that was answered.
+    pub(super) fn count_received(&self, messages: usize) {
+        self.tally.counters.received.add(messages);
+        self.tally.counters.empty_receives.add(usize::from(messages == 0));
     }
 
     /// Releases messages whose tasks don't start, as the worker stops or a backend fails. Other workers may receive
@@ -292,18 +303,26 @@ impl Worker {
     ) {
         for leased in messages {
             let unsettled = self.permits.unsettled();
-            let operation = Operation::Release(self.possible(delay, leased.received_at));
+            let operation = Operation::Release(leased.source.possible(delay, leased.received_at));
             if let Some(settlement) = self.settlement(leased, operation, unsettled).await {
-                let _ = in_progress.settlements.send(settlement);
+                in_progress.settle(settlement);
             }
         }
     }
 
+    /// Returns whether the queues seem empty by their receives, the last `empty` of which returned no message.
+    fn seem_empty(&self, empty: u32) -> bool {
+        match self.sources.only() {
+            Some(_) => empty >= self.sources.policy.empty_receives,
+            None => self.sources.held() == 0 && self.sources.are_empty(),
+        }
+    }
+
     async fn is_empty(&self) -> bool {
-        match self.queue.depth().await {
+        match self.sources.depth().await {
             Ok(depth) => depth.is_empty(),
-            Err(error) => {
-                tracing::warn!(queue = self.queue.url(), %error, "cannot read the queue depth");
+            Err((queue, error)) => {
+                tracing::warn!(queue, %error, "cannot read the queue depth");
                 false
             }
         }

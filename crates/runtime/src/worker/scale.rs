@@ -172,13 +172,12 @@ impl Worker {
         }
     }
 
-    /// Asks the queue for its depth at intervals, if the goal or the status needs it.
+    /// Asks the queues for their depths at intervals, if the goal or the status needs it.
     pub(super) async fn ask_depth(&self) {
         loop {
             let goal = self.sizing.borrow().scale.map(|scale| scale.goal);
             if self.options.watch_depth || goal.is_some_and(|goal| goal != Goal::AtOnce) {
-                let depth = tokio::time::timeout(PATIENCE, self.queue.depth()).await;
-                self.watched.depth_is(depth.ok().and_then(Result::ok));
+                self.watched.depth_is(self.sources.ask_depths(PATIENCE).await);
             }
             tokio::time::sleep(ASK_EVERY).await;
         }

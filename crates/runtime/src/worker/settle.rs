@@ -6,11 +6,12 @@
 
 use super::breaker::{Breaker, Evidence, Probe};
 use super::permits::Unsettled;
+use super::sources::{Fails, Source};
 use super::tally::Tally;
 use crate::model::message::MAX_BATCH;
 use crate::model::trace::Trace;
 use crate::model::usage::{Settled, TaskObserver};
-use crate::ports::queue::{Queue, QueueError, Receipt};
+use crate::ports::queue::{QueueError, Receipt};
 use futures_util::future::join_all;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 /// The settlement of one message: an operation for [`settle_all`] to carry out.
 pub(super) struct Settlement {
     pub(super) message_id: String,
+    /// The queue that it is from.
+    pub(super) source: Arc<Source>,
     pub(super) receipt: Receipt,
     pub(super) operation: Operation,
     /// When the lease ends. Until then the message is ours, and a failed operation is retried.
@@ -58,7 +61,7 @@ impl Operation {
 /// Where settlements are carried out, and where the results are recorded.
 #[derive(Clone, Copy)]
 pub(super) struct Settling<'a> {
-    pub(super) queue: &'a dyn Queue,
+    pub(super) source: &'a Source,
     pub(super) breaker: &'a Breaker,
     pub(super) tally: &'a Tally,
     /// Told of the settlements whose traces are exported.
@@ -67,17 +70,17 @@ pub(super) struct Settling<'a> {
     pub(super) give_up: &'a CancellationToken,
 }
 
-/// Carries out settlements until all senders are dropped. The queue's batch policy sets the number of concurrent calls.
+/// Carries out the settlements of one queue's messages until all senders are dropped. The queue's batch policy sets the number of concurrent calls.
 pub(super) async fn settle_all(settling: Settling<'_>, receiver: mpsc::UnboundedReceiver<Settlement>) {
-    let calls = settling.queue.batch_policy().settling_calls.max(1);
+    let calls = settling.source.queue.batch_policy().settling_calls.max(1);
     let receiver = Mutex::new(receiver);
     join_all((0..calls).map(|_| settle_on(settling, &receiver))).await;
 }
 
 /// Makes one call after the other, each with a batch of the settlements that arrived meanwhile.
 async fn settle_on(settling: Settling<'_>, receiver: &Mutex<mpsc::UnboundedReceiver<Settlement>>) {
-    let Settling { queue, give_up, .. } = settling;
-    let wait = queue.batch_policy().settling_wait;
+    let Settling { source, give_up, .. } = settling;
+    let wait = source.queue.batch_policy().settling_wait;
     let mut open: Vec<Settlement> = Vec::new();
     let mut pause = PAUSES.0;
     loop {
@@ -156,11 +159,11 @@ async fn next_batch(
 
 /// Settles a batch with one call. Returns the settlements to retry.
 async fn settle_batch(
-    Settling { queue, breaker, tally, observers, .. }: Settling<'_>,
+    Settling { source, breaker, tally, observers, .. }: Settling<'_>,
     operation: Operation,
     batch: Vec<Settlement>,
 ) -> Vec<Settlement> {
-    let began = Instant::now();
+    let (queue, began) = (&source.queue, Instant::now());
     let receipts: Vec<Receipt> = batch.iter().map(|settlement| settlement.receipt.clone()).collect();
     let answers = match operation {
         Operation::Delete => queue.delete(&receipts).await,
@@ -186,6 +189,7 @@ async fn settle_batch(
             }
             match answer {
                 Ok(()) => {
+                    source.settled();
                     breaker.settled(settlement.evidence, settlement.probe.take());
                     None
                 }
@@ -195,7 +199,7 @@ async fn settle_batch(
                 }
                 Err(error) => {
                     tally.counters.settle_failures.add(1);
-                    breaker.queue_failed("the queue does not settle messages");
+                    source.failed(breaker, Fails::Settling, "the queue does not settle messages");
                     let ours = Instant::now() < settlement.ours_until;
                     tracing::warn!(message_id = settlement.message_id, ?operation, %error, retried = ours, "cannot settle a message");
                     ours.then_some(settlement)

@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::message::OutgoingMessage;
-use crate::ports::queue::{Delivery, Depth, QueueAttributes};
+use crate::ports::queue::{Delivery, Depth, Queue, QueueAttributes};
 use crate::worker::permits::Permits;
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -51,12 +51,14 @@ async fn deletions(
     answers: Vec<Vec<Result<(), QueueError>>>,
     give_up: &CancellationToken,
 ) -> Vec<Vec<String>> {
-    let queue = Scripted { answers: Mutex::new(answers.into()), deleted: Mutex::default() };
+    let queue = Arc::new(Scripted { answers: Mutex::new(answers.into()), deleted: Mutex::default() });
+    let source = Source::of_test(queue.clone(), ours, ours);
     let permits = Permits::new(1, count - 1);
     let (sender, receiver) = mpsc::unbounded_channel();
     for index in 0..count {
         let settlement = Settlement {
             message_id: index.to_string(),
+            source: source.clone(),
             receipt: Receipt(index.to_string()),
             operation: Operation::Delete,
             ours_until: Instant::now() + ours,
@@ -70,10 +72,10 @@ async fn deletions(
     drop(sender);
     assert!(permits.try_acquire().is_none());
     let (breaker, tally) = (Breaker::new(None), Tally::default());
-    let settling = Settling { queue: &queue, breaker: &breaker, tally: &tally, observers: &[], give_up };
+    let settling = Settling { source: &source, breaker: &breaker, tally: &tally, observers: &[], give_up };
     settle_all(settling, receiver).await;
     assert!(permits.try_acquire().is_some(), "none is unsettled");
-    queue.deleted.into_inner().expect("a lock")
+    std::mem::take(&mut *queue.deleted.lock().expect("a lock"))
 }
 
 fn unavailable() -> Result<(), QueueError> {

@@ -170,7 +170,8 @@ impl<T> Shares<T> {
     }
 
     /// Takes all messages that wait and for which `leaves` holds. It is called with each message, the number of messages
-    /// of its key that wait before it, and the number of all messages of its key that wait.
+    /// of its key that wait before it, and the number of all messages of its key that wait. The keys are in the order of
+    /// the round, so that the same calls always take the same messages.
     pub fn take_out(&mut self, leaves: impl FnMut(&T, usize, usize) -> bool) -> Vec<T> {
         self.take_out_of(|_| true, leaves)
     }
@@ -182,7 +183,8 @@ impl<T> Shares<T> {
         mut leaves: impl FnMut(&T, usize, usize) -> bool,
     ) -> Vec<T> {
         let mut taken = Vec::new();
-        for (_, account) in self.accounts.iter_mut().filter(|(key, _)| of(key)) {
+        for key in self.round.iter().filter(|key| of(key)) {
+            let Some(account) = self.accounts.get_mut(key) else { continue };
             let count = account.waiting.len();
             let all = std::mem::take(&mut account.waiting).into_iter().enumerate();
             for (index, item) in all {

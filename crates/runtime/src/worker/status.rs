@@ -6,14 +6,16 @@ use super::Worker;
 use super::breaker::{Admission, Cause};
 use super::budgets::OverBudgetStatus;
 use super::scale::Sizing;
+use super::sources::{Priority, Source};
 use super::tally::Counts;
 use crate::model::message::Message;
 use crate::model::outcome::{Outcome, OutcomeKind};
-use crate::ports::queue::{Delivery, Depth};
+use crate::ports::queue::Depth;
 use crate::worker::scaler::{Because, Target};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -42,7 +44,7 @@ pub struct Status {
     pub circuit: Option<Cause>,
     /// Number of messages that wait in the worker until a failing backend works again. No task runs for them.
     pub waiting: usize,
-    /// Number of messages that are held for fair shares among keys. No task runs for them.
+    /// Number of messages that are held for fair shares among keys, or until a permit is free. No task runs for them.
     pub held: usize,
     /// The keys that have used up their budgets in the current periods.
     pub over_budget: OverBudgetStatus,
@@ -60,10 +62,25 @@ pub struct Status {
     pub running: Vec<RunningTask>,
     /// The tasks that failed last, the newest first: at most [`NAMED`].
     pub failures: Vec<FailedTask>,
-    /// Whether there is a dead-letter queue. Without one, rejected messages are retried.
+    /// Whether each queue has a dead-letter queue. Without one, rejected messages are retried.
     pub has_dead_letter_queue: bool,
+    /// The queues, if there are several.
+    pub queues: Vec<QueueStatus>,
     /// Counts since the worker began.
     pub counts: Counts,
+}
+
+/// One of several queues of a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueStatus {
+    /// The queue's URL.
+    pub url: String,
+    /// When it is asked for messages.
+    pub priority: Priority,
+    /// Its depth, and the age of that answer.
+    pub depth: Option<(Depth, Duration)>,
+    /// Why nothing is received from it at full speed; `None`: it works.
+    pub failing: Option<String>,
 }
 
 /// Whether a worker receives messages.
@@ -188,15 +205,17 @@ impl Watched {
         self.receiving.store(0, Ordering::Relaxed);
     }
 
-    /// Records a receive that returned `deliveries`.
-    pub(super) fn receive_succeeded(&self, deliveries: &[Delivery]) {
+    /// Records a receive that returned these messages.
+    pub(super) fn receive_succeeded<'a>(&self, messages: impl Iterator<Item = &'a Message>) {
         let now = SystemTime::now();
+        let mut messages = messages.peekable();
+        let is_empty = messages.peek().is_none();
         // The wait of a retried message includes its backoff, so it isn't counted.
-        let first = deliveries.iter().filter(|delivery| delivery.message.receive_count <= 1);
-        let waited = first.filter_map(|delivery| now.duration_since(delivery.message.sent_at).ok()).max();
+        let first = messages.filter(|message| message.receive_count <= 1);
+        let waited = first.filter_map(|message| now.duration_since(message.sent_at).ok()).max();
         let mut noted = self.noted();
         (noted.receive_failure, noted.depth_failed) = (None, false);
-        if deliveries.is_empty() {
+        if is_empty {
             noted.waited = Some((Duration::ZERO, Instant::now()));
         } else if let Some(waited) = waited {
             noted.waited = Some((waited, Instant::now()));
@@ -256,6 +275,18 @@ impl Watched {
 }
 
 impl Worker {
+    /// Returns the state of each queue, if there are several.
+    fn queue_statuses(&self) -> Vec<QueueStatus> {
+        let all = self.sources.all().iter().filter(|_| self.sources.only().is_none());
+        let of = |source: &Arc<Source>| QueueStatus {
+            url: source.url().to_owned(),
+            priority: source.priority,
+            depth: source.depth().filter(|(_, ago)| *ago < DEPTH_IS_OLD),
+            failing: source.why_failing(),
+        };
+        all.map(of).collect()
+    }
+
     /// Returns the current state of the worker.
     pub fn status(&self) -> Status {
         let watched = &self.watched;
@@ -274,7 +305,7 @@ impl Worker {
         } else if circuit.is_some() {
             Some(self.breaker.why())
         } else {
-            noted.queue_failure()
+            noted.queue_failure().or_else(|| self.sources.why_failing())
         };
         Status {
             uptime: watched.began.elapsed(),
@@ -287,7 +318,7 @@ impl Worker {
             },
             circuit,
             waiting: self.waiting.len(),
-            held: self.keyed.as_ref().map_or(0, |keyed| keyed.len()),
+            held: self.keyed.as_ref().map_or(0, |keyed| keyed.len()) + self.sources.held(),
             over_budget: self.keyed.as_ref().map(|keyed| keyed.over_budget()).unwrap_or_default(),
             consecutive_failures: self.breaker.failed_tasks(),
             instances: InstancesStatus {
@@ -312,7 +343,8 @@ impl Worker {
                 .iter()
                 .map(|(failed, at)| FailedTask { ago: at.elapsed(), ..failed.clone() })
                 .collect(),
-            has_dead_letter_queue: self.dead_letter.is_some(),
+            has_dead_letter_queue: self.sources.have_dead_letter_queues(),
+            queues: self.queue_statuses(),
             counts: self.tally.counts(),
         }
     }

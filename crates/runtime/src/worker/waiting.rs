@@ -6,6 +6,8 @@
 
 use super::keyed::KeyPermit;
 use super::lease::Lease;
+use super::sources::Source;
+use crate::model::key::Key;
 use crate::model::message::Message;
 use crate::ports::queue::Receipt;
 use parking_lot::{Mutex, MutexGuard};
@@ -27,9 +29,18 @@ pub(super) struct LeasedMessage {
     pub(super) message: Arc<Message>,
     pub(super) receipt: Receipt,
     pub(super) lease: Lease,
+    /// The queue that it is from.
+    pub(super) source: Arc<Source>,
     pub(super) received_at: Instant,
     /// Set if the message was held for fair shares and has started.
     pub(super) key_permit: Option<KeyPermit>,
+}
+
+impl LeasedMessage {
+    /// Returns the message's key, if the worker tells messages apart by key.
+    pub(super) fn key(&self) -> Option<&Key> {
+        self.key_permit.as_ref().map(KeyPermit::key)
+    }
 }
 
 /// The messages that wait, in the order in which they were tried.
@@ -113,17 +124,18 @@ mod tests {
 
     async fn leased(count: usize) -> (Arc<Leases>, Vec<LeasedMessage>) {
         let queue = Arc::new(MemoryQueue::new("q", HOUR));
-        let leases = Leases::new(queue.clone(), HOUR, HOUR, Arc::default());
+        let source = Source::of_test(queue.clone(), HOUR, HOUR);
+        let leases = Leases::new(vec![source.clone()], Arc::default());
         let mut messages = Vec::new();
         for index in 0..count {
             queue.send(&[OutgoingMessage { body: index.to_string(), ..OutgoingMessage::default() }]).await;
             let received = queue.receive(1, Duration::ZERO, &CancellationToken::new()).await;
             let delivery = received.expect("received").remove(0);
-            let lease = leases.hold(&delivery);
+            let (source, lease) = (source.clone(), leases.hold(&source, &delivery));
             let Delivery { message, receipt, .. } = delivery;
             let received_at = Instant::now();
             let message = message.into();
-            messages.push(LeasedMessage { message, receipt, lease, received_at, key_permit: None });
+            messages.push(LeasedMessage { message, receipt, lease, source, received_at, key_permit: None });
         }
         (leases, messages)
     }

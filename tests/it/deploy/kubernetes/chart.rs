@@ -1,6 +1,6 @@
 //! What the chart can install besides the worker, and what it refuses.
 
-use super::{of_kind, rendered, script, tool};
+use super::{objects, of_kind, printed, rendered, script, tool};
 use crate::harness::{World, field, repository};
 use serde_json::{Value, json};
 use std::fs;
@@ -64,4 +64,23 @@ fn a_service_is_off_by_default_and_needs_its_own_values() {
     let output = script(&world, "render.py", &half).expect("a renderer").arg(chart).ends();
     let says = "needs the values that `wasmrun manifest kubernetes --helm-values` prints for a service";
     assert!(!output.status.success() && output.stderr.join("\n").contains(says), "{output}");
+}
+
+#[test]
+fn each_of_several_queues_has_a_trigger() {
+    let world = World::new();
+    let url = |region: &str| format!("https://sqs.{region}.amazonaws.com/123456789012/jobs");
+    let (first, second) = (url("eu-west-1"), url("eu-central-1"));
+    let config = format!("component = 's3://c/x.wasm'\nqueue = ['{first};strict', '{second};weight=3']\n");
+    let Some(manifest) = objects(&world, &printed(&world, &config, &[])) else { return };
+    let values = printed(&world, &config, &["--helm-values"]);
+    let values = script(&world, "values.py", &values).expect("a parser").succeeds().json();
+    let chart = rendered(&world, &values).expect("a renderer");
+    let scaled = of_kind(&chart, "ScaledObject");
+    assert_eq!(scaled, of_kind(&manifest, "ScaledObject"));
+    let triggers = scaled["spec"]["triggers"].as_array().expect("a list");
+    let of =
+        |name: &str| triggers.iter().map(|trigger| trigger["metadata"][name].clone()).collect::<Vec<_>>();
+    assert_eq!(of("queueURL"), [json!(first), json!(second)]);
+    assert_eq!(of("awsRegion"), [json!("eu-west-1"), json!("eu-central-1")]);
 }

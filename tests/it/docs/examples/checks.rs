@@ -2,6 +2,7 @@
 
 use super::document::{self, Section};
 use super::place::Place;
+use crate::cli::simulate::recorded;
 use crate::harness::{Amazon, DockerRegistry, Output, guest, keys, repository, wait_until, why};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -129,6 +130,14 @@ pub(super) fn is_configured(section: &Section) {
     }
 }
 
+/// Simulates tenants, also with the usage file of a worker with keys.
+pub(super) fn simulates(section: &Section) {
+    let place = Place::new();
+    place.world.write("usage.jsonl", recorded("acme", 1));
+    let output = place.run(&section.commands());
+    assert!(output.stdout.iter().any(|line| line.contains("wait p50")), "{output}");
+}
+
 pub(super) fn takes_routes(section: &Section) {
     let place = Place::new();
     for name in ["thumbnail", "forward"] {
@@ -141,6 +150,20 @@ pub(super) fn takes_routes(section: &Section) {
     assert_eq!(place.world.keys("out"), ["cup.jpg.jpg"]);
     assert!(output.stdout.iter().any(|line| line.contains("two cups")), "{output}");
     assert!(output.stdout.iter().any(|line| line.contains("-: no route matches the message")), "{output}");
+}
+
+pub(super) fn has_priorities(section: &Section) {
+    let place = Place::new();
+    fs::copy(guest("forward"), place.path("forward.wasm")).expect("copied");
+    let output = place.run(&section.commands());
+    let bodies = ["an order", "a picture", "a report"];
+    let at = bodies.map(|body| output.stdout.iter().position(|line| line.contains(body)).expect("forwarded"));
+    assert!(at.is_sorted(), "{output}");
+    // The list of the file is the same.
+    place.world.write("queues.toml", section.block("toml"));
+    let check =
+        ["run", "forward.wasm", "--config", "queues.toml", "--send", "next=sqlite:next.db", "--check"];
+    place.world.wasmrun(check).succeeds();
 }
 
 /// Replaces the registries of examples by one that runs here.

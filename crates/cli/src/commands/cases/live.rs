@@ -67,7 +67,7 @@ impl Live {
         let opened = open(&plan, Some(self.shown.clone())).await?;
         self.finish().await;
         opened.warn_of_rejected(&plan);
-        self.output.line(format_args!("running {} on {}", component.display(), plan.queue_url));
+        self.output.line(format_args!("running {} on {}", component.display(), plan.queue_names()));
         self.running = Some(self.start(plan, opened));
         Ok(())
     }

@@ -65,7 +65,7 @@ fn worker(args: &EcsArgs, plan: &Plan) -> Tree {
     let listen = match (plan.listen, &plan.work) {
         (Some(listen), _) => listen.to_string(),
         // On 127.0.0.1 alone: only `wasmrun health` needs it.
-        (None, Work::Queue(_)) => plan.port().to_string(),
+        (None, Work::Queues(_)) => plan.port().to_string(),
         // The load balancer needs it as well.
         (None, Work::Requests(_)) => format!("0.0.0.0:{}", plan.port()),
     };
@@ -105,7 +105,7 @@ fn command(plan: &Plan, component: &str) -> Vec<String> {
     settings.remove("listen");
     settings.remove("cache");
     let (name, words) = match plan.work {
-        Work::Queue(_) => ("run", settings.words()),
+        Work::Queues(_) => ("run", settings.words()),
         Work::Requests(address) => {
             settings.serve_at(address);
             ("serve", settings.words_of_serve())

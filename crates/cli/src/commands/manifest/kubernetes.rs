@@ -79,14 +79,14 @@ fn objects(args: &KubernetesArgs, plan: &Plan) -> Result<Vec<Object>, Failure> {
     let mut objects = vec![service_account(args, plan)];
     objects.extend(plan.settings.file.as_ref().map(|file| config_map(args, plan, file)));
     match &plan.work {
-        Work::Queue(queue) if args.job => {
-            objects.extend([scaling::authentication(args, plan), scaling::job(args, plan, queue)?]);
+        Work::Queues(queues) if args.job => {
+            objects.extend([scaling::authentication(args, plan), scaling::job(args, plan, queues)?]);
         }
-        Work::Queue(_) if args.sidecar.is_some() => objects.push(pod::deployment(args, plan)),
-        Work::Queue(queue) => objects.extend([
+        Work::Queues(_) if args.sidecar.is_some() => objects.push(pod::deployment(args, plan)),
+        Work::Queues(queues) => objects.extend([
             pod::deployment(args, plan),
             scaling::authentication(args, plan),
-            scaling::deployment(args, plan, queue)?,
+            scaling::deployment(args, plan, queues)?,
             scaling::disruption_budget(args, plan),
         ]),
         Work::Requests(_) => objects.extend([
@@ -154,14 +154,16 @@ const VALUES_HEADER: &str = "\
 /// Returns the values of the chart. Those that only a worker on a queue needs are left out for a service.
 fn values(args: &KubernetesArgs, plan: &Plan) -> Result<Tree, Failure> {
     let role = args.role_arn.as_ref().map_or("", |role| role.as_str());
-    let queue = match &plan.work {
-        Work::Queue(queue) => Some(map([
+    let queues = plan.work.queues().iter().map(|queue| {
+        Ok(map([
             ("url", scaling::queue_url(queue)?.into()),
             ("region", scaling::region(plan, queue).into()),
             ("endpoint", plan.endpoint.as_deref().unwrap_or_default().into()),
-        ])),
-        Work::Requests(_) => None,
-    };
+        ]))
+    });
+    let mut queues = queues.collect::<Result<Vec<Tree>, Failure>>()?.into_iter();
+    let queue = queues.next();
+    let more_queues: Vec<Tree> = queues.collect();
     let keda_identity = queue.is_some().then(|| scaling::owner(args));
     let messages_per_pod = queue.is_some().then_some(u64::from(args.messages_per_pod));
     Ok(map([
@@ -181,6 +183,7 @@ fn values(args: &KubernetesArgs, plan: &Plan) -> Result<Tree, Failure> {
     ])
     .with_some("kedaIdentity", keda_identity)
     .with_some("queue", queue)
+    .with_some("moreQueues", (!more_queues.is_empty()).then_some(Tree::List(more_queues)))
     .with("service", service::values(plan))
     .with("minPods", u64::from(min_pods(args, plan)))
     .with("maxPods", u64::from(args.max_pods))

@@ -7,6 +7,7 @@ use crate::settings::file::ConfigFile;
 use crate::settings::flags::{ContainerArgs, RunArgs, ServeArgs};
 use crate::settings::notify::NotifySetting;
 use crate::settings::outcome_actions::outcome_actions;
+use crate::settings::queues::{QueueSetting, queues};
 use crate::settings::read::{MAX_TOML_BYTES, read_text};
 use crate::settings::registry::{KeySetting, read_keys};
 use crate::settings::route_table::RouteTable;
@@ -62,7 +63,8 @@ pub(super) struct Container {
 
 /// Where the tasks come from.
 pub(super) enum Work {
-    Queue(Queue),
+    /// At least one queue.
+    Queues(Vec<Queue>),
     /// Requests at this address.
     Requests(SocketAddr),
 }
@@ -126,9 +128,9 @@ impl Plan {
         let endpoint = task.aws.endpoint_url.clone();
         let rules = task.components().flat_map(|(_, task)| &task.http.rules);
         let rules = rules.filter_map(|rule| port_of(&rule.to_string()));
-        let of_queue = queue.and_then(|queue| queue.place.url.as_deref());
+        let of_queues = work.queues().iter().filter_map(|queue| queue.place.url.as_deref());
         let of_server = notify.and_then(NotifySetting::server);
-        let urls = [endpoint.as_deref(), of_queue, of_server].into_iter().flatten();
+        let urls = [endpoint.as_deref(), of_server].into_iter().flatten().chain(of_queues);
         let ports = rules.chain(urls.filter_map(port_of)).chain([HTTPS]).collect();
         Ok(Self {
             container: Container::new(container, queue)?,
@@ -172,16 +174,21 @@ impl Container {
 }
 
 impl Work {
-    pub(super) fn queue(&self) -> Option<&Queue> {
+    pub(super) fn queues(&self) -> &[Queue] {
         match self {
-            Self::Queue(queue) => Some(queue),
-            Self::Requests(_) => None,
+            Self::Queues(queues) => queues,
+            Self::Requests(_) => &[],
         }
+    }
+
+    /// Returns the first queue, whose account and region are those of the worker unless flags say otherwise.
+    pub(super) fn queue(&self) -> Option<&Queue> {
+        self.queues().first()
     }
 
     pub(super) fn requests(&self) -> Option<SocketAddr> {
         match self {
-            Self::Queue(_) => None,
+            Self::Queues(_) => None,
             Self::Requests(address) => Some(*address),
         }
     }
@@ -189,7 +196,7 @@ impl Work {
     /// Refuses a flag that is for workers on a queue.
     pub(super) fn check_flag(&self, flag: &str) -> Result<(), Failure> {
         match self {
-            Self::Queue(_) => Ok(()),
+            Self::Queues(_) => Ok(()),
             Self::Requests(_) => Err(Failure::usage(format!(
                 "--{flag} is for a worker on a queue, and the configuration is a service's, as it has the table [serve]"
             ))),
@@ -204,19 +211,23 @@ fn work(args: &RunArgs, text: &Option<(String, String)>, settings: &Flags) -> Re
     if settings.is_service() {
         return requests(args.clone(), file, settings.has_requests());
     }
-    let address = args.queue.clone().or_else(|| file.queue.take()).ok_or_else(|| {
-        Failure::usage(
+    let named = queues(args.queue.clone(), &mut file.queue)?;
+    if named.is_empty() {
+        return Err(Failure::usage(
             "no queue: add --queue URL, or set `queue` in the configuration, or give a service its table [serve]",
-        )
-    })?;
-    of_amazon("queue", &address)?;
-    let place = QueuePlace::of(&address).map_err(Failure::usage)?;
-    Ok(Work::Queue(Queue { place, address }))
+        ));
+    }
+    let of_worker = named.into_iter().map(|QueueSetting { url: address, .. }| {
+        of_amazon("queue", &address)?;
+        let place = QueuePlace::of(&address).map_err(Failure::usage)?;
+        Ok(Queue { place, address })
+    });
+    Ok(Work::Queues(of_worker.collect::<Result<_, Failure>>()?))
 }
 
 /// Returns the address of a service's requests, whose settings are checked as `serve` does.
 fn requests(args: RunArgs, file: ConfigFile, is_set: bool) -> Result<Work, Failure> {
-    if args.queue.is_some() || !args.on.is_empty() {
+    if !args.queue.is_empty() || !args.on.is_empty() {
         return Err(Failure::usage(
             "the configuration has the table [serve], and a service has no queue: leave out --queue and --on",
         ));
@@ -274,8 +285,8 @@ fn needs_no_disk(worker: &WorkerSettings, usage: Option<&Path>) -> Result<(), Fa
             control.display()
         )));
     }
-    if let Some(ledger) = &worker.once {
-        return Err(no_disk(&format!("the ledger of --once is {ledger}"), "leave it out"));
+    if let Some(ledger) = worker.once.as_ref().filter(|url| !url.starts_with("s3:")) {
+        return Err(no_disk(&format!("the ledger of --once is {ledger}"), "use s3://BUCKET/PREFIX"));
     }
     Ok(())
 }

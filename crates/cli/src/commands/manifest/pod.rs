@@ -177,7 +177,7 @@ pub(super) fn arguments(args: &KubernetesArgs, plan: &Plan) -> Vec<String> {
     typed.remove("cache");
     typed.remove("until-empty");
     let (name, listen) = match plan.work {
-        Work::Queue(_) => ("run", "--listen"),
+        Work::Queues(_) => ("run", "--listen"),
         Work::Requests(_) => ("serve", "--status"),
     };
     let mut words = vec![name.to_owned()];
@@ -186,7 +186,7 @@ pub(super) fn arguments(args: &KubernetesArgs, plan: &Plan) -> Vec<String> {
         None => words.push(plan.component.clone()),
     }
     match plan.work {
-        Work::Queue(_) => words.extend(typed.words()),
+        Work::Queues(_) => words.extend(typed.words()),
         Work::Requests(address) => {
             // The file has it, or it isn't set.
             if !plan.settings.in_file.has_requests() {

@@ -33,7 +33,7 @@ pub(super) fn owner(args: &KubernetesArgs) -> &'static str {
     }
 }
 
-pub(super) fn deployment(args: &KubernetesArgs, plan: &Plan, queue: &Queue) -> Result<Object, Failure> {
+pub(super) fn deployment(args: &KubernetesArgs, plan: &Plan, queues: &[Queue]) -> Result<Object, Failure> {
     // Messages that wait are in the queue already, so nothing is gained by waiting.
     let behavior = behavior();
     let spec = map([
@@ -43,7 +43,7 @@ pub(super) fn deployment(args: &KubernetesArgs, plan: &Plan, queue: &Queue) -> R
         ("minReplicaCount", u64::from(min_pods(args, plan)).into()),
         ("maxReplicaCount", u64::from(args.max_pods).into()),
         ("advanced", map([("horizontalPodAutoscalerConfig", map([("behavior", behavior)]))])),
-        ("triggers", triggers(args, plan, queue)?),
+        ("triggers", triggers(args, plan, queues)?),
     ]);
     Ok(Object {
         about: "The number of pods: from zero with the first message, one for each queueLength messages. Messages in flight count,\nso that a pod with running tasks is not the one too many.",
@@ -65,7 +65,7 @@ pub(super) fn behavior() -> Tree {
     ])
 }
 
-pub(super) fn job(args: &KubernetesArgs, plan: &Plan, queue: &Queue) -> Result<Object, Failure> {
+pub(super) fn job(args: &KubernetesArgs, plan: &Plan, queues: &[Queue]) -> Result<Object, Failure> {
     let target = map([
         ("parallelism", Tree::Number(1)),
         ("completions", Tree::Number(1)),
@@ -84,7 +84,7 @@ pub(super) fn job(args: &KubernetesArgs, plan: &Plan, queue: &Queue) -> Result<O
         ("rollout", map([("strategy", "gradual".into())])),
         // Messages in flight count, and running jobs are subtracted.
         ("scalingStrategy", map([("strategy", "default".into())])),
-        ("triggers", triggers(args, plan, queue)?),
+        ("triggers", triggers(args, plan, queues)?),
     ]);
     Ok(Object {
         about: "Jobs: each works until the queue is empty. No pod is stopped while it has tasks, which suits tasks that take\nminutes.",
@@ -92,7 +92,12 @@ pub(super) fn job(args: &KubernetesArgs, plan: &Plan, queue: &Queue) -> Result<O
     })
 }
 
-fn triggers(args: &KubernetesArgs, plan: &Plan, queue: &Queue) -> Result<Tree, Failure> {
+/// Returns a trigger for each queue. KEDA takes the largest number of pods that one of them asks for.
+fn triggers(args: &KubernetesArgs, plan: &Plan, queues: &[Queue]) -> Result<Tree, Failure> {
+    Ok(Tree::List(queues.iter().map(|queue| trigger(args, plan, queue)).collect::<Result<_, _>>()?))
+}
+
+fn trigger(args: &KubernetesArgs, plan: &Plan, queue: &Queue) -> Result<Tree, Failure> {
     // KEDA takes all of these as texts.
     let settings = map([
         ("queueURL", queue_url(queue)?.into()),
@@ -104,11 +109,11 @@ fn triggers(args: &KubernetesArgs, plan: &Plan, queue: &Queue) -> Result<Tree, F
         ("awsRegion", region(plan, queue).into()),
     ])
     .with_some("awsEndpoint", plan.endpoint.as_deref());
-    Ok(list([map([
+    Ok(map([
         ("type", "aws-sqs-queue".into()),
         ("metadata", settings),
         ("authenticationRef", map([("name", plan.container.name.as_str().into())])),
-    ])]))
+    ]))
 }
 
 /// Returns the region of the queue.

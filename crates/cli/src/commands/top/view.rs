@@ -57,8 +57,17 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, history: &History) {
         Span::styled(format!(" {}", text(&status["component"])), STRONG),
         Span::raw(format!(" on {}, up {}, ", text(&status["queue"]), humantime::format_duration(uptime))),
         state,
+        Span::styled(failing_queues(status), BAD),
     ]);
     frame.render_widget(Paragraph::new(first), area);
+}
+
+/// Names those of several queues that fail.
+fn failing_queues(status: &Value) -> String {
+    let queues = status["queues"].as_array().into_iter().flatten();
+    let failing: Vec<String> =
+        queues.filter(|queue| !queue["failing"].is_null()).map(|queue| text(&queue["queue"])).collect();
+    if failing.is_empty() { String::new() } else { format!(", failing: {}", failing.join(", ")) }
 }
 
 fn draw_numbers(frame: &mut Frame<'_>, area: Rect, history: &History) {

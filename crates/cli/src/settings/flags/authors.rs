@@ -3,6 +3,7 @@
 use super::tasks::{RunArgs, TaskArgs, UsageArgs};
 use crate::settings::engine::EngineSettings;
 use crate::settings::log::LogSettings;
+use crate::settings::queues::QueueSetting;
 use crate::settings::watch::WatchSettings;
 use crate::settings::worker::WorkerSettings;
 use clap::{Args, ValueEnum};
@@ -135,7 +136,7 @@ impl DevArgs {
     pub(crate) fn live(&self) -> Option<RunArgs> {
         Some(RunArgs {
             component: None,
-            queue: Some(self.queue.clone()?),
+            queue: vec![QueueSetting::of(self.queue.clone()?)],
             on: self.on.clone(),
             weight: Vec::new(),
             budget: Vec::new(),

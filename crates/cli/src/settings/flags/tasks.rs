@@ -6,6 +6,7 @@ use crate::settings::command::CommandArgs;
 use crate::settings::engine::EngineSettings;
 use crate::settings::limit_flags::LimitSettings;
 use crate::settings::log::LogSettings;
+use crate::settings::queues::QueueSetting;
 use crate::settings::registry::RegistrySettings;
 use crate::settings::serve::ServeSettings;
 use crate::settings::text::typed;
@@ -44,9 +45,10 @@ pub(crate) struct RunArgs {
     /// oci://HOST/REPOSITORY:TAG (@sha256:DIGEST pins its content)
     #[arg(env = "WASMRUN_COMPONENT")]
     pub(crate) component: Option<PathBuf>,
-    /// Queue: an SQS queue's URL, ARN or name; sqlite:PATH or sqlite:PATH#NAME
-    #[arg(long, value_name = "URL", env = "WASMRUN_QUEUE")]
-    pub(crate) queue: Option<String>,
+    /// Queue: an SQS queue's URL, ARN or name; sqlite:PATH or sqlite:PATH#NAME. May be given up to 8 times: URL;strict
+    /// comes before all others, which share messages by weight, from 1 to 1000: URL;weight=N
+    #[arg(long, value_name = "URL", env = "WASMRUN_QUEUE", value_parser = typed::<QueueSetting>)]
+    pub(crate) queue: Vec<QueueSetting>,
     /// Action for an outcome (retry, rejected, limit-exceeded, timed-out, trapped, expired): retry, dead-letter or
     /// drop
     #[arg(long, value_name = "OUTCOME=ACTION")]

@@ -3,12 +3,12 @@
 use super::budgets::OpenBudgets;
 use super::notify::Notified;
 use super::plan::RunPlan;
-use super::queues::{WorkQueue, create_planned, work_queue};
+use super::queues::{WorkQueue, create_planned, work_queues};
 use super::service::Service;
 use crate::output::failure::Failure;
 use crate::settings::by_key::refuse_key;
 use crate::settings::otlp::OtlpPlan;
-use crate::wiring::backends::{Backends, open_ledger};
+use crate::wiring::backends::{Backends, OpenLedger};
 use crate::wiring::compiler::open_cache;
 use crate::wiring::component::{self, Placement, Protected};
 use crate::wiring::control::{self, Control};
@@ -17,11 +17,9 @@ use crate::wiring::usage_log::UsageLog;
 use crate::wiring::watch::{self, Observers};
 use std::sync::Arc;
 use wasmrun_aws::ecs::{EcsTask, Protection};
-use wasmrun_local::SqliteLedger;
 use wasmrun_otlp::trigger::{self, Trigger};
 use wasmrun_runtime::engine::capacity::BoundedBy;
 use wasmrun_runtime::model::usage::TaskObserver;
-use wasmrun_runtime::ports::queue::Queue;
 use wasmrun_runtime::ports::requests::Requests;
 use wasmrun_runtime::task::routes::Routes;
 use wasmrun_runtime::worker::{BodyStore, OnceOptions, TasksStart, Worker, WorkerOptions};
@@ -29,7 +27,6 @@ use wasmrun_watch::server::Server;
 
 /// A worker, and everything that is opened for it.
 pub(crate) struct Opened {
-    pub(super) queue: Arc<dyn Queue>,
     pub(super) routes: Routes,
     pub(crate) worker: Arc<Worker>,
     pub(super) usage: Option<Arc<UsageLog>>,
@@ -43,21 +40,21 @@ pub(crate) struct Opened {
     pub(super) control: Option<Control>,
     /// Where requests come from, if this is a service.
     pub(super) service: Option<Service>,
-    /// Whether the queue didn't exist at the start.
-    pub(super) is_planned: bool,
-    /// Whether rejected messages stay in the queue.
-    pub(super) keeps_rejected: bool,
+    /// The queues that didn't exist at the start, as the user named them.
+    pub(super) planned: Vec<String>,
+    /// The queues in which rejected messages stay.
+    pub(super) keep_rejected: Vec<String>,
 }
 
 /// Opens everything, and returns the first error. A planned queue is created last, so that a failed start leaves no
 /// queue behind. Reports the end of each task to `shown`, too.
 pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -> Result<Opened, Failure> {
     let backends = Backends::new(plan.task.aws.clone());
-    let planned = |service| Service::new(service, &plan.task.limits, &plan.queue_url);
+    let planned = |service| Service::new(service, &plan.task.limits, &plan.queue_names());
     let mut service = plan.service.as_ref().map(planned);
     let work = match &service {
-        Some(service) => service.work(),
-        None => work_queue(&backends, &plan.queue_url, plan.worker.dead_letter.as_deref()).await?,
+        Some(service) => vec![service.work()],
+        None => work_queues(&backends, &plan.queues, plan.worker.dead_letter.as_deref()).await?,
     };
     let ecs = EcsTask::find().await.unwrap_or_default();
     let requests = service.as_ref().map(|service| service.requests.clone());
@@ -72,9 +69,10 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
     let protection = is_protected.then(Protection::from_environment).flatten();
     // A check runs no task.
     let otlp = if plan.is_check { &OtlpPlan::default() } else { &plan.otlp };
-    let url = work.queue.url();
-    let trigger = if service.is_some() { Trigger::Requests } else { Trigger::Queue(trigger::Queue::of(url)) };
-    let observers = watch::observers(&plan.watching, otlp, &plan.task, url, trigger)?;
+    let urls: Vec<&str> = work.iter().map(|work| work.queue.url()).collect();
+    let of_queues = || Trigger::Queue(trigger::Queue::of(urls.first().copied().unwrap_or_default()));
+    let trigger = if service.is_some() { Trigger::Requests } else { of_queues() };
+    let observers = watch::observers(&plan.watching, otlp, &plan.task, &urls, trigger)?;
     // The requests learn how their tasks ended.
     let answered = requests.map(|requests| requests as Arc<dyn TaskObserver>);
     let options = WorkerOptions {
@@ -85,15 +83,15 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
     // A check doesn't listen, as another worker may use the address.
     let server = if plan.is_check { None } else { watch::bind(plan.watching.listen).await? };
     let control = open_control(plan)?;
-    let (is_planned, keeps_rejected) =
-        (work.is_planned, plan.keeps_rejected(work.dead_letter.queue.is_some()));
-    let (queue, worker) = start(plan, &backends, work, &routes, options).await?;
+    let planned = work.iter().filter(|work| work.is_planned).map(|work| work.setting.url.clone()).collect();
+    let keep_rejected = without_dead_letters(&work).filter(|_| plan.keeps_rejected());
+    let keep_rejected = keep_rejected.map(|work| work.queue.url().to_owned()).collect();
+    let worker = start(plan, &backends, work, &routes, options).await?;
     // Nor does a check listen here.
     if let Some(service) = service.as_mut().filter(|_| !plan.is_check) {
         service.listen()?;
     }
     Ok(Opened {
-        queue,
         routes,
         worker: Arc::new(worker),
         usage,
@@ -103,8 +101,8 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
         server,
         control,
         service,
-        is_planned,
-        keeps_rejected,
+        planned,
+        keep_rejected,
     })
 }
 
@@ -113,20 +111,20 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
 async fn load(
     plan: &RunPlan,
     backends: &Backends,
-    work: &WorkQueue,
+    work: &[WorkQueue],
     memory_bytes: Option<u64>,
     requests: Option<Arc<dyn Requests>>,
 ) -> Result<(Routes, WorkerOptions), Failure> {
     let cache = open_cache(&plan.task.engine)?;
     let read = routes::read(&plan.task, cache.as_ref(), backends).await?;
-    plan.check_dead_letters(work.dead_letter.queue.is_some())?;
+    without_dead_letters(work).try_for_each(|work| plan.check_dead_letters(&work.setting.url))?;
     let bodies = match &plan.worker.body_store {
         Some(url) => Some(body_store(backends, url, plan.body_bytes()).await?),
         None => None,
     };
     let notified = Notified::open(backends, &plan.worker).await?;
     let budgets = OpenBudgets::open(backends, plan.budgets.as_ref()).await?;
-    let ledger = plan.worker.once.as_deref().map(open_ledger).transpose()?;
+    let ledger = open_ledger(plan, backends).await?;
     let placement = Placement {
         instances: plan.worker.instances()?,
         host: component::host(memory_bytes).without(plan.held_bytes()),
@@ -144,10 +142,21 @@ async fn load(
     Ok((routes, WorkerOptions { bodies, notify, groups, budgets, once, ..options }))
 }
 
+async fn open_ledger(plan: &RunPlan, backends: &Backends) -> Result<Option<OpenLedger>, Failure> {
+    let Some(url) = &plan.worker.once else { return Ok(None) };
+    refuse_key("the ledger of --once", url)?;
+    backends.open_ledger(url, plan.worker.once_window()).await.map(Some)
+}
+
+/// Returns the queues without a dead-letter queue.
+fn without_dead_letters(work: &[WorkQueue]) -> impl Iterator<Item = &WorkQueue> {
+    work.iter().filter(|work| work.dead_letter.queue.is_none())
+}
+
 /// Returns what the worker needs of `--once`.
-fn once(plan: &RunPlan, ledger: SqliteLedger) -> OnceOptions {
+fn once(plan: &RunPlan, OpenLedger { ledger, .. }: OpenLedger) -> OnceOptions {
     OnceOptions {
-        ledger: Arc::new(ledger),
+        ledger,
         key: plan.worker.once_by.clone().unwrap_or_default(),
         window: plan.worker.once_window(),
     }
@@ -165,22 +174,22 @@ fn open_control(plan: &RunPlan) -> Result<Option<Control>, Failure> {
 /// Files that no guest may write to.
 fn protected(
     plan: &RunPlan,
-    work: &WorkQueue,
+    work: &[WorkQueue],
     notified: &Notified,
     budgets: Option<&OpenBudgets>,
-    ledger: Option<&SqliteLedger>,
+    ledger: Option<&OpenLedger>,
 ) -> Vec<Protected> {
     let usage = plan.usage.as_ref().map(|(path, _)| path);
-    let ledger = ledger.map(|ledger| ledger.path().to_owned());
+    let ledger = ledger.and_then(|ledger| ledger.file.as_ref());
     [
-        ("the ledger of --once", ledger.as_ref()),
+        ("the ledger of --once", ledger),
         ("the budget store", budgets.and_then(|open| open.file.as_ref())),
-        ("the queue", work.file.as_ref()),
-        ("the dead-letter queue", work.dead_letter.file.as_ref()),
         ("the usage file", usage),
         ("the control socket", plan.control.as_ref()),
     ]
     .into_iter()
+    .chain(work.iter().map(|work| ("the queue", work.file.as_ref())))
+    .chain(work.iter().map(|work| ("the dead-letter queue", work.dead_letter.file.as_ref())))
     .chain(notified.files())
     .filter_map(|(what, path)| Some(Protected { what, path: path?.clone() }))
     .collect()
@@ -228,24 +237,24 @@ fn all_observers(
     .collect()
 }
 
-/// Creates the worker, which checks that its settings fit the queue. Then creates a planned queue, unless this is only
-/// a check.
+/// Creates the worker, which checks that its settings fit the queues. Then creates the planned queues, unless this is
+/// only a check.
 async fn start(
     plan: &RunPlan,
     backends: &Backends,
-    work: WorkQueue,
+    mut work: Vec<WorkQueue>,
     routes: &Routes,
     options: WorkerOptions,
-) -> Result<(Arc<dyn Queue>, Worker), Failure> {
-    let WorkQueue { queue, dead_letter, is_planned, .. } = work;
-    let worker = Worker::new(queue.clone(), dead_letter.queue, routes.clone(), options.clone()).await?;
-    if !is_planned || plan.is_check {
-        return Ok((queue, worker));
+) -> Result<Worker, Failure> {
+    let of_worker = |work: &[WorkQueue]| work.iter().map(WorkQueue::of_worker).collect();
+    let worker = Worker::of_queues(of_worker(&work), routes.clone(), options.clone()).await?;
+    if plan.is_check || work.iter().all(|work| !work.is_planned) {
+        return Ok(worker);
     }
-    let created = create_planned(backends, &plan.queue_url, plan.worker.dead_letter.as_deref()).await?;
-    let worker =
-        Worker::new(created.queue.clone(), created.dead_letter.queue, routes.clone(), options).await?;
-    Ok((created.queue, worker))
+    for work in work.iter_mut().filter(|work| work.is_planned) {
+        *work = create_planned(backends, &work.setting, plan.worker.dead_letter.as_deref()).await?;
+    }
+    Ok(Worker::of_queues(of_worker(&work), routes.clone(), options).await?)
 }
 
 impl Opened {

@@ -7,6 +7,7 @@ use crate::settings::flags::{RunArgs, ServeArgs};
 use crate::settings::keys::key_options;
 use crate::settings::otlp::OtlpPlan;
 use crate::settings::outcome_actions::{OutcomeActions, outcome_actions};
+use crate::settings::queues::{QueueSetting, listed, queues};
 use crate::settings::read::resolve;
 use crate::settings::serve::ServePlan;
 use crate::settings::task::TaskPlan;
@@ -16,13 +17,15 @@ use crate::settings::worker::{Interval, WorkerSettings};
 use crate::wiring::{control, usage_log};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use wasmrun_runtime::model::limits::Limits;
+use wasmrun_runtime::model::message::MAX_MESSAGE_BYTES;
 use wasmrun_runtime::model::outcome::{Action, Policy};
 use wasmrun_runtime::worker::{Backoff, KeyOptions, MOST_BOOK_BYTES, MOST_HELD_BYTES, WorkerOptions};
 
 /// Settings of a worker, merged and validated before anything is opened.
 pub(crate) struct RunPlan {
-    /// URL of the queue, or of the service.
-    pub(crate) queue_url: String,
+    /// The queues, or the URL of the service.
+    pub(crate) queues: Vec<QueueSetting>,
     /// The service, if tasks answer requests instead of handling messages.
     pub(crate) service: Option<ServePlan>,
     /// Path of the usage file, with all links resolved, and the size in bytes at which it's rotated.
@@ -48,9 +51,10 @@ impl RunPlan {
     ///
     /// Names the first wrong setting, in the order of the checks below.
     pub(crate) fn new(args: RunArgs, mut file: ConfigFile) -> Result<Self, Failure> {
-        let queue_url = args.queue.or_else(|| file.queue.take()).ok_or_else(|| {
-            Failure::usage("no queue: add --queue URL, or set `queue` in the configuration")
-        })?;
+        let queues = queues(args.queue, &mut file.queue)?;
+        if queues.is_empty() {
+            return Err(Failure::usage("no queue: add --queue URL, or set `queue` in the configuration"));
+        }
         let usage = args
             .usage
             .usage
@@ -80,18 +84,14 @@ impl RunPlan {
         let keys = key_options(&worker, &args.weight, std::mem::take(&mut file.weight))?;
         let budgets = budget_plan(&worker, &args.budget, std::mem::take(&mut file.budget))?;
         let task = TaskPlan::new(args.component, args.task, &mut file, &worker)?;
-        if worker.once.is_some() && !task.routes.routes.is_empty() {
-            return Err(Failure::usage(
-                "--once does not work with routes: leave it out, or give each route a queue and a worker of its own",
-            ));
-        }
         let task = task.with_each(|task| {
             task.refreshed = worker.component_refresh.is_some();
             task.records_outputs = worker.notify.is_some();
+            task.limits.outputs_bytes = if worker.once.is_some() { Limits::OUTPUTS_BYTES } else { 0 };
             task.sampling = otlp.traces.as_ref().map(|traces| traces.sampling);
         });
         Ok(Self {
-            queue_url,
+            queues,
             service: None,
             usage: usage.map(|path| (path, usage_bytes)),
             control,
@@ -115,7 +115,7 @@ impl RunPlan {
         let ServeArgs { component, serve, status, usage, check, task, worker, watch } = args;
         let service = serve.or(std::mem::take(&mut file.serve)).plan();
         let has_keys = !file.weight.is_empty() || !file.budget.is_empty();
-        if file.queue.is_some() || !file.on.is_empty() || has_keys {
+        if !file.queue.is_empty() || !file.on.is_empty() || has_keys {
             return Err(Failure::usage(
                 "a service has no queue: remove `queue`, `on`, `weight` and `budget` from the configuration",
             ));
@@ -127,7 +127,7 @@ impl RunPlan {
         }
         let args = RunArgs {
             component,
-            queue: Some(format!("http://{}", service.listen)),
+            queue: vec![QueueSetting::of(format!("http://{}", service.listen))],
             on: Vec::new(),
             weight: Vec::new(),
             budget: Vec::new(),
@@ -189,10 +189,19 @@ impl RunPlan {
         self.worker.until_empty.unwrap_or(false)
     }
 
-    /// Returns the maximum number of bytes of messages that are held without a permit, and of what is known of their keys.
+    /// Returns the names of the queues, or of the service, as one text for people.
+    pub(crate) fn queue_names(&self) -> String {
+        listed(&self.queues)
+    }
+
+    /// Returns the maximum number of bytes of messages that are held without a permit, and of what is known
+    /// of their keys.
     pub(super) fn held_bytes(&self) -> usize {
-        let of_messages = if self.keys.is_some() { MOST_HELD_BYTES } else { 0 };
-        of_messages + if self.budgets.is_some() { MOST_BOOK_BYTES } else { 0 }
+        let of_keys = if self.keys.is_some() { MOST_HELD_BYTES } else { 0 };
+        // Of several queues, one message each.
+        let of_queues = if self.queues.len() > 1 { self.queues.len() * MAX_MESSAGE_BYTES } else { 0 };
+        let of_budgets = if self.budgets.is_some() { MOST_BOOK_BYTES } else { 0 };
+        of_keys + of_queues + of_budgets
     }
 
     /// Returns the maximum number of bytes of a body that is fetched from a store.
@@ -205,27 +214,24 @@ impl RunPlan {
         self.worker.backoff.unwrap_or(WorkerOptions::default().backoff)
     }
 
-    /// Refuses outcomes that the user sends to a dead-letter queue if there is none.
-    pub(super) fn check_dead_letters(&self, has_dead_letter_queue: bool) -> Result<(), Failure> {
-        let expires = self.worker.max_age.is_some() && self.outcomes.policy.expired == Action::DeadLetter;
-        if expires && !has_dead_letter_queue {
+    /// Refuses outcomes that the user sends to a dead-letter queue if this queue has none.
+    pub(super) fn check_dead_letters(&self, queue: &str) -> Result<(), Failure> {
+        if self.worker.max_age.is_some() && self.outcomes.policy.expired == Action::DeadLetter {
             return Err(Failure::usage(format!(
-                "--max-age needs a dead-letter queue, and the queue {} names none: add --dead-letter URL, or --on expired=drop",
-                self.queue_url
+                "--max-age needs a dead-letter queue, and the queue {queue} names none: add --dead-letter URL, or --on expired=drop"
             )));
         }
         match self.outcomes.dead_lettered.first() {
-            Some(outcome) if !has_dead_letter_queue => Err(Failure::usage(format!(
-                "--on {outcome}=dead-letter needs a dead-letter queue, and the queue {} names none: add --dead-letter URL",
-                self.queue_url
+            Some(outcome) => Err(Failure::usage(format!(
+                "--on {outcome}=dead-letter needs a dead-letter queue, and the queue {queue} names none: add --dead-letter URL"
             ))),
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
-    /// Returns whether rejected messages stay in the queue, as they should go to a dead-letter queue but there is none.
-    pub(super) fn keeps_rejected(&self, has_dead_letter_queue: bool) -> bool {
-        !has_dead_letter_queue && self.outcomes.policy.rejected == Action::DeadLetter
+    /// Returns whether rejected messages stay in a queue that has no dead-letter queue, as they should go there.
+    pub(super) fn keeps_rejected(&self) -> bool {
+        self.outcomes.policy.rejected == Action::DeadLetter
     }
 
     /// Returns the worker's options, without those that have to be opened: bodies, ledger, protection and observers.
@@ -291,11 +297,14 @@ mod tests {
     fn flags_win_over_the_file_and_nothing_is_opened() {
         let file = "component = 'no.wasm'\nqueue = 'sqlite:no/q.db'\nusage-size = '1MiB'\n[worker]\nuntil-empty = true";
         let from_file = plan("", file).expect("a plan");
-        assert_eq!(from_file.queue_url, "sqlite:no/q.db");
+        assert_eq!(from_file.queue_names(), "sqlite:no/q.db");
         assert!(from_file.until_empty() && !from_file.is_check && from_file.usage.is_none());
         let typed = plan("x.wasm --queue uploads --until-empty=false --check --usage new.jsonl", file);
         let typed = typed.expect("a plan");
-        assert_eq!((typed.queue_url.as_str(), typed.task.component.name().as_str()), ("uploads", "x.wasm"));
+        assert_eq!(
+            (typed.queue_names().as_str(), typed.task.component.name().as_str()),
+            ("uploads", "x.wasm")
+        );
         assert!(!typed.until_empty() && typed.is_check);
         let (path, bytes) = typed.usage.expect("a usage file");
         assert!(path.is_absolute() && !path.exists(), "{}", path.display());
@@ -343,19 +352,17 @@ mod tests {
     #[test]
     fn a_dead_letter_queue_is_needed_where_an_outcome_goes_there_by_name() {
         let named = plan("x.wasm --queue q --on trapped=dead-letter", "").expect("a plan");
-        assert!(named.check_dead_letters(true).is_ok());
-        let error = named.check_dead_letters(false).expect_err("refused").to_string();
+        let error = named.check_dead_letters("q").expect_err("refused").to_string();
         assert!(error.starts_with("--on trapped=dead-letter needs a dead-letter queue"), "{error}");
         // By default, rejected messages go to the dead-letter queue, and stay in the queue if there is none.
         let default = plan("x.wasm --queue q", "").expect("a plan");
-        assert!(default.check_dead_letters(false).is_ok());
-        assert!(default.keeps_rejected(false) && !default.keeps_rejected(true));
+        assert!(default.check_dead_letters("q").is_ok() && default.keeps_rejected());
         // A message that is too old would be received again and again.
         let aged = plan("x.wasm --queue q --max-age 1h", "").expect("a plan");
-        assert!(aged.check_dead_letters(true).is_ok() && aged.check_dead_letters(false).is_err());
+        assert!(aged.check_dead_letters("q").is_err());
         let dropped = plan("x.wasm --queue q --max-age 1h --on expired=drop", "").expect("a plan");
-        assert!(dropped.check_dead_letters(false).is_ok());
+        assert!(dropped.check_dead_letters("q").is_ok());
         let dropped = plan("x.wasm --queue q --on rejected=drop", "").expect("a plan");
-        assert!(!dropped.keeps_rejected(false));
+        assert!(!dropped.keeps_rejected());
     }
 }

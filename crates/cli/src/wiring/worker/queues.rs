@@ -1,14 +1,17 @@
-//! Opens a worker's queue and its dead-letter queue.
+//! Opens a worker's queues and their dead-letter queues.
 
 use crate::output::failure::Failure;
+use crate::settings::queues::QueueSetting;
 use crate::wiring::backends::{Backends, OpenQueue};
 use std::path::PathBuf;
 use std::sync::Arc;
 use wasmrun_runtime::ports::memory::MemoryQueue;
 use wasmrun_runtime::ports::queue::Queue;
+use wasmrun_runtime::worker::WorkerQueue;
 
-/// The queue of the worker, and the queue of its rejected messages.
+/// A queue of the worker, and the queue of its rejected messages.
 pub(super) struct WorkQueue {
+    pub(super) setting: QueueSetting,
     pub(super) queue: Arc<dyn Queue>,
     pub(super) file: Option<PathBuf>,
     pub(super) dead_letter: DeadLetters,
@@ -23,39 +26,61 @@ pub(super) struct DeadLetters {
     pub(super) file: Option<PathBuf>,
 }
 
+impl WorkQueue {
+    /// Returns the queue as the worker takes it.
+    pub(super) fn of_worker(&self) -> WorkerQueue {
+        let dead_letter = self.dead_letter.queue.clone();
+        WorkerQueue { queue: self.queue.clone(), dead_letter, priority: self.setting.priority }
+    }
+}
+
 impl From<OpenQueue> for DeadLetters {
     fn from(opened: OpenQueue) -> Self {
         Self { file: opened.file.clone(), queue: Some(opened.into_queue()) }
     }
 }
 
-/// Opens the queue and its dead-letter queue. A queue in memory stands in for a queue whose file doesn't exist: the
-/// file is created once nothing else can fail.
-pub(super) async fn work_queue(
+/// Opens the queues and their dead-letter queues.
+pub(super) async fn work_queues(
     backends: &Backends,
-    url: &str,
+    settings: &[QueueSetting],
+    dead_letter: Option<&str>,
+) -> Result<Vec<WorkQueue>, Failure> {
+    let mut queues = Vec::with_capacity(settings.len());
+    for setting in settings {
+        queues.push(work_queue(backends, setting, dead_letter).await?);
+    }
+    Ok(queues)
+}
+
+/// Opens a queue and its dead-letter queue. A queue in memory stands in for a queue whose file doesn't exist: the
+/// file is created once nothing else can fail.
+async fn work_queue(
+    backends: &Backends,
+    setting: &QueueSetting,
     dead_letter: Option<&str>,
 ) -> Result<WorkQueue, Failure> {
-    let Some(plan) = backends.planned_queue(url)? else {
-        let opened = backends.open_queue(url).await?;
-        return with_dead_letters(backends, opened, dead_letter).await;
+    let Some(plan) = backends.planned_queue(&setting.url)? else {
+        let opened = backends.open_queue(&setting.url).await?;
+        return with_dead_letters(backends, setting, opened, dead_letter).await;
     };
     let stand_in = |name: &str| Arc::new(MemoryQueue::new(name, plan.visibility_timeout)) as Arc<dyn Queue>;
     let dead_letter = match dead_letter {
         Some(url) => backends.open_queue(url).await?.into(),
         None => DeadLetters { queue: plan.dead_letter.as_deref().map(stand_in), file: None },
     };
-    Ok(WorkQueue { queue: stand_in(&plan.url), file: Some(plan.path), dead_letter, is_planned: true })
+    let (setting, queue, file) = (setting.clone(), stand_in(&plan.url), Some(plan.path));
+    Ok(WorkQueue { setting, queue, file, dead_letter, is_planned: true })
 }
 
 /// Creates a planned queue, or opens it if another process has created it meanwhile.
 pub(super) async fn create_planned(
     backends: &Backends,
-    url: &str,
+    setting: &QueueSetting,
     dead_letter: Option<&str>,
 ) -> Result<WorkQueue, Failure> {
-    let (opened, created) = backends.open_or_create_queue(url).await?;
-    let work = with_dead_letters(backends, opened, dead_letter).await?;
+    let (opened, created) = backends.open_or_create_queue(&setting.url).await?;
+    let work = with_dead_letters(backends, setting, opened, dead_letter).await?;
     if created {
         tracing::info!(queue = work.queue.url(), "created the queue");
     }
@@ -64,13 +89,14 @@ pub(super) async fn create_planned(
 
 async fn with_dead_letters(
     backends: &Backends,
+    setting: &QueueSetting,
     opened: OpenQueue,
     dead_letter: Option<&str>,
 ) -> Result<WorkQueue, Failure> {
     let (file, queue) = (opened.file.clone(), opened.into_queue());
     let dead_letter = dead_letter_queue(backends, &*queue, dead_letter).await?;
     let dead_letter = dead_letter.map(DeadLetters::from).unwrap_or_default();
-    Ok(WorkQueue { queue, file, dead_letter, is_planned: false })
+    Ok(WorkQueue { setting: setting.clone(), queue, file, dead_letter, is_planned: false })
 }
 
 /// Opens the dead-letter queue that the user names, or the one that the queue's redrive policy names.

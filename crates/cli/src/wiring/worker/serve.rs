@@ -23,10 +23,10 @@ const LAST_SENT: Duration = Duration::from_secs(2);
 impl Opened {
     /// Warns of rejected messages that stay in the queue.
     pub(crate) fn warn_of_rejected(&self, plan: &RunPlan) {
-        if !self.keeps_rejected {
+        if self.keep_rejected.is_empty() {
             return;
         }
-        let queue = self.queue.url();
+        let queue = self.keep_rejected.join(", ");
         if plan.until_empty() {
             tracing::warn!(
                 queue,
@@ -42,19 +42,24 @@ impl Opened {
 
     /// Prints the result of a check.
     pub(crate) fn say_checked(&self, plan: &RunPlan, output: &Output) {
-        let queue_url = &plan.queue_url;
+        let queues = plan.queue_names();
         match self.routes.routes().len() {
-            0 => output.line(format_args!("ok: {queue_url} and the component are ready")),
+            0 => output.line(format_args!("ok: {queues} and the component are ready")),
             routes => {
-                output.line(format_args!("ok: {queue_url} and the components of {routes} routes are ready"))
+                output.line(format_args!("ok: {queues} and the components of {routes} routes are ready"))
             }
         }
-        if self.is_planned {
-            output.line(format_args!("the queue {queue_url} does not exist yet: `wasmrun run` creates it"));
+        for queue in &self.planned {
+            output.line(format_args!("the queue {queue} does not exist yet: `wasmrun run` creates it"));
         }
-        if self.keeps_rejected {
+        if !self.keep_rejected.is_empty() {
+            let of = if plan.queues.len() > 1 {
+                format!(" of {}", self.keep_rejected.join(", "))
+            } else {
+                String::new()
+            };
             output.line(format_args!(
-                "there is no dead-letter queue: rejected messages are tried again until the queue's retention ends"
+                "there is no dead-letter queue{of}: rejected messages are tried again until the queue's retention ends"
             ));
         }
     }
@@ -67,7 +72,7 @@ impl Opened {
             .collect();
         let routes = self.routes.to_string();
         tracing::info!(
-            queue = self.queue.url(),
+            queue = self.worker.queues().join(", "),
             instances = self.routes.capacity().instances,
             bounded_by = self.bounded_by(plan),
             task_bytes = self.routes.task_bytes(),
@@ -90,7 +95,7 @@ pub(crate) async fn serve(
     started_at: SystemTime,
 ) -> Result<Summary, Failure> {
     let progress = draw_progress(plan, &opened, output).await?;
-    let Opened { queue, routes, worker, usage, observers, protection, server, control, service, .. } = opened;
+    let Opened { routes, worker, usage, observers, protection, server, control, service, .. } = opened;
     let Observers { traces, metrics, emf, exporter } = observers;
     let refreshing: Vec<_> = (plan.worker.component_refresh.iter())
         .flat_map(|Interval(every)| {
@@ -101,7 +106,7 @@ pub(crate) async fn serve(
         })
         .collect();
     let watch = metrics.clone().map(|metrics| {
-        let about = About { version: env!("CARGO_PKG_VERSION"), queue: queue.url().to_owned(), started_at };
+        let about = About { version: env!("CARGO_PKG_VERSION"), queues: worker.queues(), started_at };
         Arc::new(Watch { about, metrics, worker: worker.clone(), routes })
     });
     let serving = server.zip(watch.clone()).map(|(server, watch)| watch::serve(server, watch));
@@ -165,7 +170,7 @@ async fn draw_progress(
     if !plan.until_empty() {
         return Ok(None);
     }
-    let depth = opened.queue.depth().await.map_err(|error| Failure::queue(&plan.queue_url, &error))?;
+    let depth = opened.worker.depth().await.map_err(|(queue, error)| Failure::queue(&queue, &error))?;
     Ok(Some(tokio::spawn(progress(output.clone(), opened.worker.tally(), depth.total()))))
 }
 

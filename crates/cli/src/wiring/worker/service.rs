@@ -2,6 +2,7 @@
 
 use super::queues::{DeadLetters, WorkQueue};
 use crate::output::failure::Failure;
+use crate::settings::queues::QueueSetting;
 use crate::settings::serve::ServePlan;
 use crate::wiring::signals::Stop;
 use rustix::process::{Resource, getrlimit};
@@ -11,6 +12,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wasmrun_runtime::model::limits::Limits;
+use wasmrun_runtime::ports::queue::Queue;
 use wasmrun_runtime::worker::Worker;
 use wasmrun_serve::{OnError, RequestQueue, ServeOptions, Server};
 use wasmrun_watch::metrics::Metrics;
@@ -42,8 +44,9 @@ impl Service {
 
     /// Returns the requests as the queue of a worker.
     pub(super) fn work(&self) -> WorkQueue {
+        let setting = QueueSetting::of(self.requests.url());
         let dead_letter = DeadLetters::default();
-        WorkQueue { queue: self.requests.clone(), file: None, dead_letter, is_planned: false }
+        WorkQueue { setting, queue: self.requests.clone(), file: None, dead_letter, is_planned: false }
     }
 
     /// Listens. The system accepts connections from now on, which are answered once the service has started.
