@@ -146,13 +146,13 @@ impl Permissions {
         self.own("Bodies", "ReadBodies", url, Mode::ReadOnly, &["s3:GetObject"])
     }
 
-    /// Allows counting the messages of completion groups in objects.
+    /// Allows changing objects together with other workers. `name` is that of the statements.
     ///
     /// # Errors
     ///
     /// Fails if the URL is invalid, or names an alias of an access point, whose ARN isn't known.
-    pub fn count_groups(&mut self, url: &str) -> Result<(), String> {
-        self.own("Groups", "Groups", url, Mode::ReadWrite, &["s3:GetObject", "s3:PutObject"])
+    pub fn share_objects(&mut self, name: &str, url: &str) -> Result<(), String> {
+        self.own(name, name, url, Mode::ReadWrite, &["s3:GetObject", "s3:PutObject"])
     }
 
     /// Allows keeping a ledger and staged objects in objects.

@@ -2,7 +2,7 @@
 //!
 //! | module     | owns                                                                              |
 //! |------------|-----------------------------------------------------------------------------------|
-//! | [`sqlite`] | `sqlite:PATH[#NAME]`: queues with the semantics of SQS in one file, key-values, counts, or a ledger |
+//! | [`sqlite`] | `sqlite:PATH[#NAME]`: queues with the semantics of SQS in one file, key-values, counts, a ledger, or accounts |
 //! | [`dir`]    | `dir:PATH`: the files below a directory as objects                                |
 //!
 //! Several processes may use either at once, and any of them may die at any moment. Both can be inspected with ordinary
@@ -13,7 +13,8 @@ pub mod sqlite;
 
 pub use dir::DirStore;
 pub use sqlite::{
-    DeadLetter, PlannedQueue, QueueSettings, SqliteBucket, SqliteGroups, SqliteLedger, SqliteQueue,
+    DeadLetter, PlannedQueue, QueueSettings, SqliteBucket, SqliteBudgets, SqliteGroups, SqliteLedger,
+    SqliteQueue,
 };
 
 /// Begins a call and drops its future before the call is over, as happens when a task ends.

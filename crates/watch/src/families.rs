@@ -60,6 +60,11 @@ pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
             status.held as f64,
         ),
         gauge(
+            "wasmrun_keys_over_budget",
+            "Keys that this worker has seen and that have used up their budgets of --budget in the current periods.",
+            status.over_budget.keys as f64,
+        ),
+        gauge(
             "wasmrun_consecutive_failures",
             "Tasks in a row that failed, host errors excluded. At --max-consecutive-failures the worker slows down to one message at a time.",
             f64::from(status.consecutive_failures),

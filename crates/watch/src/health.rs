@@ -68,6 +68,7 @@ pub(crate) mod tests {
             circuit: None,
             waiting: 0,
             held: 0,
+            over_budget: Default::default(),
             consecutive_failures: 0,
             instances: InstancesStatus {
                 running: 0,

@@ -50,6 +50,7 @@ fn value(about: &About, components: &Components, status: &Status, summary: &Summ
         "waited_seconds": status.waited.map(seconds),
         "waiting_for_backends": status.waiting,
         "held_for_keys": status.held,
+        "over_budget": {"keys": status.over_budget.keys, "named": status.over_budget.named},
         "has_dead_letter_queue": status.has_dead_letter_queue,
         "running": status.running.iter().map(running).collect::<Vec<_>>(),
         "failures": status.failures.iter().map(failed).collect::<Vec<_>>(),

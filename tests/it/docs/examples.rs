@@ -125,6 +125,7 @@ const LISTED: &[(&str, &str, &str)] = &[
         "Grants by key",
         "runs without end; the tests `isolation::by_key` do the same",
     ),
+    ("docs/src/guides/tenants.md", "Budgets", "runs without end; the tests `worker::budgets` do the same"),
     (
         "docs/src/guides/tenants.md",
         "A session of a role for each key",

@@ -2,6 +2,7 @@
 //!
 //! | module | shows |
 //! |---|---|
+//! | `budgets` | keys that have used up their budgets |
 //! | `control` | an operator pauses a worker and cancels messages |
 //! | `first_run` | the first minutes: a queue that doesn't exist yet, and one without a dead-letter queue |
 //! | `groups` | who is told when all messages of a group have ended |
@@ -18,6 +19,7 @@
 //! | `stopping` | signals |
 //! | `thumbnails` | a thousand messages, and the expected result of each |
 
+mod budgets;
 mod control;
 mod first_run;
 mod groups;

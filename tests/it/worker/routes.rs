@@ -352,6 +352,9 @@ fn a_policy_has_the_rights_of_all_routes_by_key_and_by_role() {
         notify = "arn:aws:sqs:eu-west-1:123456789012:done"
         complete-group = "batch"
         group-store = "s3://groups/jobs"
+        budget-store = "s3://budgets/jobs"
+        [budget]
+        acme = "cost:2/30d"
         [[route]]
         name = "photos"
         match.object-suffix = ".jpg"
@@ -370,7 +373,14 @@ fn a_policy_has_the_rights_of_all_routes_by_key_and_by_role() {
         world.wasmrun(["policy", "--config", "wasmrun.toml"]).args(arguments).succeeds().to_string()
     };
     let of_worker = policy(&[]);
-    for text in ["s3:::photos/*/in/*", "sts:TagSession", ":done", "s3:::groups/jobs/*", "orders.wasm"] {
+    for text in [
+        "s3:::photos/*/in/*",
+        "sts:TagSession",
+        ":done",
+        "s3:::groups/jobs/*",
+        "s3:::budgets/jobs/*",
+        "orders.wasm",
+    ] {
         assert!(of_worker.contains(text), "no {text} in {of_worker}");
     }
     assert!(!of_worker.contains("/out/") && !of_worker.contains("s3:::orders/"), "{of_worker}");

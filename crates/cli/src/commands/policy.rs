@@ -106,8 +106,10 @@ fn allow_worker(
     if let Some(queue) = of_amazon(notified)? {
         permissions.notify(&queue).map_err(|why| wrong(&queue, why))?;
     }
-    if let Some(url) = worker.group_store.as_ref().filter(|url| url.starts_with("s3:")) {
-        permissions.count_groups(url).map_err(|why| wrong(url, why))?;
+    for (name, url) in [("Groups", &worker.group_store), ("Budgets", &worker.budget_store)] {
+        if let Some(url) = url.as_ref().filter(|url| url.starts_with("s3:")) {
+            permissions.share_objects(name, url).map_err(|why| wrong(url, why))?;
+        }
     }
     if let Some(url) = worker.once.as_ref().filter(|url| url.starts_with("s3:")) {
         permissions.keep_ledger(url).map_err(|why| wrong(url, why))?;

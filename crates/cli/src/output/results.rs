@@ -96,6 +96,7 @@ fn log_summary(summary: &Summary) {
         complete_groups = counts.complete_groups,
         dropped_groups = counts.dropped_groups,
         uncounted_messages = counts.uncounted_messages,
+        parked_messages = counts.parked_messages,
         released = counts.released,
         seconds,
         per_second,

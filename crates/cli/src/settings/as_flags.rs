@@ -15,8 +15,19 @@ use std::net::SocketAddr;
 use toml::{Table, Value};
 
 /// Flags whose values are `NAME=VALUE`, and whose names are the keys of a table of the file.
-const NAMED: [&str; 10] =
-    ["assume-role", "config-value", "dir", "env", "exit-code", "keyvalue", "on", "send", "store", "weight"];
+const NAMED: [&str; 11] = [
+    "assume-role",
+    "budget",
+    "config-value",
+    "dir",
+    "env",
+    "exit-code",
+    "keyvalue",
+    "on",
+    "send",
+    "store",
+    "weight",
+];
 /// Settings that are no flags of a worker: the place of the file, what is run, and a check without a worker. Routes are
 /// only in a file.
 const LEFT_OUT: [&str; 5] = ["check", "component", "config", "route", "unmatched"];
@@ -40,7 +51,7 @@ impl Flags {
         for (family, name, value) in families() {
             // The names of variables are in upper case; only the environment's, wasi:config's and keys have their own.
             let name = match family.as_str() {
-                "env" | "config-value" | "weight" => name,
+                "env" | "config-value" | "weight" | "budget" => name,
                 _ => name.to_ascii_lowercase().replace('_', "-"),
             };
             variables.add(&family, &format!("{name}={value}"));

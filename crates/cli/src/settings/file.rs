@@ -14,7 +14,7 @@ use super::serve::ServeSettings;
 use super::text::{parsed_list, written};
 use super::watch::{CollectorUrl, Listen, Namespace, Percent, WatchSettings};
 use super::worker::WorkerSettings;
-use super::{config_values, grants, outcome_actions, queues};
+use super::{budgets, config_values, grants, outcome_actions, queues};
 use crate::output::failure::Failure;
 use bytesize::ByteSize;
 use serde::Deserialize;
@@ -70,6 +70,8 @@ pub(crate) struct ConfigFile {
     #[serde(deserialize_with = "outcome_actions::actions_of_file")]
     pub(crate) on: BTreeMap<String, String>,
     pub(crate) weight: BTreeMap<String, u32>,
+    #[serde(deserialize_with = "budgets::budgets_of_file")]
+    pub(crate) budget: BTreeMap<String, String>,
     pub(crate) command: CommandTable,
     pub(crate) limits: LimitSettings,
     pub(crate) worker: WorkerSettings,

@@ -51,30 +51,42 @@ pub(super) fn weights_of_flags(flags: &[String]) -> Result<BTreeMap<Key, NonZero
 
 /// Adds the weights of flags, and checks all of them.
 fn with_flags(
-    mut merged: BTreeMap<String, String>,
+    merged: BTreeMap<String, String>,
     flags: &[String],
 ) -> Result<BTreeMap<Key, NonZeroU32>, Failure> {
-    for text in flags {
-        // A key may have a `=` itself.
-        let (key, weight) = text
-            .rsplit_once('=')
-            .ok_or_else(|| Failure::usage(format!("--weight {text} is incomplete: write --weight KEY=N")))?;
-        merged.insert(key.to_owned(), weight.to_owned());
-    }
-    let weight = |(key, text): (String, String)| {
+    let weight = |(key, text): (Key, String)| {
         let weight = NonZeroU32::read(&text).ok().filter(|weight| weight.get() <= MOST_WEIGHT);
         let wrong = || {
             Failure::usage(format!("--weight {key}={text}: expected a whole number from 1 to {MOST_WEIGHT}"))
         };
-        let weight = weight.ok_or_else(wrong)?;
+        weight.map(|weight| (key.clone(), weight)).ok_or_else(wrong)
+    };
+    by_key("--weight", "KEY=N", flags, merged)?.into_iter().map(weight).collect()
+}
+
+/// Adds the settings of flags that are named by a key to those of variables and the file, over which they win.
+pub(super) fn by_key(
+    flag: &str,
+    form: &str,
+    flags: &[String],
+    mut merged: BTreeMap<String, String>,
+) -> Result<BTreeMap<Key, String>, Failure> {
+    for text in flags {
+        // A key may have a `=` itself.
+        let (key, value) = text
+            .rsplit_once('=')
+            .ok_or_else(|| Failure::usage(format!("{flag} {text} is incomplete: write {flag} {form}")))?;
+        merged.insert(key.to_owned(), value.to_owned());
+    }
+    let keyed = |(key, text): (String, String)| {
         if key.is_empty() || Key::new(&key).as_str() != key {
             return Err(Failure::usage(format!(
-                "--weight {key}={text}: a key has between 1 and {MOST_BYTES} bytes"
+                "{flag} {key}={text}: a key has between 1 and {MOST_BYTES} bytes"
             )));
         }
-        Ok((Key::new(&key), weight))
+        Ok((Key::new(&key), text))
     };
-    merged.into_iter().map(weight).collect()
+    merged.into_iter().map(keyed).collect()
 }
 
 #[cfg(test)]

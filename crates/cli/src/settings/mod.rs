@@ -13,7 +13,7 @@
 //! | `aws`, `deployment`, `engine`, `instances`, `limit_flags`, `log`, `notify`, `queues`, `registry`, `serve`, `usage_size`, `watch`, `worker` | one group of settings each |
 //! | `flags` | the commands with their flags and help |
 //! | `variables` | finds and checks the names of variables |
-//! | `named`, `environment`, `config_values`, `grants`, `by_key`, `outcome_actions`, `keys`, `command`, `message` | settings with a name; the message of a flag |
+//! | `named`, `environment`, `config_values`, `grants`, `by_key`, `outcome_actions`, `keys`, `budgets`, `command`, `message` | settings with a name; the message of a flag |
 //! | `route_table` | the tables of routes in the configuration file |
 //! | `file` | the configuration file |
 //! | `project` | the files of a guest's project and of its cases |
@@ -45,6 +45,7 @@ macro_rules! settings {
 
 pub(crate) mod as_flags;
 pub(crate) mod aws;
+pub(crate) mod budgets;
 pub(crate) mod by_key;
 pub(crate) mod command;
 pub(crate) mod config_values;

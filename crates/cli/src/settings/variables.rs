@@ -23,8 +23,18 @@ pub(super) fn variables_with(prefix: &str) -> impl Iterator<Item = (String, Stri
 /// Prefix of all variables.
 const PREFIX: &str = "WASMRUN_";
 /// Beginnings of the variables that end in a name, without [`PREFIX`].
-const FAMILIES: [&str; 9] =
-    ["KEYVALUE_", "STORE_", "SEND_", "ASSUME_ROLE_", "ENV_", "CONFIG_VALUE_", "ON_", "EXIT_CODE_", "WEIGHT_"];
+const FAMILIES: [&str; 10] = [
+    "KEYVALUE_",
+    "STORE_",
+    "SEND_",
+    "ASSUME_ROLE_",
+    "ENV_",
+    "CONFIG_VALUE_",
+    "ON_",
+    "EXIT_CODE_",
+    "WEIGHT_",
+    "BUDGET_",
+];
 /// Beginnings of the variables that Kubernetes sets in every container for a service named `wasmrun`, without
 /// [`PREFIX`].
 const OF_SERVICES: [&str; 3] = ["SERVICE_HOST", "SERVICE_PORT", "PORT"];

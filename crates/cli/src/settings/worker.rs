@@ -13,7 +13,7 @@ use wasmrun_runtime::model::completion::GroupSource;
 use wasmrun_runtime::model::key::KeySource;
 use wasmrun_runtime::model::once::OnceKey;
 use wasmrun_runtime::task::component::Share;
-use wasmrun_runtime::worker::{Backoff, OnLeaseExpired, Rate, WorkerOptions};
+use wasmrun_runtime::worker::{Backoff, OnLeaseExpired, OverBudget, Rate, WorkerOptions};
 
 settings! {
     /// How the worker works: a field for each key of the table `worker`.
@@ -87,6 +87,16 @@ settings! {
         #[arg(long, value_name = "N", env = "WASMRUN_MAX_PER_KEY", value_parser = typed::<NonZeroU32>)]
         #[serde(deserialize_with = "written")]
         pub(crate) max_per_key: Option<NonZeroU32>,
+        /// Where the use of budgets is counted: sqlite:FILE, a file of its own, or s3://BUCKET/PREFIX. All workers on the
+        /// queue share it
+        #[arg(long, value_name = "URL", env = "WASMRUN_BUDGET_STORE")]
+        #[serde(deserialize_with = "written")]
+        pub(crate) budget_store: Option<String>,
+        /// What happens to messages of a key that is over its budget: park (they wait until the period ends) or trickle
+        /// (one task of the key at a time in each worker) [default: park]
+        #[arg(long, value_name = "ACTION", env = "WASMRUN_OVER_BUDGET", value_parser = typed::<OverBudget>)]
+        #[serde(deserialize_with = "written")]
+        pub(crate) over_budget: Option<OverBudget>,
         /// Longest time between the sending of a message and its receive. An older message ends as expired without a
         /// task, and is dead-lettered unless --on expired=drop [default: unlimited]
         #[arg(long, value_name = "DURATION", env = "WASMRUN_MAX_AGE", value_parser = typed::<Interval>)]

@@ -2,6 +2,7 @@
 
 use crate::output::failure::Failure;
 use crate::settings::aws::AwsSettings;
+use crate::settings::by_key::refuse_key;
 use crate::settings::registry::{KeySetting, RegistrySettings};
 use futures_util::future::BoxFuture;
 use std::path::{Path, PathBuf};
@@ -11,15 +12,18 @@ use wasmrun_aws::{
     Aws, EcrPassword, EcrRegistry, FetchError, S3Store, SqsQueue, ecr_password, is_queue_address,
 };
 use wasmrun_local::{
-    DirStore, PlannedQueue, QueueSettings, SqliteBucket, SqliteGroups, SqliteLedger, SqliteQueue,
+    DirStore, PlannedQueue, QueueSettings, SqliteBucket, SqliteBudgets, SqliteGroups, SqliteLedger,
+    SqliteQueue,
 };
 use wasmrun_registry::{Credential, Pulled, Reference, Registry, RegistryError, docker};
 use wasmrun_runtime::engine::cache::Cache;
 use wasmrun_runtime::engine::compile::MAX_COMPONENT_BYTES;
 use wasmrun_runtime::model::limits::Limits;
+use wasmrun_runtime::ports::budgets::BudgetStore;
 use wasmrun_runtime::ports::groups::GroupStore;
 use wasmrun_runtime::ports::http::HttpClient;
 use wasmrun_runtime::ports::ledger::Ledger;
+use wasmrun_runtime::ports::object_budgets::ObjectBudgets;
 use wasmrun_runtime::ports::object_groups::ObjectGroups;
 use wasmrun_runtime::ports::object_ledger::ObjectLedger;
 use wasmrun_runtime::ports::object_store::{ObjectStore, StoreError};
@@ -160,21 +164,44 @@ impl Backends {
         &self,
         url: &str,
     ) -> Result<(Arc<dyn GroupStore>, Option<PathBuf>), Failure> {
-        if url.starts_with("s3:") {
-            let store = self.open_store(url).await?.store;
-            store.probe(false).await.map_err(|error| Failure::store(url, &error))?;
+        if let Some(store) = self.shared_store("group store", url).await? {
             return Ok((Arc::new(ObjectGroups::new(store)), None));
-        }
-        if !is_sqlite(url) {
-            return Err(Failure::usage(format!(
-                "unknown group store {url:?}: use sqlite:FILE or s3://BUCKET/PREFIX"
-            )));
         }
         let groups = SqliteGroups::open(url);
         let groups =
             groups.map_err(|error| Failure::backend(format!("cannot use the group store {url}: {error}")))?;
         let file = groups.path().to_owned();
         Ok((Arc::new(groups), Some(file)))
+    }
+
+    /// Opens the store in which workers share what keys have used of their budgets, and returns its file if it is one.
+    pub(crate) async fn open_budgets(
+        &self,
+        url: &str,
+    ) -> Result<(Arc<dyn BudgetStore>, Option<PathBuf>), Failure> {
+        if let Some(store) = self.shared_store("budget store", url).await? {
+            return Ok((Arc::new(ObjectBudgets::new(store)), None));
+        }
+        let failed = |error| Failure::backend(format!("cannot use the budget store {url}: {error}"));
+        let budgets = SqliteBudgets::open(url).map_err(failed)?;
+        let file = budgets.path().to_owned();
+        Ok((Arc::new(budgets), Some(file)))
+    }
+
+    /// Opens a store in S3 whose objects workers change together. Returns `None` if the URL names a file.
+    async fn shared_store(&self, what: &str, url: &str) -> Result<Option<Arc<dyn ObjectStore>>, Failure> {
+        if is_sqlite(url) {
+            return Ok(None);
+        }
+        if !url.starts_with("s3:") {
+            return Err(Failure::usage(format!(
+                "unknown {what} {url:?}: use sqlite:FILE or s3://BUCKET/PREFIX"
+            )));
+        }
+        refuse_key(&format!("the {what}"), url)?;
+        let store = self.open_store(url).await?.store;
+        store.probe(false).await.map_err(|error| Failure::store(url, &error))?;
+        Ok(Some(store))
     }
 
     /// Opens the ledger of `--once`, and returns its file if it is one. The first message creates a missing file.

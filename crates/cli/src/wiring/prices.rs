@@ -5,7 +5,10 @@ use crate::settings::flags::FargateSize;
 use crate::settings::read::{MAX_TOML_BYTES, read_text, toml_from};
 use serde::Deserialize;
 use std::path::Path;
+use std::time::Duration;
 
+/// Bytes of a GB, as AWS counts them.
+pub(crate) const GB: f64 = (1u64 << 30) as f64;
 const SHIPPED: &str = include_str!("../prices.toml");
 /// Maximum price: a higher price is a typing error.
 const MAX_PRICE: f64 = 1e6;
@@ -159,6 +162,43 @@ impl Fargate {
     /// Returns the price of a size for an hour.
     pub(crate) fn hour(&self, size: FargateSize) -> f64 {
         size.vcpu * self.vcpu_hour.price + size.gb * self.gb_hour.price
+    }
+
+    /// Returns the least and the most GB that Fargate sells with a vCPU.
+    pub(crate) fn gb_per_vcpu(&self) -> (f64, f64) {
+        let ratios = self.sizes.iter().flat_map(|of| of.gb.iter().map(|gb| gb / of.vcpu));
+        ratios.fold((f64::MAX, 0.0f64), |(least, most), ratio| (least.min(ratio), most.max(ratio)))
+    }
+
+    /// Returns the vCPU-hours and GB-hours of a service that are due to `some` of all tasks. Either CPU time or memory
+    /// determines what all tasks need, and so the part of each.
+    pub(crate) fn service_hours(&self, all: Consumed, some: Consumed) -> FargateSize {
+        let (least, most) = self.gb_per_vcpu();
+        let by_cpu = all.cpu_seconds >= all.gb_seconds / most;
+        let vcpu = |of: Consumed| if by_cpu { of.cpu_seconds } else { of.gb_seconds / most };
+        let by_memory = all.gb_seconds >= vcpu(all) * least;
+        let gb = if by_memory { some.gb_seconds } else { vcpu(some) * least };
+        FargateSize { vcpu: vcpu(some) / 3600.0, gb: gb / 3600.0 }
+    }
+
+    /// Returns the part of the cost of a service that is due to `some` of all tasks.
+    pub(crate) fn service_cost(&self, all: Consumed, some: Consumed) -> f64 {
+        self.hour(self.service_hours(all, some))
+    }
+}
+
+/// What a service is billed for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Consumed {
+    pub(crate) cpu_seconds: f64,
+    pub(crate) gb_seconds: f64,
+}
+
+impl Consumed {
+    /// Returns what a task has consumed, whose memory is its peak for all of its time.
+    pub(crate) fn new(cpu: Duration, wall: Duration, peak_memory_bytes: u64) -> Self {
+        let gb_seconds = peak_memory_bytes as f64 / GB * wall.as_secs_f64();
+        Self { cpu_seconds: cpu.as_secs_f64(), gb_seconds }
     }
 }
 

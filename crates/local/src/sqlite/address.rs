@@ -21,6 +21,8 @@ pub(super) enum Kind {
     Groups,
     /// The ledger of `--once`.
     Ledger,
+    /// Accounts of budgets.
+    Budgets,
 }
 
 impl Kind {
@@ -31,6 +33,7 @@ impl Kind {
             Self::Bucket => "bucket",
             Self::Groups => "group store",
             Self::Ledger => "ledger",
+            Self::Budgets => "budget store",
         }
     }
 }
@@ -79,27 +82,13 @@ impl Address {
         }
     }
 
-    /// Returns the address of a bucket whose file may have to be created. The file's directory must exist.
-    pub(super) fn of_bucket(url: &str) -> Result<Self, QueueError> {
-        Self::of_whole_file(url, Kind::Bucket, "one key-value bucket")
-    }
-
-    /// Returns the address of a ledger whose file may have to be created. The file's directory must exist.
-    pub(super) fn of_ledger(url: &str) -> Result<Self, QueueError> {
-        Self::of_whole_file(url, Kind::Ledger, "one ledger")
-    }
-
-    /// Returns the address of the counts of completion groups, whose file may have to be created. The file's directory
-    /// must exist.
-    pub(super) fn of_groups(url: &str) -> Result<Self, QueueError> {
-        Self::of_whole_file(url, Kind::Groups, "one group store")
-    }
-
-    fn of_whole_file(url: &str, kind: Kind, holds: &str) -> Result<Self, QueueError> {
+    /// Returns the address of a file that holds one thing of a kind, and may have to be created. Its directory must exist.
+    pub(super) fn of_whole_file(url: &str, kind: Kind) -> Result<Self, QueueError> {
         let address = Self::to_create(url)?;
         if address.name != DEFAULT_NAME {
             return Err(QueueError::Unusable(format!(
-                "{url} names a part of a file, and a file holds {holds}: write {SCHEME}PATH"
+                "{url} names a part of a file, and a file holds one {}: write {SCHEME}PATH",
+                kind.noun()
             )));
         }
         Ok(Self { kind, ..address })

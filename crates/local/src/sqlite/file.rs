@@ -19,13 +19,15 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const LOG_SIZE_LIMIT: i64 = 64 << 20;
 
 impl Kind {
-    /// Returns what marks a SQLite database as a file of this kind: "wrun", "wrkv", "wrgr" and "wron".
+    /// Returns what marks a SQLite database as a file of this kind: "wrun", "wrkv", "wrgr", "wron" and
+    /// "wrbd".
     fn application_id(self) -> i32 {
         match self {
             Self::Queues => 0x7772_756e,
             Self::Bucket => 0x7772_6b76,
             Self::Groups => 0x7772_6772,
             Self::Ledger => 0x7772_6f6e,
+            Self::Budgets => 0x7772_6264,
         }
     }
 
@@ -35,6 +37,7 @@ impl Kind {
             Self::Bucket => include_str!("bucket/schema.sql"),
             Self::Groups => include_str!("groups/schema.sql"),
             Self::Ledger => include_str!("ledger/schema.sql"),
+            Self::Budgets => include_str!("budgets/schema.sql"),
         }
     }
 }

@@ -31,10 +31,12 @@
 //! | `bucket`        | a key-value bucket in a file of its own                          |
 //! | `groups`        | counts of completion groups in a file of its own                 |
 //! | `ledger`        | the ledger of `--once` in a file of its own                      |
+//! | `budgets`       | accounts of budgets in a file of its own                         |
 
 mod address;
 mod attributes;
 mod bucket;
+mod budgets;
 mod clock;
 mod file;
 mod groups;
@@ -54,6 +56,7 @@ mod walk;
 mod tests;
 
 pub use bucket::SqliteBucket;
+pub use budgets::SqliteBudgets;
 pub use groups::SqliteGroups;
 pub use ledger::SqliteLedger;
 pub use settings::{DeadLetter, PlannedQueue, QueueSettings};

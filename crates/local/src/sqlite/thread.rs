@@ -23,6 +23,17 @@ pub(super) struct Database {
 }
 
 impl Database {
+    /// Opens a file that holds one thing, and starts its thread. A missing file is created by the first job.
+    pub(super) fn open(address: &Address, clock: Clock) -> Result<Self, QueueError> {
+        let file = if address.path.exists() {
+            Some(OpenFile::open_or_create(address, &clock)?)
+        } else {
+            address.may_be_created()?;
+            None
+        };
+        Self::start(address.clone(), clock, file)
+    }
+
     /// Starts the thread. Without a file, the first job creates it.
     pub(super) fn start(address: Address, clock: Clock, file: Option<OpenFile>) -> Result<Self, QueueError> {
         let (jobs, inbox) = mpsc::channel();

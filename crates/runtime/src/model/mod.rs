@@ -5,6 +5,7 @@
 //! | [`message`] | a message, as it's received and as it's sent |
 //! | [`event`] | which objects a message announces |
 //! | [`key`] | whose message it is |
+//! | [`budget`] | how much the tasks of a key may use in a period |
 //! | [`once`] | which messages are the same for `--once` |
 //! | [`route`] | which component handles a message |
 //! | [`outcome`] | how a task ended, and what follows from it |
@@ -17,6 +18,7 @@
 //! | [`trace`], [`task_trace`] | the request that a message belongs to; what its task did for it |
 //! | [`text`] | escaping of untrusted text that is shown to people |
 
+pub mod budget;
 pub mod completion;
 pub mod dead_letter;
 pub mod distribution;

@@ -1,10 +1,12 @@
 //! Traits that backends implement, and backends in memory for tests and benchmarks.
 
+pub mod budgets;
 pub mod groups;
 pub mod http;
 pub mod keyvalue;
 pub mod ledger;
 pub mod memory;
+pub mod object_budgets;
 pub mod object_groups;
 pub mod object_ledger;
 pub mod object_store;

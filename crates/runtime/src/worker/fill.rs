@@ -68,10 +68,11 @@ impl Worker {
         };
         match answer {
             ControlFlow::Continue(messages) => {
-                if !messages.is_empty() {
-                    polling.empty.store(0, Ordering::Relaxed);
-                } else if !leaves_out {
+                // Whether the queue is empty, or only without the keys that were left out, its depth says.
+                if messages.is_empty() {
                     polling.empty.fetch_add(1, Ordering::Relaxed);
+                } else {
+                    polling.empty.store(0, Ordering::Relaxed);
                 }
                 if enough.is_cancelled() {
                     self.sources.watch_anew();

@@ -5,16 +5,18 @@
 //! nearer to the dead-letter queue. What is held is bounded: in number and bytes, so that other workers and the memory
 //! have their part, and in time.
 //!
-//! A held message is released for three reasons: it was held for ten minutes; the worker is stuck, as all keys that it
-//! holds run as many tasks as they may; or its lease can't last until its task would end. On SQS a released message keeps
-//! its receive. There, the first two reasons apply only to messages that were received at most half as often as the queue
-//! allows, which leaves the other half of their receives for errors.
+//! A held message is released for four reasons: it was held for ten minutes; the worker is stuck, as all keys that it
+//! holds run as many tasks as they may; its key is parked (see [`budgets`](super::budgets)); or its lease can't last until
+//! its task would end. On SQS a released message keeps its receive. There, the first three reasons apply only to messages
+//! that were received at most half as often as the queue allows, which leaves the other half of their receives for errors.
 
+use super::budgets::{BudgetOptions, Parking};
 use super::holding::{self, Surplus};
 use super::shares::{ShareOptions, Shares, Started};
 use super::waiting::LeasedMessage;
 use crate::model::key::{Key, KeySource};
 use crate::model::message::{MAX_BATCH, MAX_MESSAGE_BYTES, Message};
+use crate::model::usage::Usage;
 use crate::ports::queue::Groups;
 use parking_lot::{Mutex, MutexGuard};
 use std::pin::pin;
@@ -40,18 +42,22 @@ pub struct KeyOptions {
 /// The messages that are held, by key.
 pub(super) struct KeyedMessages {
     source: KeySource,
-    /// Number of receives up to which a message may be released without a task; `None`: any number.
-    most_receives: Option<u32>,
+    /// Number of receives up to which a message may be released without a task.
+    pub(super) most_receives: u32,
     state: Mutex<State>,
     /// Notified when a message may start.
-    startable: Notify,
+    pub(super) startable: Notify,
     /// Notified when there is room for another message.
-    room: Notify,
+    pub(super) room: Notify,
+    /// Notified when the store of budgets must be asked, or messages of parked keys must be released.
+    pub(super) due: Notify,
 }
 
-struct State {
-    shares: Shares<LeasedMessage>,
-    bytes: usize,
+pub(super) struct State {
+    pub(super) shares: Shares<LeasedMessage>,
+    /// The budgets of keys, if there are any.
+    pub(super) parking: Option<Parking>,
+    pub(super) bytes: usize,
     closed: bool,
     /// When a message started last, or when the worker was last found stuck.
     started_at: Instant,
@@ -75,6 +81,11 @@ impl KeyPermit {
     pub(super) fn used(&mut self, time: Duration) {
         self.used = self.used.saturating_add(time);
     }
+
+    /// Adds what a task of the message has used to the account of the key, if the key has a budget.
+    pub(super) fn charge(&self, usage: &Usage) {
+        self.keyed.charge(&self.key, usage);
+    }
 }
 
 impl Drop for KeyPermit {
@@ -87,19 +98,25 @@ impl Drop for KeyPermit {
 impl KeyedMessages {
     /// Creates an empty hold. `max_receives` is the number of receives after which the queue dead-letters a message, if a
     /// released message keeps its receive.
-    pub(super) fn new(options: KeyOptions, max_receives: Option<u32>) -> Arc<Self> {
+    pub(super) fn new(
+        options: KeyOptions,
+        budgets: Option<BudgetOptions>,
+        max_receives: Option<u32>,
+    ) -> Arc<Self> {
         let state = State {
             shares: Shares::new(options.shares),
+            parking: budgets.map(Parking::new),
             bytes: 0,
             closed: false,
             started_at: Instant::now(),
         };
         Arc::new(Self {
             source: options.source,
-            most_receives: max_receives.map(holding::most_receives),
+            most_receives: max_receives.map_or(u32::MAX, holding::most_receives),
             state: Mutex::new(state),
             startable: Notify::new(),
             room: Notify::new(),
+            due: Notify::new(),
         })
     }
 
@@ -131,13 +148,21 @@ impl KeyedMessages {
         if state.closed {
             return messages.into_iter().map(|(_, leased)| leased).collect();
         }
+        let mut is_due = false;
         for (key, leased) in messages {
             leased.lease.waits(true);
             state.bytes += leased.message.bytes();
-            state.shares.add(&key, leased);
+            let State { shares, parking, .. } = &mut *state;
+            match parking {
+                Some(parking) => is_due |= parking.hold(&key, leased, shares, self.most_receives),
+                None => shares.add(&key, leased),
+            }
         }
         drop(state);
         self.startable.notify_waiters();
+        if is_due {
+            self.due.notify_one();
+        }
         Vec::new()
     }
 
@@ -169,7 +194,7 @@ impl KeyedMessages {
     /// Takes at most `most` messages that may start now.
     pub(super) fn take(self: &Arc<Self>, most: usize) -> Vec<LeasedMessage> {
         let mut state = self.lock();
-        let started: Vec<_> = std::iter::from_fn(|| state.shares.start()).take(most).collect();
+        let started = state.start(most);
         if started.is_empty() {
             return Vec::new();
         }
@@ -189,12 +214,12 @@ impl KeyedMessages {
     /// fewer tasks run. A task may take `timeout`.
     pub(super) fn surplus(&self, limit: usize, has_permits: bool, timeout: Duration) -> Vec<LeasedMessage> {
         let mut state = self.lock();
-        let (room, can_start) = (state.room(limit), state.shares.can_start());
+        let (room, can_start) = (state.room(limit), state.can_start());
         let is_stuck = holding::is_stuck(has_permits, room, state.started_at.elapsed(), can_start);
         if is_stuck {
             state.started_at = Instant::now();
         }
-        let mut rule = Surplus::new(is_stuck, self.most_receives);
+        let mut rule = Surplus::new(is_stuck, Some(self.most_receives));
         let surplus = state.shares.take_out(|leased, before, count| {
             rule.has(leased.message.receive_count, leased.received_at.elapsed(), before, count)
                 || !leased.lease.lasts(timeout)
@@ -210,14 +235,15 @@ impl KeyedMessages {
 
     /// Returns the choice of groups for the next receive, if the keys are groups, which the queue can see. A key that
     /// fills the room of others stays in the queue: one with as many held messages as there is room left. However many
-    /// keys there are, there is room for another.
+    /// keys there are, there is room for another. So do parked keys.
     pub(super) fn groups(&self, limit: usize) -> Option<Groups> {
         if !self.chooses_groups() {
             return None;
         }
         let state = self.lock();
         let crowded = state.shares.crowded(state.room(limit));
-        Some(Groups { except: crowded.map(|key| key.as_str().to_owned()).collect() })
+        let parked = state.parking.iter().flat_map(Parking::keys);
+        Some(Groups { except: crowded.chain(parked).map(|key| key.as_str().to_owned()).collect() })
     }
 
     /// Returns whether the keys are groups, which the queue can see.
@@ -232,7 +258,7 @@ impl KeyedMessages {
 
     /// Returns the number of messages that are held.
     pub(super) fn len(&self) -> usize {
-        self.lock().shares.waiting()
+        self.lock().held()
     }
 
     /// Returns whether no message is held.
@@ -245,10 +271,12 @@ impl KeyedMessages {
         let mut state = self.lock();
         state.closed = true;
         state.bytes = 0;
-        state.shares.take_out(|_, _, _| true)
+        let mut all = state.shares.take_out(|_, _, _| true);
+        all.extend(state.parking.iter_mut().flat_map(Parking::take).map(|(_, leased)| leased));
+        all
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
 }
@@ -258,14 +286,37 @@ impl State {
         if self.closed || self.bytes >= ENOUGH_BYTES {
             return 0;
         }
-        holding::room(limit, self.shares.waiting())
+        holding::room(limit, self.held())
+    }
+
+    /// Returns the number of messages that are held.
+    fn held(&self) -> usize {
+        self.shares.waiting() + self.parking.as_ref().map_or(0, Parking::len)
+    }
+
+    /// Takes at most `most` messages that may start now.
+    fn start(&mut self, most: usize) -> Vec<Started<LeasedMessage>> {
+        let Self { shares, parking, .. } = self;
+        match parking {
+            Some(parking) => {
+                parking.turn();
+                let of_key = |key: &Key| parking.most_running(key);
+                std::iter::from_fn(|| shares.start_within(&of_key)).take(most).collect()
+            }
+            None => std::iter::from_fn(|| shares.start()).take(most).collect(),
+        }
+    }
+
+    fn can_start(&self) -> bool {
+        let parking = self.parking.as_ref();
+        self.shares.can_start_within(&|key| parking.map_or(usize::MAX, |parking| parking.most_running(key)))
     }
 }
 
-fn bytes<'a>(messages: impl IntoIterator<Item = &'a LeasedMessage>) -> usize {
+pub(super) fn bytes<'a>(messages: impl IntoIterator<Item = &'a LeasedMessage>) -> usize {
     messages.into_iter().map(|leased| Message::bytes(&leased.message)).sum()
 }
 
 #[cfg(test)]
 #[path = "keyed_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -10,18 +10,18 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
 const HOUR: Duration = Duration::from_secs(3600);
-const TIMEOUT: Duration = Duration::from_secs(60);
-const LIMIT: usize = 2;
+pub(in crate::worker) const TIMEOUT: Duration = Duration::from_secs(60);
+pub(in crate::worker) const LIMIT: usize = 2;
 
 /// A queue, and the leases of its messages.
-struct World {
+pub(in crate::worker) struct World {
     queue: Arc<MemoryQueue>,
     source: Arc<Source>,
-    leases: Arc<Leases>,
+    pub(in crate::worker) leases: Arc<Leases>,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(in crate::worker) fn new() -> Self {
         Self::with_longest(HOUR)
     }
 
@@ -32,7 +32,12 @@ impl World {
     }
 
     /// Sends a message of a group, and receives it. It looks as if it was received `receive_count` times.
-    async fn receive(&self, group: &str, receive_count: u32, bytes: usize) -> LeasedMessage {
+    pub(in crate::worker) async fn receive(
+        &self,
+        group: &str,
+        receive_count: u32,
+        bytes: usize,
+    ) -> LeasedMessage {
         let body = "x".repeat(bytes);
         let sent = OutgoingMessage { body, group: Some(group.into()), ..OutgoingMessage::default() };
         self.queue.send(&[sent]).await.remove(0).expect("sent");
@@ -45,7 +50,7 @@ impl World {
         LeasedMessage { message, receipt: delivery.receipt, lease, source, received_at, key_permit: None }
     }
 
-    async fn receive_all(&self, groups: &[&str]) -> Vec<LeasedMessage> {
+    pub(in crate::worker) async fn receive_all(&self, groups: &[&str]) -> Vec<LeasedMessage> {
         let mut messages = Vec::new();
         for group in groups {
             messages.push(self.receive(group, 1, 1).await);
@@ -57,14 +62,14 @@ impl World {
 fn held(max_per_key: Option<u32>, max_receives: Option<u32>) -> Arc<KeyedMessages> {
     let max_per_key = max_per_key.and_then(NonZeroU32::new);
     let shares = ShareOptions { max_per_key, ..ShareOptions::default() };
-    KeyedMessages::new(KeyOptions { source: KeySource::Group, shares }, max_receives)
+    KeyedMessages::new(KeyOptions { source: KeySource::Group, shares }, None, max_receives)
 }
 
-fn add(keyed: &KeyedMessages, messages: Vec<LeasedMessage>) {
+pub(in crate::worker) fn add(keyed: &KeyedMessages, messages: Vec<LeasedMessage>) {
     assert!(keyed.add(messages, |_, _| None).is_empty());
 }
 
-fn groups(messages: &[LeasedMessage]) -> Vec<&str> {
+pub(in crate::worker) fn groups(messages: &[LeasedMessage]) -> Vec<&str> {
     messages.iter().filter_map(|leased| leased.message.group.as_deref()).collect()
 }
 
@@ -132,7 +137,11 @@ async fn a_key_that_fills_the_room_of_others_stays_in_the_queue() {
     assert_eq!(keyed.groups(LIMIT), Some(Groups { except: vec!["a".into()] }));
     let by_attribute =
         KeyOptions { source: KeySource::Attribute("t".into()), shares: ShareOptions::default() };
-    assert_eq!(KeyedMessages::new(by_attribute, None).groups(LIMIT), None, "the queue sees no attributes");
+    assert_eq!(
+        KeyedMessages::new(by_attribute, None, None).groups(LIMIT),
+        None,
+        "the queue sees no attributes"
+    );
 }
 
 #[tokio::test]

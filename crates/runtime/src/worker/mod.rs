@@ -9,6 +9,7 @@
 //! | `receive`, `admission` | what is asked of the queue; what must be had before |
 //! | `permits`, `rate`, `breaker`, [`circuit`] | the concurrency limit, the rate, and whether backends work |
 //! | `keyed`, `fill`, [`holding`], [`shares`] | messages held for fair shares among keys |
+//! | `budgets` | what keys may use in a period |
 //! | `sources` | the queues, what differs between them, and the turns of several |
 //! | `lease` | the visibility of messages, and its renewal |
 //! | `process`, `expiry`, `body` | the task of one message, its age, and its body |
@@ -24,6 +25,7 @@ mod admission;
 mod attribution;
 mod body;
 mod breaker;
+mod budgets;
 pub mod circuit;
 mod completion;
 mod control;
@@ -53,6 +55,7 @@ mod tally;
 mod waiting;
 
 pub use self::body::BodyStore;
+pub use self::budgets::{BudgetOptions, MOST_BOOK_BYTES, OverBudget, OverBudgetStatus};
 pub use self::completion::GroupOptions;
 pub use self::control::NotCancelled;
 pub use self::decision::Backoff;
@@ -77,7 +80,7 @@ use self::mean::MeanTime;
 use self::misconfiguration::Misconfiguration;
 use self::notify::Notifier;
 use self::once::{LEDGER, OnceRuns};
-use self::options::{check_keys, check_notified, check_timeout};
+use self::options::{check_budgets, check_keys, check_notified, check_timeout};
 use self::permits::Permits;
 use self::rate::Starts;
 use self::scale::StatisticsWindow;
@@ -187,8 +190,10 @@ impl Worker {
             check_timeout(routes.timeout(), source.longest, options.keys.is_some())?;
         }
         check_keys(&routes, options.keys.is_some())?;
+        check_budgets(&options, &routes)?;
         let counted_receives = sources.all().iter().filter_map(|source| source.counted_receives()).min();
-        let keyed = options.keys.clone().map(|keys| KeyedMessages::new(keys, counted_receives));
+        let budgets = options.budgets.clone();
+        let keyed = options.keys.clone().map(|keys| KeyedMessages::new(keys, budgets, counted_receives));
         let (tally, io) = (Arc::<Tally>::default(), Handle::current());
         let body_store = options.bodies.iter().map(|_| BODY_STORE.to_owned());
         let ledger = options.once.iter().map(|_| LEDGER.to_owned());
@@ -310,6 +315,7 @@ impl Worker {
             () = self.sweep_once() => {}
             () = self.watched.beat() => {}
         }
+        self.close_book().await;
         self.routes.clear_away().await;
         Summary { stalled: self.stalled(), ..self.tally.summary() }
     }

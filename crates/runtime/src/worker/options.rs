@@ -1,6 +1,7 @@
 //! The options of a worker, and the errors of its start.
 
 use super::body::BodyStore;
+use super::budgets::BudgetOptions;
 use super::completion::GroupOptions;
 use super::decision::{Backoff, Rules};
 use super::keyed::KeyOptions;
@@ -11,7 +12,6 @@ use super::scale::ScaleOptions;
 use crate::model::message::MAX_VISIBILITY;
 use crate::model::outcome::Policy;
 use crate::model::usage::TaskObserver;
-use crate::ports::groups::GroupStore;
 use crate::ports::queue::{Queue, QueueAttributes, QueueError};
 use crate::ports::recipient::Recipient;
 use crate::task::by_key::{mixed, overlap};
@@ -53,6 +53,8 @@ pub struct WorkerOptions {
     pub rate: Option<Rate>,
     /// How messages are told apart by keys, for fair shares and caps; `None`: messages start in the queue's order.
     pub keys: Option<KeyOptions>,
+    /// How much the tasks of a key may use in a period; `None`: any amount.
+    pub budgets: Option<BudgetOptions>,
     /// Longest time between the sending of a message and its receive, after which it is not handled; `None`: no limit.
     pub max_age: Option<Duration>,
     /// Who is told how each message ended; `None`: nobody.
@@ -87,6 +89,7 @@ impl Default for WorkerOptions {
             waits_for_backends: true,
             rate: None,
             keys: None,
+            budgets: None,
             max_age: None,
             notify: None,
             groups: None,
@@ -214,7 +217,7 @@ pub(super) async fn check_notified<'a>(
     queues: impl Iterator<Item = &'a Arc<dyn Queue>>,
 ) -> Result<(), StartError> {
     if let Some(groups) = &options.groups {
-        check_groups(&*groups.store, routes)?;
+        check_apart("group store", groups.store.url(), routes)?;
     }
     let sends = routes.grants().flat_map(|(_, grants)| grants.queues.values());
     match &options.notify {
@@ -223,16 +226,26 @@ pub(super) async fn check_notified<'a>(
     }
 }
 
-/// Refuses a group store in which guests may write.
-fn check_groups(groups: &dyn GroupStore, routes: &Routes) -> Result<(), StartError> {
-    let url = groups.url();
+/// Refuses budgets without keys, and a budget store in which guests may write.
+pub(super) fn check_budgets(options: &WorkerOptions, routes: &Routes) -> Result<(), StartError> {
+    match &options.budgets {
+        None => Ok(()),
+        Some(_) if options.keys.is_none() => Err(StartError::Settings(
+            "keys have budgets, and messages have no keys: set where keys are found".into(),
+        )),
+        Some(budgets) => check_apart("budget store", budgets.store.url(), routes),
+    }
+}
+
+/// Refuses a store of the worker's own in which guests may write.
+fn check_apart(what: &str, url: &str, routes: &Routes) -> Result<(), StartError> {
     let overlaps = |(_, grant): &(_, &StoreGrant)| grant.mode.writes() && overlap(url, grant.store.url());
     let mut stores =
         routes.grants().flat_map(|(route, grants)| grants.stores.values().map(move |grant| (route, grant)));
     match stores.find(overlaps) {
         None => Ok(()),
         Some((route, grant)) => Err(StartError::Settings(format!(
-            "the group store {url} and the store {} overlap, and guests may write there: give the group store a prefix of its own, or grant the store as ro",
+            "the {what} {url} and the store {} overlap, and guests may write there: give the {what} a prefix of its own, or grant the store as ro",
             of_route(route, &grant.alias)
         ))),
     }

@@ -58,6 +58,9 @@ impl Worker {
         if let Some(key_permit) = &mut leased.key_permit {
             // The time for which the task alone held its permit: others are to blame for its waiting for a thread.
             key_permit.used(report.usage.wall.saturating_sub(report.usage.ready));
+            if self.options.budgets.is_some() {
+                key_permit.charge(&report.usage);
+            }
         }
         let (report, attribution) = if self.options.waits_for_backends {
             self.attribute(&leased.message, routed, report).await

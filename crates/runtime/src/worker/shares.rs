@@ -93,14 +93,21 @@ impl<T> Shares<T> {
 
     /// Takes the message that starts next; `None` if no key that waits may run another task.
     pub fn start(&mut self) -> Option<Started<T>> {
-        let at = self.with_credit().or_else(|| {
-            self.new_round();
-            self.with_credit()
+        self.start_within(&|_| usize::MAX)
+    }
+
+    /// Takes the message that starts next, if at most `most` tasks of each key may run; `None` if no key that waits may run
+    /// another task.
+    pub fn start_within(&mut self, most: &dyn Fn(&Key) -> usize) -> Option<Started<T>> {
+        let most = self.most_running(most);
+        let at = self.with_credit(&most).or_else(|| {
+            self.new_round(&most);
+            self.with_credit(&most)
         })?;
         // Those that were passed over have neither credit nor a task to spare.
         self.round.rotate_left(at);
         let key = self.round.pop_front()?;
-        let (most, mean) = (self.most_running(), self.mean);
+        let mean = self.mean;
         let account = self.accounts.get_mut(&key)?;
         let item = account.waiting.pop_front()?;
         let estimate = account.mean.unwrap_or(mean);
@@ -109,7 +116,7 @@ impl<T> Shares<T> {
         self.waiting -= 1;
         if !account.waiting.is_empty() {
             // It stays in front for as long as its credit lasts.
-            if account.may_start(most) && account.credit > 0 {
+            if account.may_start(most(&key)) && account.credit > 0 {
                 self.round.push_front(key.clone());
             } else {
                 self.round.push_back(key.clone());
@@ -141,8 +148,19 @@ impl<T> Shares<T> {
 
     /// Returns whether the next call to [`Shares::start`] returns a message.
     pub fn can_start(&self) -> bool {
-        let most = self.most_running();
-        self.accounts.values().any(|account| account.may_start(most))
+        self.can_start_within(&|_| usize::MAX)
+    }
+
+    /// Returns whether the next call to [`Shares::start_within`] returns a message.
+    pub fn can_start_within(&self, most: &dyn Fn(&Key) -> usize) -> bool {
+        let most = self.most_running(most);
+        self.accounts.iter().any(|(key, account)| account.may_start(most(key)))
+    }
+
+    /// Returns the keys that have messages that wait, or tasks that run.
+    pub fn active(&self) -> impl Iterator<Item = &Key> {
+        let active = |account: &Account<T>| !account.waiting.is_empty() || account.running > 0;
+        self.accounts.iter().filter(move |(_, account)| active(account)).map(|(key, _)| key)
     }
 
     /// Returns the keys with at least `count` messages that wait.
@@ -154,9 +172,18 @@ impl<T> Shares<T> {
     /// Takes all messages that wait and for which `leaves` holds. It is called with each message, the number of messages
     /// of its key that wait before it, and the number of all messages of its key that wait. The keys are in the order of
     /// the round, so that the same calls always take the same messages.
-    pub fn take_out(&mut self, mut leaves: impl FnMut(&T, usize, usize) -> bool) -> Vec<T> {
+    pub fn take_out(&mut self, leaves: impl FnMut(&T, usize, usize) -> bool) -> Vec<T> {
+        self.take_out_of(|_| true, leaves)
+    }
+
+    /// Takes messages like [`Shares::take_out`], of the keys for which `of` holds.
+    pub fn take_out_of(
+        &mut self,
+        of: impl Fn(&Key) -> bool,
+        mut leaves: impl FnMut(&T, usize, usize) -> bool,
+    ) -> Vec<T> {
         let mut taken = Vec::new();
-        for key in &self.round {
+        for key in self.round.iter().filter(|key| of(key)) {
             let Some(account) = self.accounts.get_mut(key) else { continue };
             let count = account.waiting.len();
             let all = std::mem::take(&mut account.waiting).into_iter().enumerate();
@@ -175,18 +202,16 @@ impl<T> Shares<T> {
     }
 
     /// Returns the place in the round of the first key that may start a task and has credit.
-    fn with_credit(&self) -> Option<usize> {
-        let most = self.most_running();
+    fn with_credit(&self, most: &dyn Fn(&Key) -> usize) -> Option<usize> {
         self.round.iter().position(|key| {
-            self.accounts.get(key).is_some_and(|account| account.credit > 0 && account.may_start(most))
+            self.accounts.get(key).is_some_and(|account| account.credit > 0 && account.may_start(most(key)))
         })
     }
 
     /// Gives all keys the credit of as many rounds as one of them needs to start a task.
-    fn new_round(&mut self) {
-        let most = self.most_running();
-        let needs = self.accounts.values().filter(|account| account.may_start(most));
-        let Some(rounds) = needs.map(Account::rounds_to_credit).min() else { return };
+    fn new_round(&mut self, most: &dyn Fn(&Key) -> usize) {
+        let needs = self.accounts.iter().filter(|(key, account)| account.may_start(most(key)));
+        let Some(rounds) = needs.map(|(_, account)| account.rounds_to_credit()).min() else { return };
         for account in self.accounts.values_mut() {
             // A key that has no message saves nothing up, and one that may start none at most one round.
             let most = if account.waiting.is_empty() { 0 } else { account.quantum() };
@@ -196,8 +221,10 @@ impl<T> Shares<T> {
         self.accounts.retain(|_, account| !account.is_forgotten());
     }
 
-    fn most_running(&self) -> usize {
-        self.options.max_per_key.map_or(usize::MAX, |most| most.get() as usize)
+    /// Returns how many tasks of each key may run: `most` of the key, and at most the number for all keys.
+    fn most_running<'a>(&self, most: &'a dyn Fn(&Key) -> usize) -> impl Fn(&Key) -> usize + use<'a, T> {
+        let of_all = self.options.max_per_key.map_or(usize::MAX, |most| most.get() as usize);
+        move |key| most(key).min(of_all)
     }
 }
 

@@ -4,6 +4,7 @@
 
 use super::Worker;
 use super::breaker::{Admission, Cause};
+use super::budgets::OverBudgetStatus;
 use super::scale::Sizing;
 use super::sources::{Priority, Source};
 use super::tally::Counts;
@@ -45,6 +46,8 @@ pub struct Status {
     pub waiting: usize,
     /// Number of messages that are held for fair shares among keys, or until a permit is free. No task runs for them.
     pub held: usize,
+    /// The keys that have used up their budgets in the current periods.
+    pub over_budget: OverBudgetStatus,
     /// Number of failed tasks since the last one that completed, without host errors.
     pub consecutive_failures: u32,
     /// Running tasks and the limits of their number.
@@ -316,6 +319,7 @@ impl Worker {
             circuit,
             waiting: self.waiting.len(),
             held: self.keyed.as_ref().map_or(0, |keyed| keyed.len()) + self.sources.held(),
+            over_budget: self.keyed.as_ref().map(|keyed| keyed.over_budget()).unwrap_or_default(),
             consecutive_failures: self.breaker.failed_tasks(),
             instances: InstancesStatus {
                 running,

@@ -100,6 +100,10 @@ counts! {
     leases_expired: "leases_expired", "leases_expired";
     /// Messages that the worker made visible again without deleting them.
     released: "released", "messages_released";
+    /// Messages that the worker released as their keys were over their budgets.
+    parked_messages: "parked_messages", "messages_parked";
+    /// Failed attempts to write and read what keys have used of their budgets.
+    failed_budget_calls: "failed_budget_calls", "failed_budget_calls";
     /// Messages that the worker sent to the dead-letter queue.
     dead_lettered: "dead_lettered", "messages_dead_lettered";
     /// Notifications of ended messages that the worker sent.

@@ -267,13 +267,14 @@ fn read(path: &Path) -> Result<(String, String), Failure> {
 /// Refuses queues and other files of the worker that would be on a disk.
 fn needs_no_disk(worker: &WorkerSettings, usage: Option<&Path>) -> Result<(), Failure> {
     let notified = worker.notify.as_ref().and_then(NotifySetting::queue);
-    for (what, queue) in
-        [("dead-letter queue", worker.dead_letter.as_deref()), ("queue of notifications", notified)]
-    {
+    let queues = [("dead-letter queue", worker.dead_letter.as_deref()), ("queue of notifications", notified)];
+    for (what, queue) in queues {
         queue.map_or(Ok(()), |queue| of_amazon(what, queue))?;
     }
-    if let Some(groups) = worker.group_store.as_ref().filter(|url| !url.starts_with("s3:")) {
-        return Err(no_disk(&format!("the group store is {groups}"), "use s3://BUCKET/PREFIX"));
+    for (what, url) in [("group store", &worker.group_store), ("budget store", &worker.budget_store)] {
+        if let Some(url) = url.as_ref().filter(|url| !url.starts_with("s3:")) {
+            return Err(no_disk(&format!("the {what} is {url}"), "use s3://BUCKET/PREFIX"));
+        }
     }
     if let Some(usage) = usage {
         return Err(no_disk(&format!("the usage file is {}", usage.display()), "leave it out"));

@@ -9,12 +9,11 @@
 use crate::output::failure::Failure;
 use crate::output::show::{amount, size};
 use crate::settings::flags::FargateSize;
-use crate::wiring::prices::{Prices, check_size};
+use crate::wiring::prices::{Consumed, GB, Prices, check_size};
 use crate::wiring::usage_records::record::Record;
 use serde::Serialize;
+use std::time::Duration;
 
-/// Bytes of a GB, as AWS counts them.
-const GB: f64 = (1u64 << 30) as f64;
 const MB: f64 = (1u64 << 20) as f64;
 
 /// Adds up the billed time and resources of tasks.
@@ -37,8 +36,7 @@ pub(super) struct Bill {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Work {
     tasks: u64,
-    cpu_seconds: f64,
-    gb_seconds: f64,
+    consumed: Consumed,
     /// Billed time for each speed of Fargate, in seconds, and then for each of Lambda, in milliseconds.
     times: Vec<f64>,
 }
@@ -47,8 +45,8 @@ impl Work {
     /// Adds the work of other tasks.
     pub(super) fn add(&mut self, other: &Self) {
         self.tasks += other.tasks;
-        self.cpu_seconds += other.cpu_seconds;
-        self.gb_seconds += other.gb_seconds;
+        self.consumed.cpu_seconds += other.consumed.cpu_seconds;
+        self.consumed.gb_seconds += other.consumed.gb_seconds;
         self.times.resize(other.times.len().max(self.times.len()), 0.0);
         self.times.iter_mut().zip(&other.times).for_each(|(sum, time)| *sum += time);
     }
@@ -111,8 +109,9 @@ impl Bill {
         let (waited, cpu) = (record.blocked_us as f64, record.cpu_us as f64);
         self.peak_memory_bytes = self.peak_memory_bytes.max(record.peak_memory_bytes);
         let last = &mut self.last;
-        (last.tasks, last.cpu_seconds) = (1, cpu / 1e6);
-        last.gb_seconds = record.peak_memory_bytes as f64 / GB * record.wall_us as f64 / 1e6;
+        last.tasks = 1;
+        let [cpu_time, wall] = [record.cpu_us, record.wall_us].map(Duration::from_micros);
+        last.consumed = Consumed::new(cpu_time, wall, record.peak_memory_bytes);
         last.times.clear();
         last.times.extend(self.fargate.iter().map(|speed| {
             let seconds = (waited + cpu / speed) / 1e6;
@@ -139,7 +138,7 @@ impl Bill {
 
     /// Returns the part of the cost of a Fargate service that is due to some of the tasks.
     pub(super) fn service_cost(&self, work: &Work) -> f64 {
-        self.prices.fargate.hour(self.service_hours(work))
+        self.prices.fargate.service_cost(self.all.consumed, work.consumed)
     }
 
     /// Returns the cost of each way.
@@ -175,26 +174,9 @@ impl Bill {
         self.cost("a Fargate task for each message", "fargate-tasks", total, assumptions)
     }
 
-    /// Returns the least and the most GB that Fargate sells with a vCPU.
-    fn gb_per_vcpu(&self) -> (f64, f64) {
-        let ratios = self.prices.fargate.sizes().into_iter().map(|size| size.gb / size.vcpu);
-        ratios.fold((f64::MAX, 0.0f64), |(least, most), ratio| (least.min(ratio), most.max(ratio)))
-    }
-
-    /// Returns the vCPU-hours and GB-hours of the service that are due to some of the tasks. Either CPU time or memory
-    /// determines what all tasks need, and so the part of each.
-    fn service_hours(&self, work: &Work) -> FargateSize {
-        let (least, most) = self.gb_per_vcpu();
-        let all = &self.all;
-        let by_cpu = all.cpu_seconds >= all.gb_seconds / most;
-        let vcpu = |work: &Work| if by_cpu { work.cpu_seconds } else { work.gb_seconds / most };
-        let by_memory = all.gb_seconds >= vcpu(all) * least;
-        let gb = if by_memory { work.gb_seconds } else { vcpu(work) * least };
-        FargateSize { vcpu: vcpu(work) / 3600.0, gb: gb / 3600.0 }
-    }
-
     fn fargate_service(&self) -> Cost {
-        let ((least, most), size) = (self.gb_per_vcpu(), self.service_hours(&self.all));
+        let (fargate, all) = (&self.prices.fargate, self.all.consumed);
+        let ((least, most), size) = (fargate.gb_per_vcpu(), fargate.service_hours(all, all));
         let assumptions = format!(
             "always busy, as half as busy costs twice as much; {} vCPU-hours for their CPU time, {} GB-hours for their memory while they run, {} to {} GB for each vCPU. Not counted: the worker's own CPU time.",
             amount(size.vcpu),

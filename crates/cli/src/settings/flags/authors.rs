@@ -139,6 +139,7 @@ impl DevArgs {
             queue: vec![QueueSetting::of(self.queue.clone()?)],
             on: self.on.clone(),
             weight: Vec::new(),
+            budget: Vec::new(),
             usage: UsageArgs::default(),
             check: false,
             task: self.task.clone(),

@@ -28,7 +28,7 @@ struct Group {
 }
 
 /// Flags of a worker that have no meaning for a service, as it has no queue and no messages.
-const OF_QUEUES: [&str; 21] = [
+const OF_QUEUES: [&str; 23] = [
     "until-empty",
     "dead-letter",
     "backoff",
@@ -40,6 +40,8 @@ const OF_QUEUES: [&str; 21] = [
     "max-consecutive-failures",
     "key",
     "max-per-key",
+    "budget-store",
+    "over-budget",
     "notify",
     "complete-group",
     "group-store",
@@ -77,6 +79,9 @@ const FLAGS: [Group; 14] = [
             "key",
             "max-per-key",
             "weight",
+            "budget",
+            "budget-store",
+            "over-budget",
             "notify",
             "complete-group",
             "group-store",

@@ -1,5 +1,6 @@
 //! Opens the queues or the address of a service, the component and everything else that a worker needs.
 
+use super::budgets::OpenBudgets;
 use super::notify::Notified;
 use super::plan::RunPlan;
 use super::queues::{WorkQueue, create_planned, work_queues};
@@ -122,11 +123,12 @@ async fn load(
         None => None,
     };
     let notified = Notified::open(backends, &plan.worker).await?;
+    let budgets = OpenBudgets::open(backends, plan.budgets.as_ref()).await?;
     let ledger = open_ledger(plan, backends).await?;
     let placement = Placement {
         instances: plan.worker.instances()?,
         host: component::host(memory_bytes).without(plan.held_bytes()),
-        protected: protected(plan, work, &notified, ledger.as_ref()),
+        protected: protected(plan, work, &notified, budgets.as_ref(), ledger.as_ref()),
         requests,
     };
     let (notify, groups) = notified.options(routes::digests(&plan.task, &read));
@@ -135,8 +137,9 @@ async fn load(
         refuse_overlap(bodies, &routes)?;
     }
     let once = ledger.map(|ledger| once(plan, ledger));
+    let budgets = budgets.map(|open| open.options);
     let options = plan.options(routes.capacity().instances)?;
-    Ok((routes, WorkerOptions { bodies, notify, groups, once, ..options }))
+    Ok((routes, WorkerOptions { bodies, notify, groups, budgets, once, ..options }))
 }
 
 async fn open_ledger(plan: &RunPlan, backends: &Backends) -> Result<Option<OpenLedger>, Failure> {
@@ -173,12 +176,14 @@ fn protected(
     plan: &RunPlan,
     work: &[WorkQueue],
     notified: &Notified,
+    budgets: Option<&OpenBudgets>,
     ledger: Option<&OpenLedger>,
 ) -> Vec<Protected> {
     let usage = plan.usage.as_ref().map(|(path, _)| path);
     let ledger = ledger.and_then(|ledger| ledger.file.as_ref());
     [
         ("the ledger of --once", ledger),
+        ("the budget store", budgets.and_then(|open| open.file.as_ref())),
         ("the usage file", usage),
         ("the control socket", plan.control.as_ref()),
     ]

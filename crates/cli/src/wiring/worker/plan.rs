@@ -1,6 +1,7 @@
 //! Merges the settings of `run` into a plan.
 
 use crate::output::failure::Failure;
+use crate::settings::budgets::{BudgetPlan, budget_plan};
 use crate::settings::file::ConfigFile;
 use crate::settings::flags::{RunArgs, ServeArgs};
 use crate::settings::keys::key_options;
@@ -19,7 +20,7 @@ use std::path::PathBuf;
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::message::MAX_MESSAGE_BYTES;
 use wasmrun_runtime::model::outcome::{Action, Policy};
-use wasmrun_runtime::worker::{Backoff, KeyOptions, MOST_HELD_BYTES, WorkerOptions};
+use wasmrun_runtime::worker::{Backoff, KeyOptions, MOST_BOOK_BYTES, MOST_HELD_BYTES, WorkerOptions};
 
 /// Settings of a worker, merged and validated before anything is opened.
 pub(crate) struct RunPlan {
@@ -37,6 +38,7 @@ pub(crate) struct RunPlan {
     pub(crate) otlp: OtlpPlan,
     outcomes: OutcomeActions,
     keys: Option<KeyOptions>,
+    pub(super) budgets: Option<BudgetPlan>,
     pub(crate) task: TaskPlan,
     /// Whether to open and check everything without running a task.
     pub(crate) is_check: bool,
@@ -80,6 +82,7 @@ impl RunPlan {
         let otlp = OtlpPlan::new(&watching, |name| std::env::var(name).ok())?;
         let outcomes = outcome_actions(&args.on, std::mem::take(&mut file.on))?;
         let keys = key_options(&worker, &args.weight, std::mem::take(&mut file.weight))?;
+        let budgets = budget_plan(&worker, &args.budget, std::mem::take(&mut file.budget))?;
         let task = TaskPlan::new(args.component, args.task, &mut file, &worker)?;
         let task = task.with_each(|task| {
             task.refreshed = worker.component_refresh.is_some();
@@ -97,6 +100,7 @@ impl RunPlan {
             otlp,
             outcomes,
             keys,
+            budgets,
             task,
             is_check: args.check,
         })
@@ -110,9 +114,10 @@ impl RunPlan {
     pub(crate) fn of_service(args: ServeArgs, mut file: ConfigFile) -> Result<Self, Failure> {
         let ServeArgs { component, serve, status, usage, check, task, worker, watch } = args;
         let service = serve.or(std::mem::take(&mut file.serve)).plan();
-        if !file.queue.is_empty() || !file.on.is_empty() || !file.weight.is_empty() {
+        let has_keys = !file.weight.is_empty() || !file.budget.is_empty();
+        if !file.queue.is_empty() || !file.on.is_empty() || has_keys {
             return Err(Failure::usage(
-                "a service has no queue: remove `queue`, `on` and `weight` from the configuration",
+                "a service has no queue: remove `queue`, `on`, `weight` and `budget` from the configuration",
             ));
         }
         if !file.route.is_empty() {
@@ -125,6 +130,7 @@ impl RunPlan {
             queue: vec![QueueSetting::of(format!("http://{}", service.listen))],
             on: Vec::new(),
             weight: Vec::new(),
+            budget: Vec::new(),
             usage,
             check,
             task,
@@ -188,12 +194,14 @@ impl RunPlan {
         listed(&self.queues)
     }
 
-    /// Returns the maximum number of bytes of messages that are held without a permit.
+    /// Returns the maximum number of bytes of messages that are held without a permit, and of what is known
+    /// of their keys.
     pub(super) fn held_bytes(&self) -> usize {
         let of_keys = if self.keys.is_some() { MOST_HELD_BYTES } else { 0 };
         // Of several queues, one message each.
         let of_queues = if self.queues.len() > 1 { self.queues.len() * MAX_MESSAGE_BYTES } else { 0 };
-        of_keys + of_queues
+        let of_budgets = if self.budgets.is_some() { MOST_BOOK_BYTES } else { 0 };
+        of_keys + of_queues + of_budgets
     }
 
     /// Returns the maximum number of bytes of a body that is fetched from a store.

@@ -3,9 +3,8 @@
 
 mod entries;
 
-use super::address::Address;
+use super::address::{Address, Kind};
 use super::clock::Clock;
-use super::file::OpenFile;
 use super::thread::Database;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -34,20 +33,14 @@ impl SqliteBucket {
     }
 
     fn try_open(url: &str, create: bool) -> Result<Self, QueueError> {
-        let address = Address::of_bucket(url)?;
-        let clock = Clock::System;
-        let file = if address.path.exists() {
-            Some(OpenFile::open_or_create(&address, &clock)?)
-        } else if create {
-            address.may_be_created()?;
-            None
-        } else {
+        let address = Address::of_whole_file(url, Kind::Bucket)?;
+        if !create && !address.path.exists() {
             let path = address.path.display();
             return Err(QueueError::NotFound(format!(
                 "there is no file {path}: the first task with the grant {url}:rw creates it"
             )));
-        };
-        let database = Database::start(address.clone(), clock, file)?;
+        }
+        let database = Database::open(&address, Clock::System)?;
         Ok(Self { url: address.url(), address, database })
     }
 

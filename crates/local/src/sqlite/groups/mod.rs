@@ -3,9 +3,8 @@
 
 mod counts;
 
-use super::address::Address;
+use super::address::{Address, Kind};
 use super::clock::Clock;
-use super::file::OpenFile;
 use super::thread::Database;
 use async_trait::async_trait;
 use std::path::Path;
@@ -35,14 +34,8 @@ impl SqliteGroups {
 
     /// Opens the file. Tests set their own clock, and the number of groups and messages that are remembered.
     pub(super) fn open_with(url: &str, clock: Clock, most_entries: u64) -> Result<Self, QueueError> {
-        let address = Address::of_groups(url)?;
-        let file = if address.path.exists() {
-            Some(OpenFile::open_or_create(&address, &clock)?)
-        } else {
-            address.may_be_created()?;
-            None
-        };
-        let database = Database::start(address.clone(), clock, file)?;
+        let address = Address::of_whole_file(url, Kind::Groups)?;
+        let database = Database::open(&address, clock)?;
         Ok(Self { url: address.url(), address, database, most_entries })
     }
 

@@ -3,9 +3,8 @@
 
 mod entries;
 
-use super::address::Address;
+use super::address::{Address, Kind};
 use super::clock::Clock;
-use super::file::OpenFile;
 use super::thread::Database;
 use async_trait::async_trait;
 use std::path::Path;
@@ -34,14 +33,8 @@ impl SqliteLedger {
     }
 
     fn open_with(url: &str, clock: Clock) -> Result<Self, LedgerError> {
-        let address = Address::of_ledger(url).map_err(told)?;
-        let file = if address.path.exists() {
-            Some(OpenFile::open_or_create(&address, &clock).map_err(told)?)
-        } else {
-            address.may_be_created().map_err(told)?;
-            None
-        };
-        let database = Database::start(address.clone(), clock, file).map_err(told)?;
+        let address = Address::of_whole_file(url, Kind::Ledger).map_err(told)?;
+        let database = Database::open(&address, clock).map_err(told)?;
         Ok(Self { url: address.url(), address, database })
     }
 

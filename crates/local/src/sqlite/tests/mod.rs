@@ -4,6 +4,7 @@
 
 mod abandoned;
 mod bucket;
+mod budgets;
 mod delivery;
 mod fifo;
 mod files;

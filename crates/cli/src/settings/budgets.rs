@@ -1,0 +1,268 @@
+//! Merges the settings of budgets: how much the tasks of each key may use in a period.
+
+use super::keys::by_key;
+use super::text::{Written, expected, named_texts};
+use super::variables::variables_with;
+use super::worker::WorkerSettings;
+use crate::output::failure::Failure;
+use serde::Deserializer;
+use std::collections::BTreeMap;
+use std::num::NonZeroU64;
+use std::time::Duration;
+use wasmrun_runtime::model::budget::{Budget, BudgetUnit, Budgets, MOST_AMOUNT, PARTS_OF_CURRENCY, PERIODS};
+use wasmrun_runtime::worker::OverBudget;
+
+/// The key that stands for all keys without a budget of their own.
+const OTHERS: &str = "*";
+/// Largest cost of a budget.
+const MOST_COST: f64 = 1e6;
+
+/// Budgets, and where workers share what is used of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BudgetPlan {
+    pub(crate) budgets: Budgets,
+    pub(crate) over: OverBudget,
+    /// URL of the budget store.
+    pub(crate) store: String,
+}
+
+/// Merges the budgets with the settings that belong to them; `None` if no key has one.
+pub(crate) fn budget_plan(
+    worker: &WorkerSettings,
+    flags: &[String],
+    file: BTreeMap<String, String>,
+) -> Result<Option<BudgetPlan>, Failure> {
+    let budgets = budgets(flags, file)?;
+    let fails = |why: &str| Err(Failure::usage(why));
+    if budgets.is_empty() {
+        let unused =
+            [("budget-store", worker.budget_store.is_some()), ("over-budget", worker.over_budget.is_some())];
+        return match unused.into_iter().find(|(_, is_set)| *is_set) {
+            Some((flag, _)) => fails(&format!(
+                "--{flag} has no effect without budgets: add --budget, such as --budget acme=cpu:10m/1d"
+            )),
+            None => Ok(None),
+        };
+    }
+    if worker.key.is_none() {
+        return fails("--budget has no effect without keys: add --key, such as --key group");
+    }
+    let Some(store) = worker.budget_store.clone() else {
+        return fails(
+            "--budget needs a place to count what keys use: add --budget-store sqlite:FILE or s3://BUCKET/PREFIX",
+        );
+    };
+    Ok(Some(BudgetPlan { budgets, over: worker.over_budget.unwrap_or_default(), store }))
+}
+
+fn budgets(flags: &[String], mut merged: BTreeMap<String, String>) -> Result<Budgets, Failure> {
+    merged.extend(variables_with("WASMRUN_BUDGET_"));
+    let mut budgets = Budgets::default();
+    for (key, text) in by_key("--budget", "KEY=UNIT:AMOUNT/PERIOD", flags, merged)? {
+        let Setting(budget) =
+            Setting::read(&text).map_err(|why| Failure::usage(format!("--budget {key}={text}: {why}")))?;
+        if key.as_str() == OTHERS {
+            budgets.others = budget;
+        } else {
+            budgets.keys.insert(key, budget);
+        }
+    }
+    Ok(budgets)
+}
+
+/// Reads the table of the configuration file.
+pub(super) fn budgets_of_file<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    named_texts(deserializer, |_, text| Setting::read(text).map(drop))
+}
+
+/// A budget as it is written; `None` for `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Setting(Option<Budget>);
+
+impl Written for Setting {
+    const FORM: &'static str = "fuel:AMOUNT/PERIOD, cpu:DURATION/PERIOD, cost:AMOUNT/PERIOD or off, such as fuel:20G/1h, cpu:10m/1d or cost:2.50/30d";
+
+    fn read(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let (unit, rest) = text.split_once(':').ok_or_else(expected::<Self>)?;
+        let (amount, period) = rest.split_once('/').ok_or_else(expected::<Self>)?;
+        let unit = BudgetUnit::named(unit).ok_or_else(expected::<Self>)?;
+        let amount = match unit {
+            BudgetUnit::Fuel => fuel(amount),
+            BudgetUnit::Cpu => cpu_us(amount),
+            BudgetUnit::Cost => cost(amount),
+        };
+        let amount = amount.ok_or_else(expected::<Self>)?;
+        let amount = NonZeroU64::new(amount).ok_or("the amount is zero: a key needs something to spend")?;
+        if amount.get() > MOST_AMOUNT {
+            return Err("the amount is too large".into());
+        }
+        let period = Duration::read(period)?;
+        let is_whole = period.subsec_nanos() == 0 && PERIODS.contains(&period.as_secs());
+        let period = NonZeroU64::new(period.as_secs()).filter(|_| is_whole);
+        let period = period.ok_or("the period is not one of whole seconds from 10s to 31d")?;
+        Ok(Self(Some(Budget { unit, amount, period })))
+    }
+}
+
+/// Reads a number of units of fuel, such as 5000000 or 20G.
+fn fuel(text: &str) -> Option<u64> {
+    let (digits, factor) = match text.as_bytes().last()? {
+        b'k' => (&text[..text.len() - 1], 1_000),
+        b'M' => (&text[..text.len() - 1], 1_000_000),
+        b'G' => (&text[..text.len() - 1], 1_000_000_000),
+        b'T' => (&text[..text.len() - 1], 1_000_000_000_000),
+        _ => (text, 1_u64),
+    };
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| digits.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(factor))
+}
+
+fn cpu_us(text: &str) -> Option<u64> {
+    let time = Duration::read(text).ok()?;
+    u64::try_from(time.as_micros()).ok()
+}
+
+/// Reads an amount of the currency of the price table.
+fn cost(text: &str) -> Option<u64> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let amount: f64 = text.parse().ok().filter(|_| is_number)?;
+    // Bounded, so no digit is lost.
+    Some(if amount > MOST_COST { u64::MAX } else { (amount * PARTS_OF_CURRENCY).round() as u64 })
+}
+
+impl Written for OverBudget {
+    const FORM: &'static str = "park or trickle";
+
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "park" => Ok(Self::Park),
+            "trickle" => Ok(Self::Trickle),
+            _ => Err(expected::<Self>()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmrun_runtime::model::key::Key;
+
+    fn read(text: &str) -> Result<(BudgetUnit, u64, u64), String> {
+        let Setting(budget) = Setting::read(text)?;
+        budget.map(|budget| (budget.unit, budget.amount.get(), budget.period.get())).ok_or("off".into())
+    }
+
+    fn plan(worker: WorkerSettings, flags: &[&str], file: &str) -> Result<Option<BudgetPlan>, String> {
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        budget_plan(&worker, &flags, toml::from_str(file).expect("a table"))
+            .map_err(|error| error.to_string())
+    }
+
+    fn with_store() -> WorkerSettings {
+        WorkerSettings {
+            key: Some("group".parse().expect("a source")),
+            budget_store: Some("sqlite:budgets.db".into()),
+            ..WorkerSettings::default()
+        }
+    }
+
+    #[test]
+    fn a_budget_is_fuel_cpu_time_or_cost_in_a_period() {
+        assert_eq!(read("fuel:5000000/1m"), Ok((BudgetUnit::Fuel, 5_000_000, 60)));
+        assert_eq!(read("fuel:20G/1h"), Ok((BudgetUnit::Fuel, 20_000_000_000, 3600)));
+        assert_eq!(read("fuel:3k/10s"), Ok((BudgetUnit::Fuel, 3000, 10)));
+        assert_eq!(read("cpu:10m/1d"), Ok((BudgetUnit::Cpu, 600_000_000, 86_400)));
+        assert_eq!(read("cost:2.50/30d"), Ok((BudgetUnit::Cost, 2_500_000_000_000, 2_592_000)));
+        assert_eq!(read("cost:1000000/31d"), Ok((BudgetUnit::Cost, 1_000_000_000_000_000_000, 2_678_400)));
+        assert_eq!(Setting::read("off"), Ok(Setting(None)));
+    }
+
+    #[test]
+    fn any_other_text_is_refused_with_what_is_wrong() {
+        for text in [
+            "",
+            "20G/1h",
+            "fuel:20G",
+            "fuel:/1h",
+            "fuel:G/1h",
+            "fuel:-1/1h",
+            "fuel:+1/1h",
+            "fuel:1.5G/1h",
+            "fuel:1Ki/1h",
+            "fuel:\u{20ac}/1h",
+            "cpu:5/1h",
+            "cost:/1h",
+            "cost:./1h",
+            "cost:-1/1h",
+            "cost:inf/1h",
+            "cost:NaN/1h",
+            "cost:1e3/1h",
+            "cost:1.2.3/1h",
+            "gold:1/1h",
+            "FUEL:1/1h",
+            "none",
+        ] {
+            let error = Setting::read(text).expect_err(text);
+            assert!(error.contains("such as fuel:20G/1h"), "{text}: {error}");
+        }
+        for text in ["fuel:0/1h", "cpu:0s/1h", "cost:0/1h", "cost:0.0000000000001/1h"] {
+            assert!(Setting::read(text).expect_err(text).contains("zero"), "{text}");
+        }
+        for text in [
+            "fuel:99999999T/1h",
+            "fuel:99999999999999999999/1h",
+            "cost:1000001/1h",
+            "cost:99999999999999999999/1h",
+        ] {
+            assert!(Setting::read(text).expect_err(text).contains("too large"), "{text}");
+        }
+        for text in ["fuel:1/9s", "fuel:1/32d", "fuel:1/10500ms", "fuel:1/0s"] {
+            assert!(Setting::read(text).expect_err(text).contains("10s to 31d"), "{text}");
+        }
+        assert!(Setting::read("fuel:1/x").expect_err("x").contains("a duration"));
+    }
+
+    #[test]
+    fn flags_win_over_the_file_by_key_and_a_star_stands_for_all_others() {
+        let flags = ["a=b=fuel:1/1h", "*=cpu:1s/1m", "free=off"];
+        let file = "'a=b' = 'fuel:2/1h'\n'c d' = 'cost:3/1d'";
+        let BudgetPlan { budgets, over, store } =
+            plan(with_store(), &flags, file).expect("valid").expect("budgets");
+        let amount = |key: &str| budgets.of(&Key::new(key)).map(|budget| budget.amount.get());
+        assert_eq!(amount("a=b"), Some(1));
+        assert_eq!(amount("c d"), Some(3_000_000_000_000));
+        assert_eq!(
+            (amount("free"), amount("another"), amount("-")),
+            (None, Some(1_000_000), Some(1_000_000))
+        );
+        assert_eq!((over, store.as_str()), (OverBudget::Park, "sqlite:budgets.db"));
+        assert_eq!(plan(WorkerSettings::default(), &[], ""), Ok(None));
+    }
+
+    #[test]
+    fn what_has_no_effect_or_lacks_something_is_refused() {
+        let refused = |worker, flags: &[&str], text: &str| {
+            let error = plan(worker, flags, "").expect_err(text);
+            assert!(error.contains(text), "{error}");
+        };
+        let budget = &["a=fuel:1/1h"][..];
+        refused(with_store(), &[], "--budget-store has no effect");
+        refused(with_store(), &["a=off"], "--budget-store has no effect");
+        let over_budget = Some(OverBudget::Trickle);
+        refused(
+            WorkerSettings { over_budget, ..WorkerSettings::default() },
+            &[],
+            "--over-budget has no effect",
+        );
+        refused(WorkerSettings { key: None, ..with_store() }, budget, "add --key");
+        refused(WorkerSettings { budget_store: None, ..with_store() }, budget, "add --budget-store");
+        refused(with_store(), &["fuel:1/1h"], "incomplete");
+        refused(with_store(), &["=fuel:1/1h"], "between 1 and 256 bytes");
+        refused(with_store(), &[&format!("{}=fuel:1/1h", "x".repeat(257))], "between 1 and 256 bytes");
+    }
+}
