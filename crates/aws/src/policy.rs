@@ -4,6 +4,9 @@
 //! Source of the action names: "Actions, resources, and condition keys" for SQS, S3, KMS, STS, ECR and ECS in the Service
 //! Authorization Reference, and the pages of each call in the API references.
 
+mod names;
+
+use self::names::{is_name, literal, partition, sid};
 use crate::ecr::EcrRegistry;
 use crate::s3::{BucketKind, ObjectAddress, StoreAddress};
 use crate::sqs::QueueAddress;
@@ -140,14 +143,7 @@ impl Permissions {
     ///
     /// Fails if the URL is invalid, or names an alias of an access point, whose ARN isn't known.
     pub fn read_bodies(&mut self, url: &str) -> Result<(), String> {
-        let store = StoreAddress::parse(url)?;
-        if self.allow_sessions("UseBodies".into(), &store) {
-            return self.use_key("KeyBodies".into(), &store, Mode::ReadOnly);
-        }
-        let objects = self.objects(&store, &Scope::All)?;
-        self.allow("ReadBodies".into(), &["s3:GetObject"], objects, None);
-        self.list("ListBodies".into(), &store);
-        self.use_key("KeyBodies".into(), &store, Mode::ReadOnly)
+        self.own("Bodies", "ReadBodies", url, Mode::ReadOnly, &["s3:GetObject"])
     }
 
     /// Allows counting the messages of completion groups in objects.
@@ -156,13 +152,36 @@ impl Permissions {
     ///
     /// Fails if the URL is invalid, or names an alias of an access point, whose ARN isn't known.
     pub fn count_groups(&mut self, url: &str) -> Result<(), String> {
+        self.own("Groups", "Groups", url, Mode::ReadWrite, &["s3:GetObject", "s3:PutObject"])
+    }
+
+    /// Allows keeping a ledger and staged objects in objects.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the URL is invalid, or names an alias of an access point, whose ARN isn't known.
+    pub fn keep_ledger(&mut self, url: &str) -> Result<(), String> {
+        let mut actions = vec!["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"];
+        actions.extend(StoreAddress::parse(url)?.put.acl.is_some().then_some("s3:PutObjectAcl"));
+        self.own("Ledger", "Ledger", url, Mode::ReadWrite, &actions)
+    }
+
+    /// Allows these actions on the objects of a store that the worker itself uses.
+    fn own(
+        &mut self,
+        name: &str,
+        sid: &str,
+        url: &str,
+        mode: Mode,
+        actions: &[&'static str],
+    ) -> Result<(), String> {
         let store = StoreAddress::parse(url)?;
-        if !self.allow_sessions("UseGroups".into(), &store) {
+        if !self.allow_sessions(format!("Use{name}"), &store) {
             let objects = self.objects(&store, &Scope::All)?;
-            self.allow("Groups".into(), &["s3:GetObject", "s3:PutObject"], objects, None);
-            self.list("ListGroups".into(), &store);
+            self.allow(sid.into(), actions, objects, None);
+            self.list(format!("List{name}"), &store);
         }
-        self.use_key("KeyGroups".into(), &store, Mode::ReadWrite)
+        self.use_key(format!("Key{name}"), &store, mode)
     }
 
     /// Allows fetching one object: the component.
@@ -360,43 +379,6 @@ impl Permissions {
             condition,
         });
     }
-}
-
-/// Checks the name of a region or a partition.
-fn is_name(text: &str) -> Result<(), String> {
-    let is_name = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    is_name.then_some(()).ok_or_else(|| format!("{text:?} is neither a region nor a partition"))
-}
-
-/// Returns the partition of a region ("Amazon Resource Names" in the IAM user guide).
-fn partition(region: &str) -> &'static str {
-    match region {
-        _ if region.starts_with("cn-") => "aws-cn",
-        _ if region.starts_with("us-gov-") => "aws-us-gov",
-        _ if region.starts_with("eusc-") => "aws-eusc",
-        _ if region.starts_with("eu-isoe-") => "aws-iso-e",
-        _ if region.starts_with("us-isob-") => "aws-iso-b",
-        _ if region.starts_with("us-isof-") => "aws-iso-f",
-        _ if region.starts_with("us-iso-") => "aws-iso",
-        _ => "aws",
-    }
-}
-
-/// Escapes the wildcards and variables of the policy language, so that a text matches only itself.
-fn literal(text: &str) -> String {
-    text.chars().fold(String::new(), |mut literal, c| {
-        match c {
-            '*' | '?' | '$' => literal.extend(["${", c.encode_utf8(&mut [0; 4]), "}"]),
-            c => literal.push(c),
-        }
-        literal
-    })
-}
-
-/// Returns the `Sid` of a statement, which can hold only letters and digits.
-fn sid(verb: &str, alias: &str) -> String {
-    let words = alias.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    words.fold(verb.to_owned(), |sid, word| sid + &word[..1].to_ascii_uppercase() + &word[1..])
 }
 
 #[cfg(test)]

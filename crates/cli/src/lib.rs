@@ -52,9 +52,11 @@ pub fn main(build: &Build) -> ExitCode {
         Err(failure) => return failure.report(),
     };
     let Some(command) = command.filter(|_| !version) else {
-        // A failed write is ignored.
-        let _ = io::stdout().write_all(build.text(verbose).as_bytes());
-        return ExitCode::SUCCESS;
+        output::to_stdout(build.text(verbose).as_bytes());
+        return match output::written() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => failure.report(),
+        };
     };
     raise_file_limit();
     match dispatch(command).and_then(|code| output::written().map(|()| code)) {
@@ -124,8 +126,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut help::command(), "wasmrun", &mut script);
-            // A failed write is ignored.
-            let _ = io::stdout().write_all(&script);
+            output::to_stdout(&script);
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -2,12 +2,16 @@
 //!
 //! Messages that arrive within a millisecond at a high rate are one group: they arrive with the last of them, and each
 //! is taken to have arrived at their mean time. No message is left out, and no latency changes by more than a
-//! millisecond.
+//! millisecond. With tenants nothing is grouped.
 
 use crate::plan::{Arrivals, Plan};
 use crate::service::exponential;
+use crate::tenants::Sender;
 use crate::time::{nanos, nanos_of};
 use fastrand::Rng;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use std::f64::consts::TAU;
 use std::sync::Arc;
 
@@ -24,10 +28,13 @@ pub(crate) struct Group {
     /// Mean time of their arrival.
     pub(crate) arrived: u64,
     pub(crate) count: u64,
+    pub(crate) sender: Sender,
 }
 
 pub(crate) struct Stream {
     sources: Vec<Source>,
+    /// When the next messages of a source come, and its number.
+    next: BinaryHeap<Reverse<(u64, usize)>>,
     rng: Rng,
     end: u64,
     /// Longest time within a group: zero where messages are rare.
@@ -35,6 +42,7 @@ pub(crate) struct Stream {
 }
 
 struct Source {
+    sender: Sender,
     kind: Kind,
     /// The next messages: time and number.
     next: Option<(u64, u64)>,
@@ -49,7 +57,7 @@ enum Kind {
 }
 
 impl Source {
-    fn new(arrivals: &Arrivals, rng: &mut Rng) -> Self {
+    fn new(sender: Sender, arrivals: &Arrivals, rng: &mut Rng) -> Self {
         let (kind, next) = match arrivals {
             Arrivals::Steady { rate } => (Kind::Steady { rate: *rate, number: 0 }, None),
             Arrivals::Poisson { rate } => (Kind::Poisson { rate: *rate, at: 0.0 }, None),
@@ -59,7 +67,7 @@ impl Source {
             Arrivals::Burst { count, at } => (Kind::Burst, (*count > 0).then_some((nanos(*at), *count))),
             Arrivals::Recorded(times) => (Kind::Recorded { times: times.clone(), index: 0 }, None),
         };
-        let mut source = Self { kind, next };
+        let mut source = Self { sender, kind, next };
         if next.is_none() {
             source.advance(rng);
         }
@@ -97,33 +105,48 @@ impl Source {
 
 impl Stream {
     pub(crate) fn new(plan: &Plan, mut rng: Rng) -> Self {
-        let sources = plan.arrivals.iter().map(|arrivals| Source::new(arrivals, &mut rng)).collect();
+        let senders = std::iter::once((Sender::NONE, &*plan.arrivals)).chain(plan.tenants.senders());
+        let arrivals = senders.flat_map(|(sender, all)| all.iter().map(move |one| (sender, one)));
+        let sources: Vec<_> =
+            arrivals.map(|(sender, arrivals)| Source::new(sender, arrivals, &mut rng)).collect();
+        let next = sources.iter().enumerate().filter_map(|(number, source)| {
+            let (at, _) = source.next?;
+            Some(Reverse((at, number)))
+        });
+        let next = next.collect();
         let expected: f64 = plan.arrivals.iter().map(|arrivals| arrivals.expected(plan.duration)).sum();
-        let is_quick = expected / plan.duration.as_secs_f64() >= GROUPED_FROM;
+        let is_quick = expected / plan.duration.as_secs_f64() >= GROUPED_FROM && plan.tenants.all.is_empty();
         let end = nanos(plan.duration);
-        Self { sources, rng, end, group: if is_quick { GROUP } else { 0 } }
+        Self { sources, next, rng, end, group: if is_quick { GROUP } else { 0 } }
     }
 
-    fn next_of_any(&mut self, until: u64) -> Option<(u64, u64)> {
-        let next = |source: &Source| source.next.map_or(u64::MAX, |(at, _)| at);
-        let source = self.sources.iter_mut().min_by_key(|source| next(source))?;
-        let (at, count) = source.next.filter(|(at, _)| *at < until)?;
+    /// Returns the next messages before a time, if there are any: their time, their number, and who sends them.
+    fn next_of_any(&mut self, until: u64) -> Option<(u64, u64, Sender)> {
+        let mut next = self.next.peek_mut()?;
+        let Reverse((at, number)) = *next;
+        let source = self.sources.get_mut(number).filter(|_| at < until)?;
+        let (_, count) = source.next?;
         source.advance(&mut self.rng);
-        Some((at, count))
+        match source.next {
+            Some((at, _)) => *next = Reverse((at, number)),
+            None => drop(PeekMut::pop(next)),
+        }
+        Some((at, count, source.sender))
     }
 
     /// Returns the next messages, or `None` if no more arrive.
     pub(crate) fn next(&mut self) -> Option<Group> {
-        let (first, mut count) = self.next_of_any(self.end)?;
+        let (first, mut count, sender) = self.next_of_any(self.end)?;
         let (mut last, mut after_first) = (first, 0u128);
-        while let Some((at, more)) = self.next_of_any(self.end.min(first + self.group)) {
+        // Only messages without a key are grouped.
+        while let Some((at, more, _)) = self.next_of_any(self.end.min(first + self.group)) {
             last = at;
             count += more;
             after_first += u128::from(at - first) * u128::from(more);
         }
         // The mean is at most the last of them, so it fits.
         let arrived = first + (after_first / u128::from(count.max(1))) as u64;
-        Some(Group { at: last, arrived, count })
+        Some(Group { at: last, arrived, count, sender })
     }
 }
 
@@ -151,7 +174,7 @@ mod tests {
         let burst = Arrivals::Burst { count: u64::from(u32::MAX), at: Duration::from_secs(3) };
         assert_eq!(
             all(vec![burst.clone()], 10),
-            [Group { at: 3_000_000_000, arrived: 3_000_000_000, count: 4_294_967_295 }]
+            [Group { at: 3_000_000_000, arrived: 3_000_000_000, count: 4_294_967_295, sender: Sender::NONE }]
         );
         assert!(all(vec![burst], 2).is_empty(), "it would come later");
         let recorded = Arrivals::Recorded(vec![1, 5, 5].into());

@@ -58,6 +58,7 @@ impl World<'_> {
         if scales {
             self.schedule_decision(key, wasmrun_runtime::worker::scaler::IDLE);
         }
+        self.fill(key);
         self.poll(key);
         self.reconcile();
     }
@@ -74,6 +75,7 @@ impl World<'_> {
             State::Running => worker.state = State::Stopping,
         }
         self.measure.workers -= 1;
+        self.release_all_held(key);
         self.calendar.add(self.now + nanos(self.plan.worker.stop_timeout), Event::StopTimeout(key));
         self.worked(key);
     }

@@ -1,29 +1,32 @@
 //! Simulates a fleet of workers in virtual time: how long messages wait, how many workers that takes, and what they do.
 //!
 //! The rules are those of production: the simulated worker calls [`Scaler::decide`] at the worker's own intervals and
-//! [`decision::decide`] for each message, and it polls and settles in batches as the worker does. A clock, a queue and
-//! the platform that starts and stops workers are simulated. The same plan and seed give the same result.
+//! [`decision::decide`] for each message, and it polls and settles in batches as the worker does. With keys, it holds
+//! messages and starts those that [`Shares`] chooses. A clock, a queue and the platform that starts and stops workers are simulated. The same plan and seed give the same result.
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`plan`] | what is simulated: arrivals, tasks, queue, worker, fleet |
+//! | [`plan`], [`tenants`] | what is simulated: arrivals, tasks, queue, worker, fleet; whose messages they are |
 //! | [`sources`] | figures of platforms, with their sources |
 //! | `world` | virtual time, and the events in it |
 //! | `calendar`, `arena`, `time` | events in the order of time; values that events refer to; units of time |
 //! | `arrivals`, `service` | when messages arrive; how long their tasks take |
 //! | `queue` | messages that wait |
 //! | `worker`, `receive`, `work`, `processor` | a worker; how it receives, runs and settles; how tasks share its threads |
+//! | `hold` | with keys: how it holds messages, and starts those that fair shares choose |
 //! | `fleet`, `autoscaling` | starts and stops of workers; how many are wanted |
 //! | `measure`, [`report`], [`svg`] | what is measured; the result; its drawing |
 //!
 //! [`Scaler::decide`]: wasmrun_runtime::worker::scaler::Scaler::decide
 //! [`decision::decide`]: wasmrun_runtime::worker::decision::decide
+//! [`Shares`]: wasmrun_runtime::worker::shares::Shares
 
 mod arena;
 mod arrivals;
 mod autoscaling;
 mod calendar;
 mod fleet;
+mod hold;
 mod measure;
 pub mod plan;
 mod processor;
@@ -33,6 +36,7 @@ pub mod report;
 mod service;
 pub mod sources;
 pub mod svg;
+pub mod tenants;
 mod time;
 mod work;
 mod worker;

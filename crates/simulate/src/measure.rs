@@ -1,10 +1,11 @@
 //! What is measured, in memory that doesn't grow with the number of messages or the time.
 
 use crate::plan::{LONGEST, Plan};
-use crate::report::{Counts, Mean, Point, Report, Series, Spread};
+use crate::report::{Counts, Mean, Point, Report, Series, Spread, TenantRow};
+use crate::tenants::Tenants;
 use crate::time::{nanos, seconds};
 use hdrhistogram::Histogram;
-use std::time::Duration;
+use wasmrun_runtime::model::key::Key;
 
 /// Number of points of the series beyond which pairs of them become one.
 const MAX_POINTS: usize = 1_440;
@@ -18,6 +19,8 @@ pub(crate) struct Measure {
     pub(crate) most_workers: usize,
     latency: Times,
     wait: Times,
+    /// With tenants: first messages without a key, then the rows of the plan.
+    rows: Vec<Row>,
     most_backlog: u64,
     most_running: usize,
     /// Length of a step of the series in nanoseconds.
@@ -28,6 +31,17 @@ pub(crate) struct Measure {
     point_ends: u64,
 }
 
+/// What is measured of a row of tenants.
+#[derive(Debug)]
+struct Row {
+    arrived: u64,
+    running: u64,
+    most_running: u64,
+    wait: Times,
+    /// Time of the tasks that ended while messages arrive, in seconds.
+    task_seconds: f64,
+}
+
 /// Times in microseconds, and their sum in seconds.
 #[derive(Debug)]
 struct Times {
@@ -36,9 +50,10 @@ struct Times {
 }
 
 impl Times {
-    fn new() -> Self {
+    fn new(digits: u8) -> Self {
         let longest = 4 * LONGEST.as_secs() * 1_000_000;
-        let histogram = Histogram::new_with_bounds(1, longest, 3).expect("bounds that the library takes");
+        let histogram =
+            Histogram::new_with_bounds(1, longest, digits).expect("bounds that the library takes");
         Self { histogram, sum: 0.0 }
     }
 
@@ -61,25 +76,54 @@ impl Times {
 }
 
 impl Measure {
-    pub(crate) fn new(duration: Duration) -> Self {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let rows = if plan.tenants.all.is_empty() { 0 } else { plan.tenants.rows.len() + 1 };
         Self {
             counts: Counts::default(),
             running: 0,
             workers: 0,
             most_workers: 0,
-            latency: Times::new(),
-            wait: Times::new(),
+            latency: Times::new(3),
+            wait: Times::new(3),
+            rows: (0..rows).map(|_| Row::new()).collect(),
             most_backlog: 0,
             most_running: 0,
-            step: (nanos(duration) / (MAX_POINTS as u64 / 2)).max(1_000_000),
+            step: (nanos(plan.duration) / (MAX_POINTS as u64 / 2)).max(1_000_000),
             points: Vec::new(),
             point_ends: 0,
         }
     }
 
-    /// Records a message whose first task starts this time after the message arrived.
-    pub(crate) fn first_started(&mut self, after: u64) {
-        self.wait.add(after);
+    /// Records messages that arrived.
+    pub(crate) fn arrived(&mut self, row: usize, count: u64) {
+        self.counts.arrived += count;
+        if let Some(row) = self.rows.get_mut(row) {
+            row.arrived += count;
+        }
+    }
+
+    /// Records the start of a task. If it is the first one of its message, that arrived this time before.
+    pub(crate) fn started(&mut self, row: usize, first_after: Option<u64>) {
+        self.running += 1;
+        if let Some(after) = first_after {
+            self.wait.add(after);
+        }
+        if let Some(row) = self.rows.get_mut(row) {
+            row.running += 1;
+            row.most_running = row.most_running.max(row.running);
+            if let Some(after) = first_after {
+                row.wait.add(after);
+            }
+        }
+    }
+
+    /// Records the end of a task that took this time in seconds. `is_in_time`: messages still arrive.
+    pub(crate) fn ended(&mut self, row: usize, task_seconds: f64, is_in_time: bool) {
+        self.running -= 1;
+        if let Some(row) = self.rows.get_mut(row) {
+            row.running -= 1;
+            row.task_seconds += if is_in_time { task_seconds } else { 0.0 };
+        }
     }
 
     /// Records a message that is deleted this time after it arrived, as its task completed.
@@ -136,6 +180,7 @@ impl Measure {
             }
         }
         let simulated_seconds = seconds(now);
+        let tenants = tenant_rows(&self.rows, &plan.tenants);
         let mean = |sum: f64, max: f64| Mean { mean: sum / simulated_seconds.max(1e-9), max };
         Report {
             seed: plan.seed,
@@ -148,9 +193,34 @@ impl Measure {
             concurrency: mean(all.concurrency, self.most_running as f64),
             workers: mean(all.workers, self.most_workers as f64),
             task_seconds: all.concurrency,
+            tenants,
             series: Series { step_seconds: step, points: self.points },
         }
     }
+}
+
+impl Row {
+    fn new() -> Self {
+        Self { arrived: 0, running: 0, most_running: 0, wait: Times::new(2), task_seconds: 0.0 }
+    }
+}
+
+/// Returns the rows of tenants in the report: those of the plan, after messages without a key if there are any.
+fn tenant_rows(rows: &[Row], tenants: &Tenants) -> Vec<TenantRow> {
+    let all: f64 = rows.iter().map(|row| row.task_seconds).sum();
+    let mut keys = vec![0; tenants.rows.len()];
+    tenants.all.iter().for_each(|tenant| keys[tenant.row] += 1);
+    let without_key = (Key::none().as_str().to_owned(), 1);
+    let names = std::iter::once(without_key).chain(tenants.rows.iter().cloned().zip(keys));
+    let rows = names.zip(rows).map(|((name, keys), row)| TenantRow {
+        name,
+        keys,
+        arrived: row.arrived,
+        wait: row.wait.spread(),
+        task_share: if all > 0.0 { row.task_seconds / all } else { 0.0 },
+        most_tasks: row.most_running,
+    });
+    rows.enumerate().filter(|(index, row)| *index > 0 || row.arrived > 0).map(|(_, row)| row).collect()
 }
 
 /// Returns the sums of all values.
@@ -166,11 +236,12 @@ fn sum(points: &[Point]) -> Point {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn the_series_stays_small_and_keeps_its_sum() {
         let plan = crate::tests::plan();
-        let mut measure = Measure::new(Duration::from_secs(1));
+        let mut measure = Measure::new(&Plan { duration: Duration::from_secs(1), ..plan.clone() });
         let mut at = 0;
         for backlog in 0..10_000_u64 {
             measure.pass(at, at + 1_000_000_000, backlog % 7);

@@ -1,5 +1,6 @@
 //! What is simulated.
 
+use crate::tenants::Tenants;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,10 +29,12 @@ pub struct Plan {
     pub duration: Duration,
     /// How long it goes on after `duration`, at most.
     pub longest_drain: Duration,
-    /// When messages arrive: all of these together.
+    /// When messages without a key arrive: all of these together.
     pub arrivals: Vec<Arrivals>,
     /// How long tasks take.
     pub service: Service,
+    /// Whose messages arrive in addition, each with a key; by default nobody's.
+    pub tenants: Tenants,
     /// Share of the tasks that fail and ask for another try.
     pub failing: f64,
     /// The queue.
@@ -111,6 +114,8 @@ pub struct QueueModel {
     pub max_receives: Option<NonZeroU32>,
     /// Whether the receive of a message counts that a worker released without fault of the message.
     pub counts_releases: bool,
+    /// Whether a receive can go round the keys of messages, if they are groups. Otherwise it returns the oldest ones.
+    pub sees_groups: bool,
 }
 
 /// How a receive that waits learns of a message that was sent.
@@ -194,6 +199,13 @@ pub struct Backlog {
 #[error("{0}")]
 pub struct PlanError(String);
 
+impl PlanError {
+    /// Says what is wrong.
+    pub(crate) fn new(wrong: String) -> Self {
+        Self(wrong)
+    }
+}
+
 impl Arrivals {
     /// Returns how many messages arrive in a time, on average.
     pub fn expected(&self, duration: Duration) -> f64 {
@@ -227,6 +239,20 @@ impl Arrivals {
 }
 
 impl Service {
+    /// Says what is wrong, if it can't be simulated.
+    fn first_error(&self) -> Option<&'static str> {
+        match self {
+            Self::Fixed { mean, .. } | Self::Exponential { mean, .. } if *mean > LONGEST => {
+                Some("the mean time of a task is at most a year")
+            }
+            Self::Fixed { cpu, .. } | Self::Exponential { cpu, .. } if !(0.0..=1.0).contains(cpu) => {
+                Some("a share is 0 to 1")
+            }
+            Self::Recorded(times) if times.is_empty() => Some("there is no recorded task"),
+            Self::Fixed { .. } | Self::Exponential { .. } | Self::Recorded(_) => None,
+        }
+    }
+
     /// Returns the mean time on a thread and the mean time waiting, in seconds.
     pub fn means(&self) -> (f64, f64) {
         match self {
@@ -255,19 +281,19 @@ impl Plan {
 
     /// Says what is wrong, of the first number that can't be simulated. One list of checks, in the order of importance.
     fn first_error(&self) -> Option<String> {
-        if let Some(Err(wrong)) =
-            self.arrivals.iter().map(|arrivals| arrivals.check(self.duration)).find(Result::is_err)
-        {
+        let of_tenants = self.tenants.all.iter().flat_map(|tenant| &tenant.arrivals);
+        let mut arrivals =
+            self.arrivals.iter().chain(of_tenants).map(|arrivals| arrivals.check(self.duration));
+        if let Some(Err(wrong)) = arrivals.find(Result::is_err) {
             return Some(wrong);
         }
-        let messages: f64 = self.arrivals.iter().map(|arrivals| arrivals.expected(self.duration)).sum();
-        let (service, cpu) = match &self.service {
-            Service::Fixed { mean, cpu } | Service::Exponential { mean, cpu } => (*mean, *cpu),
-            Service::Recorded(times) if times.is_empty() => {
-                return Some("there is no recorded task".to_owned());
-            }
-            Service::Recorded(_) => (Duration::ZERO, 0.0),
-        };
+        let without_key: f64 = self.arrivals.iter().map(|arrivals| arrivals.expected(self.duration)).sum();
+        let messages = without_key + self.tenants.expected(self.duration);
+        let of_tenants = self.tenants.all.iter().filter_map(|tenant| tenant.service.as_ref());
+        let mut services = std::iter::once(&self.service).chain(of_tenants);
+        if let Some(wrong) = services.find_map(Service::first_error) {
+            return Some(wrong.to_owned());
+        }
         let Fleet { min, max, autoscaling, start_up, interruptions_per_hour, stray_starts_per_hour, .. } =
             self.fleet;
         let share = |share: f64| (0.0..=1.0).contains(&share);
@@ -281,7 +307,6 @@ impl Plan {
         let long = [
             ("the simulation", self.duration),
             ("the time to settle all messages", self.longest_drain),
-            ("the mean time of a task", service),
             ("a call of the queue", self.queue.latency),
             ("a receive", self.queue.long_poll),
             ("the stop timeout", self.worker.stop_timeout),
@@ -295,7 +320,9 @@ impl Plan {
             "the simulation must last longer than 0 s".to_owned()
         } else if messages > MAX_MESSAGES {
             format!("{messages:.3e} messages would arrive: at most {MAX_MESSAGES:.0e} can be simulated")
-        } else if !share(cpu) || !share(self.failing) {
+        } else if let Err(PlanError(wrong)) = self.tenants.check(messages) {
+            wrong
+        } else if !share(self.failing) {
             "a share is 0 to 1".to_owned()
         } else if self.failing == 1.0 && self.queue.max_receives.is_none() {
             "if every task fails, messages must be dead-lettered after a number of receives".to_owned()

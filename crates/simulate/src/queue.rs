@@ -3,8 +3,10 @@
 //! Messages that arrived together are one entry, so that a burst of any size takes no memory.
 
 use crate::arena::Key;
+use crate::tenants::Sender;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::ops::Bound::{Excluded, Unbounded};
 
 /// A message on its way through queue and worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,11 +17,13 @@ pub(crate) struct Message {
     pub(crate) receives: u32,
     /// Whether a task has started for it. The receive of one that was released may not count.
     pub(crate) was_tried: bool,
+    /// Whose it is.
+    pub(crate) sender: Sender,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    visible: VecDeque<(Message, u64)>,
+    visible: Visible,
     /// Messages that become visible later, and when.
     delayed: BinaryHeap<Reverse<(u64, Message)>>,
     visible_count: u64,
@@ -28,7 +32,82 @@ pub(crate) struct Queue {
     pub(crate) waiting: VecDeque<Key>,
 }
 
+/// The messages that can be received now. Each entry is a number of the same messages.
+#[derive(Debug)]
+enum Visible {
+    /// In the order of the queue.
+    Oldest(VecDeque<(Message, u64)>),
+    /// By sender: a receive goes round those that have some.
+    BySender(BTreeMap<Sender, VecDeque<(Message, u64)>>),
+}
+
+/// Which sender's message a receive takes next.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Round {
+    /// The sender whose message was taken last.
+    pub(crate) last: Sender,
+    /// Senders whose messages stay in the queue, in order.
+    pub(crate) except: Vec<Sender>,
+}
+
+impl Default for Visible {
+    fn default() -> Self {
+        Self::Oldest(VecDeque::new())
+    }
+}
+
+impl Visible {
+    fn add(&mut self, message: Message, count: u64) {
+        let messages = match self {
+            Self::Oldest(messages) => messages,
+            Self::BySender(senders) => senders.entry(message.sender).or_default(),
+        };
+        messages.push_back((message, count));
+    }
+
+    fn take(&mut self, round: &mut Round) -> Option<Message> {
+        let senders = match self {
+            Self::Oldest(messages) => return take_first(messages),
+            Self::BySender(senders) => senders,
+        };
+        let after = senders.range((Excluded(round.last), Unbounded)).chain(senders.range(..=round.last));
+        let mut after = after.map(|(sender, _)| *sender);
+        let sender = after.find(|sender| round.except.binary_search(sender).is_err())?;
+        round.last = sender;
+        let messages = senders.get_mut(&sender)?;
+        let message = take_first(messages);
+        if messages.is_empty() {
+            senders.remove(&sender);
+        }
+        message
+    }
+
+    /// Number of entries.
+    fn len(&self) -> usize {
+        match self {
+            Self::Oldest(messages) => messages.len(),
+            Self::BySender(senders) => senders.values().map(VecDeque::len).sum(),
+        }
+    }
+}
+
+/// Takes a message of the first entry.
+fn take_first(messages: &mut VecDeque<(Message, u64)>) -> Option<Message> {
+    let (message, count) = messages.front_mut()?;
+    let message = Message { receives: message.receives + 1, ..*message };
+    *count -= 1;
+    if *count == 0 {
+        messages.pop_front();
+    }
+    Some(message)
+}
+
 impl Queue {
+    /// Creates an empty queue of which a receive goes round the senders.
+    pub(crate) fn by_sender() -> Self {
+        Self { visible: Visible::BySender(BTreeMap::new()), ..Self::default() }
+    }
+
     /// Number of messages that can be received now.
     pub(crate) fn visible(&self) -> u64 {
         self.visible_count
@@ -49,20 +128,23 @@ impl Queue {
         self.visible.len() + self.delayed.len()
     }
 
+    /// Number of messages that receives may take now, as far as is known: a receive may leave those of some senders.
+    pub(crate) fn on_offer(&self) -> u64 {
+        match &self.visible {
+            Visible::BySender(_) if self.visible_count > 0 => u64::MAX,
+            Visible::BySender(_) | Visible::Oldest(_) => self.visible_count,
+        }
+    }
+
     /// Adds messages that arrived at the same time.
-    pub(crate) fn arrive(&mut self, arrived: u64, count: u64) {
-        self.visible.push_back((Message { arrived, receives: 0, was_tried: false }, count));
+    pub(crate) fn arrive(&mut self, sender: Sender, arrived: u64, count: u64) {
+        self.visible.add(Message { arrived, receives: 0, was_tried: false, sender }, count);
         self.visible_count += count;
     }
 
-    /// Takes the oldest message.
-    pub(crate) fn take(&mut self) -> Option<Message> {
-        let (message, count) = self.visible.front_mut()?;
-        let message = Message { receives: message.receives + 1, ..*message };
-        *count -= 1;
-        if *count == 0 {
-            self.visible.pop_front();
-        }
+    /// Takes the oldest message, or the next one of the round.
+    pub(crate) fn take(&mut self, round: &mut Round) -> Option<Message> {
+        let message = self.visible.take(round)?;
         self.visible_count -= 1;
         self.in_flight += 1;
         Some(message)
@@ -84,7 +166,7 @@ impl Queue {
         let mut woken = 0;
         while self.delayed.peek().is_some_and(|Reverse((at, _))| *at <= now) {
             let Some(Reverse((_, message))) = self.delayed.pop() else { break };
-            self.visible.push_back((message, 1));
+            self.visible.add(message, 1);
             woken += 1;
         }
         self.visible_count += woken;
@@ -99,14 +181,33 @@ mod tests {
     #[test]
     fn messages_come_in_their_order_and_released_ones_again() {
         let mut queue = Queue::default();
-        queue.arrive(1, 2);
-        queue.arrive(2, 1);
-        let first = queue.take().expect("one");
+        queue.arrive(Sender::NONE, 1, 2);
+        queue.arrive(Sender::NONE, 2, 1);
+        let take = |queue: &mut Queue| queue.take(&mut Round::default());
+        let first = take(&mut queue).expect("one");
         assert_eq!((first.arrived, first.receives, queue.visible(), queue.in_flight()), (1, 1, 2, 1));
         queue.release(first, 50);
         assert_eq!((queue.wake(49), queue.wake(50), queue.in_flight()), (0, 1, 0));
-        let order: Vec<_> = std::iter::from_fn(|| queue.take()).map(|m| (m.arrived, m.receives)).collect();
+        let order: Vec<_> =
+            std::iter::from_fn(|| take(&mut queue)).map(|m| (m.arrived, m.receives)).collect();
         assert_eq!(order, [(1, 1), (2, 1), (1, 2)]);
         assert_eq!((queue.visible(), queue.in_flight(), queue.entries()), (0, 3, 0));
+    }
+
+    #[test]
+    fn a_receive_goes_round_the_senders_and_leaves_some_out() {
+        let [large, small, late] = [1, 2, 3].map(Sender::numbered);
+        let mut queue = Queue::by_sender();
+        queue.arrive(large, 1, 100);
+        queue.arrive(small, 2, 2);
+        queue.arrive(late, 3, 1);
+        let mut round = Round::default();
+        let next = |queue: &mut Queue, round: &mut Round| queue.take(round).map(|message| message.sender);
+        let first: Vec<_> = std::iter::from_fn(|| next(&mut queue, &mut round)).take(6).collect();
+        assert_eq!(first, [large, small, late, large, small, large]);
+        queue.arrive(late, 4, 1);
+        round.except = vec![large];
+        assert_eq!((next(&mut queue, &mut round), next(&mut queue, &mut round)), (Some(late), None));
+        assert_eq!((queue.visible(), queue.on_offer(), queue.entries()), (97, u64::MAX, 1));
     }
 }

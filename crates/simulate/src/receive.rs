@@ -2,27 +2,44 @@
 
 use crate::arena::Key;
 use crate::plan::Notice;
-use crate::queue::Message;
+use crate::queue::{Message, Round};
 use crate::time::nanos;
 use crate::worker::State;
 use crate::world::{Event, World};
 use std::time::Duration;
 use wasmrun_runtime::model::message::MAX_BATCH;
+use wasmrun_runtime::worker::{LONG_POLL, SHORT_POLL};
 
 /// A receive under way.
 #[derive(Debug)]
 pub(crate) struct Receive {
-    worker: Key,
-    asked: usize,
+    pub(crate) worker: Key,
+    pub(crate) asked: usize,
     began: u64,
-    until: u64,
-    by_first: bool,
+    pub(crate) until: u64,
+    pub(crate) by: By,
     /// Whether it has looked for messages, found none, and waits.
-    waits: bool,
-    /// Whether it is among the queue's receives that wait: it isn't while it is about to look.
-    is_listed: bool,
+    pub(crate) waits: bool,
+    /// Whether it is among the receives that wait: it isn't while it is about to look.
+    pub(crate) is_listed: bool,
     looks: Looks,
+    /// Which senders' messages it takes, where the queue sees senders.
+    pub(crate) round: Round,
 }
+
+/// Who receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// The first poller.
+    First,
+    /// Another poller.
+    Helper,
+    /// With keys: what receives messages ahead of free permits. The pollers then take from those that are held.
+    Ahead,
+}
+
+/// A message that a receive took, and the time that its task is assumed to take, if keys share the permits.
+pub(crate) type Taken = (Message, Duration);
 
 /// When a receive looks for messages, where the queue doesn't answer at once: at intervals that double.
 #[derive(Clone, Copy, Debug)]
@@ -52,37 +69,71 @@ impl Looks {
 impl World<'_> {
     /// Begins receives for the permits that are free.
     pub(crate) fn poll(&mut self, key: Key) {
-        let (now, plan) = (self.now, self.plan);
+        let queue = &self.plan.queue;
         loop {
             let Some(worker) = self.workers.get_mut(key) else { return };
             let free = worker.free(self.max_unsettled);
             if worker.state != State::Running || free == 0 {
                 return;
             }
-            let by_first = std::mem::take(&mut worker.first_waits);
-            if !by_first {
-                if worker.helpers_waiting == 0 {
-                    return;
-                }
+            let by = if std::mem::take(&mut worker.first_waits) {
+                By::First
+            } else if worker.helpers_waiting > 0 {
                 worker.helpers_waiting -= 1;
-            }
-            let asked = free.min(plan.queue.batches.receive_batch.max(1)).min(MAX_BATCH);
-            worker.receiving += asked;
-            let wait = if by_first { plan.queue.long_poll } else { plan.queue.short_poll };
-            let answered = now + self.latency;
-            let until = answered + nanos(wait);
-            let (shortest, longest) = match plan.queue.notice {
-                Notice::AtOnce => (u64::MAX / 2, u64::MAX / 2),
-                Notice::Looks { shortest, longest } => (nanos(shortest), nanos(longest)),
+                By::Helper
+            } else {
+                return;
             };
-            let looks = Looks { last: answered, interval: shortest, longest };
-            let (waits, is_listed) = (false, false);
-            let receive =
-                Receive { worker: key, asked, began: now, until, by_first, waits, is_listed, looks };
-            let receive = self.receives.insert(receive);
-            self.measure.counts.receives += 1;
-            self.calendar.add(answered, Event::Receive(receive));
+            let asked = free.min(queue.batches.receive_batch.max(1)).min(MAX_BATCH);
+            worker.receiving += asked;
+            let holds = worker.hold.is_some();
+            // Waiting for held messages takes no call, and queues don't bound it.
+            let (long, short) =
+                if holds { (LONG_POLL, SHORT_POLL) } else { (queue.long_poll, queue.short_poll) };
+            let wait = if by == By::First { long } else { short };
+            if holds {
+                let receive = self.begin_receive(key, by, asked, 0, wait, Round::default());
+                self.calendar.add(self.now, Event::Take(receive));
+            } else {
+                self.call_queue(key, by, asked, wait, Round::default());
+            }
         }
+    }
+
+    /// Begins a call that receives messages from the queue.
+    pub(crate) fn call_queue(
+        &mut self,
+        worker: Key,
+        by: By,
+        asked: usize,
+        wait: Duration,
+        round: Round,
+    ) -> Key {
+        let receive = self.begin_receive(worker, by, asked, self.latency, wait, round);
+        self.measure.counts.receives += 1;
+        self.calendar.add(self.now + self.latency, Event::Receive(receive));
+        receive
+    }
+
+    fn begin_receive(
+        &mut self,
+        worker: Key,
+        by: By,
+        asked: usize,
+        latency: u64,
+        wait: Duration,
+        round: Round,
+    ) -> Key {
+        let answered = self.now + latency;
+        let until = answered + nanos(wait);
+        let (shortest, longest) = match self.plan.queue.notice {
+            Notice::AtOnce => (u64::MAX / 2, u64::MAX / 2),
+            Notice::Looks { shortest, longest } => (nanos(shortest), nanos(longest)),
+        };
+        let looks = Looks { last: answered, interval: shortest, longest };
+        let (waits, is_listed) = (false, false);
+        let began = self.now;
+        self.receives.insert(Receive { worker, asked, began, until, by, waits, is_listed, looks, round })
     }
 
     /// A receive looks for messages.
@@ -93,14 +144,14 @@ impl World<'_> {
         let mut taken = std::mem::take(&mut self.taken);
         taken.clear();
         while takes && taken.len() < asked {
-            let Some(message) = self.queue.take() else { break };
+            let Some(message) = self.queue.take(&mut receive.round) else { break };
             // The queue itself dead-letters a message that was received too often.
             if self.plan.queue.max_receives.is_some_and(|most| message.receives > most.get()) {
                 self.queue.delete();
                 self.measure.counts.dead_lettered += 1;
                 continue;
             }
-            taken.push(message);
+            taken.push((message, Duration::ZERO));
         }
         if takes && taken.is_empty() && self.now < until {
             if !std::mem::replace(&mut receive.waits, true) {
@@ -111,7 +162,11 @@ impl World<'_> {
                 self.wait_for_messages(key);
             }
         } else {
-            self.received(key, &taken);
+            if receive.by == By::Ahead {
+                self.received_ahead(key, &taken);
+            } else {
+                self.received(key, &taken);
+            }
             if !takes {
                 self.offer();
             }
@@ -135,19 +190,20 @@ impl World<'_> {
         waiting.push_back(key);
     }
 
-    /// A receive has its answer: tasks start.
-    fn received(&mut self, key: Key, messages: &[Message]) {
+    /// A poller has its answer: tasks start.
+    pub(crate) fn received(&mut self, key: Key, messages: &[Taken]) {
         let Some(receive) = self.receives.remove(key) else { return };
         let Some(worker) = self.workers.get_mut(receive.worker) else { return };
         worker.receiving -= receive.asked;
         let is_full = messages.len() >= receive.asked;
-        self.measure.counts.empty_receives += u64::from(messages.is_empty());
+        // With keys, this wasn't a call.
+        self.measure.counts.empty_receives += u64::from(messages.is_empty() && worker.hold.is_none());
         worker.has_worked |= !messages.is_empty();
         if is_full && worker.helpers_asleep > 0 {
             worker.helpers_asleep -= 1;
             worker.helpers_waiting += 1;
         }
-        match (receive.by_first, is_full) {
+        match (receive.by == By::First, is_full) {
             (true, _) => worker.first_waits = true,
             (false, true) => worker.helpers_waiting += 1,
             (false, false) => worker.helpers_asleep += 1,
@@ -157,8 +213,8 @@ impl World<'_> {
             scaled.received(messages.len(), receive.asked, Duration::from_nanos(self.now - receive.began));
             wakes = scaled.idle && scaled.woken;
         }
-        for message in messages {
-            self.start(receive.worker, *message);
+        for taken in messages {
+            self.start(receive.worker, *taken);
         }
         self.schedule_processor(receive.worker);
         if wakes {
@@ -180,7 +236,7 @@ impl World<'_> {
         // The first to look takes the messages.
         let mut waiting: Vec<_> = self.queue.waiting.drain(..).filter_map(looks).collect();
         waiting.sort_unstable();
-        let mut left = self.queue.visible();
+        let mut left = self.queue.on_offer();
         for (at, key) in waiting {
             let Some(receive) = self.receives.get_mut(key).filter(|_| left > 0) else {
                 self.queue.waiting.push_back(key);
@@ -202,7 +258,7 @@ impl World<'_> {
 
     /// Ends as many receives as can take the messages that are visible, after the time that the answer takes.
     fn answer(&mut self, after: u64) {
-        let mut left = self.queue.visible();
+        let mut left = self.queue.on_offer();
         while left > 0
             && let Some(key) = self.queue.waiting.pop_front()
         {
@@ -219,8 +275,9 @@ impl World<'_> {
             return;
         }
         let are_visible = self.queue.visible() > 0;
+        let holds = self.plan.tenants.keys.is_some();
         for (key, receive) in self.receives.iter_mut().filter(|(_, receive)| receive.worker == worker) {
-            if receive.waits {
+            if receive.waits && (!holds || receive.by == By::Ahead) {
                 receive.looks.restart(self.now);
                 if are_visible {
                     self.calendar.add(self.now + self.latency, Event::Receive(key));

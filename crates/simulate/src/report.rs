@@ -26,6 +26,9 @@ pub struct Report {
     pub workers: Mean,
     /// Time of all tasks.
     pub task_seconds: f64,
+    /// Rows of tenants; none without tenants.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tenants: Vec<TenantRow>,
     /// Values over time.
     pub series: Series,
 }
@@ -94,6 +97,23 @@ pub struct Spread {
     pub p99: f64,
     /// Maximum.
     pub max: f64,
+}
+
+/// The tenants of a row.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TenantRow {
+    /// Name of the row: `-` for messages without a key.
+    pub name: String,
+    /// Number of tenants in the row.
+    pub keys: u64,
+    /// Number of their messages that arrived.
+    pub arrived: u64,
+    /// Time from arrival to the start of the message's first task, within 1 %.
+    pub wait: Option<Spread>,
+    /// Share of the time of all tasks that ended while messages arrive: from 0 to 1.
+    pub task_share: f64,
+    /// Maximum number of their tasks at once, of all workers.
+    pub most_tasks: u64,
 }
 
 /// Mean over time, and maximum.

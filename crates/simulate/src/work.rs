@@ -2,6 +2,7 @@
 
 use crate::arena::Key;
 use crate::queue::Message;
+use crate::receive::Taken;
 use crate::service;
 use crate::time::{nanos, nanos_of, seconds};
 use crate::worker::{Settlement, State, calls};
@@ -21,6 +22,8 @@ pub(crate) struct Task {
     wait: f64,
     /// Time that it takes without waiting for a thread, in seconds.
     service: f64,
+    /// Time that fair shares assume for it.
+    estimate: Duration,
     fails: bool,
 }
 
@@ -33,16 +36,15 @@ pub(crate) struct Call {
 
 impl World<'_> {
     /// Starts the task of a message.
-    pub(crate) fn start(&mut self, key: Key, message: Message) {
-        let times = service::draw(&self.plan.service, &mut self.service_rng);
+    pub(crate) fn start(&mut self, key: Key, (message, estimate): Taken) {
+        let service = self.plan.tenants.service(message.sender).unwrap_or(&self.plan.service);
+        let times = service::draw(service, &mut self.service_rng);
         let fails = self.plan.failing > 0.0 && self.chance_rng.f64() < self.plan.failing;
         let Some(worker) = self.workers.get_mut(key) else { return };
-        if !message.was_tried {
-            self.measure.first_started(self.now - message.arrived);
-        }
+        let first_after = (!message.was_tried).then(|| self.now - message.arrived);
+        self.measure.started(self.senders.row(message.sender), first_after);
         worker.advance(self.now);
         worker.running += 1;
-        self.measure.running += 1;
         let service = times.compute / self.plan.worker.speed + times.wait;
         let task = self.tasks.insert(Task {
             worker: key,
@@ -50,6 +52,7 @@ impl World<'_> {
             started: self.now,
             wait: times.wait,
             service,
+            estimate,
             fails,
         });
         if times.compute > 0.0 {
@@ -127,9 +130,13 @@ impl World<'_> {
         let Some(worker) = self.workers.get_mut(task.worker) else { return };
         worker.advance(self.now);
         worker.running -= 1;
-        self.measure.running -= 1;
         worker.unsettled += 1;
         worker.settlements.push_back(Settlement { message: task.message, decision });
+        let sender = task.message.sender;
+        let time = task.service.min(seconds(self.now - task.started));
+        let is_in_time = self.now <= nanos(self.plan.duration);
+        self.measure.ended(self.senders.row(sender), time, is_in_time);
+        self.key_ended(task.worker, sender, task.estimate, Duration::from_secs_f64(time));
         self.settle_batches(task.worker, false);
     }
 

@@ -1,5 +1,6 @@
 //! A worker: its permits, its pollers, its scaler and its settling calls.
 
+use crate::hold::Hold;
 use crate::plan::Plan;
 use crate::processor::Processor;
 use crate::queue::Message;
@@ -44,6 +45,8 @@ pub(crate) struct Worker {
     pub(crate) compute_stamp: u32,
     pub(crate) decide_stamp: u32,
     pub(crate) scaling: Option<Scaled>,
+    /// The messages that it holds for fair shares; `None` without keys.
+    pub(crate) hold: Option<Box<Hold>>,
     /// Settlements that wait for a call, and the calls under way.
     pub(crate) settlements: VecDeque<Settlement>,
     pub(crate) settling_calls: usize,
@@ -98,6 +101,7 @@ impl Worker {
             compute_stamp: 0,
             decide_stamp: 0,
             scaling,
+            hold: plan.tenants.keys.as_ref().map(|keys| Box::new(Hold::new(keys, now))),
             settlements: VecDeque::new(),
             settling_calls: 0,
             settling_is_due: false,
@@ -121,7 +125,7 @@ impl Worker {
 
     /// Returns whether it works on nothing.
     pub(crate) fn is_idle(&self) -> bool {
-        self.running == 0 && self.unsettled == 0
+        self.running == 0 && self.unsettled == 0 && self.hold.as_ref().is_none_or(|hold| hold.is_empty())
     }
 
     /// Lets the scaler decide, and sets the limit. Returns the time until the next decision.

@@ -6,16 +6,18 @@ use crate::autoscaling::Autoscaler;
 use crate::calendar::Calendar;
 use crate::measure::Measure;
 use crate::plan::{Autoscaling, Plan};
-use crate::queue::{Message, Queue};
-use crate::receive::Receive;
+use crate::queue::Queue;
+use crate::receive::{Receive, Taken};
 use crate::report::Report;
 use crate::sources::{HPA_SYNC, KEDA_POLL, METRIC_PERIOD};
+use crate::tenants::Senders;
 use crate::time::nanos;
 use crate::work::{Call, Task};
 use crate::worker::Worker;
 use crate::{Progress, SimulateError};
 use fastrand::Rng;
 use std::time::Duration;
+use wasmrun_runtime::model::key::KeySource;
 use wasmrun_runtime::model::outcome::Policy;
 use wasmrun_runtime::worker::decision::Rules;
 
@@ -31,6 +33,8 @@ pub(crate) enum Event {
     Visible,
     Receive(Key),
     PollEnds(Key),
+    Take(Key),
+    Fill(Key),
     Computed(Key, u32),
     TaskEnds(Key),
     SettlingDue(Key),
@@ -56,6 +60,9 @@ pub(crate) struct World<'a> {
     pub(crate) now: u64,
     pub(crate) calendar: Calendar<Event>,
     pub(crate) queue: Queue,
+    pub(crate) senders: Senders,
+    /// Number of messages that workers hold.
+    pub(crate) held: u64,
     pub(crate) workers: Arena<Worker>,
     pub(crate) receives: Arena<Receive>,
     pub(crate) tasks: Arena<Task>,
@@ -76,7 +83,7 @@ pub(crate) struct World<'a> {
     pub(crate) chance_rng: Rng,
     pub(crate) fleet_rng: Rng,
     /// Kept to be used again.
-    pub(crate) taken: Vec<Message>,
+    pub(crate) taken: Vec<Taken>,
     pub(crate) ended: Vec<Key>,
 }
 
@@ -90,6 +97,8 @@ impl<'a> World<'a> {
             max_receives: plan.queue.max_receives.map(|most| most.get()),
             dead_letter: plan.queue.max_receives.is_some(),
         };
+        let keys = plan.tenants.keys.as_ref();
+        let goes_round = plan.queue.sees_groups && keys.is_some_and(|keys| keys.source == KeySource::Group);
         Self {
             plan,
             rules,
@@ -97,13 +106,15 @@ impl<'a> World<'a> {
             latency: nanos(plan.queue.latency),
             now: 0,
             calendar: Calendar::default(),
-            queue: Queue::default(),
+            queue: if goes_round { Queue::by_sender() } else { Queue::default() },
+            senders: Senders::new(&plan.tenants),
+            held: 0,
             workers: Arena::default(),
             receives: Arena::default(),
             tasks: Arena::default(),
             calls: Arena::default(),
             autoscaler: Autoscaler::new(plan.fleet),
-            measure: Measure::new(plan.duration),
+            measure: Measure::new(plan),
             desired: plan.fleet.min,
             version: 0,
             stops_when_idle: false,
@@ -180,16 +191,16 @@ impl<'a> World<'a> {
     fn pass(&mut self, at: u64) {
         let visible = self.queue.visible();
         self.autoscaler.pass(at - self.now, visible, self.queue.in_flight(), self.measure.workers);
-        self.measure.pass(self.now, at, visible);
+        self.measure.pass(self.now, at, visible + self.held);
         self.now = at;
     }
 
     fn happen(&mut self, event: Event) {
         match event {
             Event::Arrive => {
-                if let Some(Group { arrived, count, .. }) = self.group {
-                    self.queue.arrive(arrived, count);
-                    self.measure.counts.arrived += count;
+                if let Some(Group { arrived, count, sender, .. }) = self.group {
+                    self.queue.arrive(sender, arrived, count);
+                    self.measure.arrived(self.senders.row(sender), count);
                     self.group = self.stream.next();
                     if let Some(group) = self.group {
                         self.calendar.add(group.at, Event::Arrive);
@@ -204,6 +215,8 @@ impl<'a> World<'a> {
             }
             Event::Receive(receive) => self.receive(receive),
             Event::PollEnds(receive) => self.poll_ends(receive),
+            Event::Take(receive) => self.take(receive),
+            Event::Fill(worker) => self.fill_is_due(worker),
             Event::Computed(worker, stamp) => self.computed(worker, stamp),
             Event::TaskEnds(task) => self.end(task),
             Event::SettlingDue(worker) => self.settle_batches(worker, true),

@@ -7,6 +7,7 @@
 //! | `connections` | slow and silent connections |
 //! | `endpoints` | where requests go, and how they name a bucket |
 //! | `objects` | answers of S3 and of credential providers that no stand-in gives |
+//! | `once` | `--once` with a ledger and outputs in S3 |
 //! | `pages` | pages of other servers in place of answers of these services |
 //! | `proxies` | proxies, certificates and hosts on the way to AWS |
 //! | `rights` | that the printed permissions are those that are needed |
@@ -18,6 +19,7 @@ mod answers;
 mod connections;
 mod endpoints;
 mod objects;
+mod once;
 mod pages;
 mod proxies;
 mod rights;

@@ -8,7 +8,7 @@ const ROLE: &str = "arn:aws:iam::123456789012:role/tenants";
 const TAG: &str = "Tags.member.1.Key=wasmrun-key&Tags.member.1.Value=";
 
 /// The answer of STS: credentials named after the key, valid for some seconds.
-fn session(key: &str, seconds: u64) -> Answer {
+pub(super) fn session(key: &str, seconds: u64) -> Answer {
     let until = humantime::format_rfc3339_seconds(SystemTime::now() + Duration::from_secs(seconds));
     Answer::new(
         200,
@@ -26,7 +26,7 @@ fn denied() -> Answer {
 }
 
 /// The key for which a request asks STS for a session.
-fn key_of(request: &Request) -> Option<String> {
+pub(super) fn key_of(request: &Request) -> Option<String> {
     let text = request.text();
     let (_, rest) = text.contains("Action=AssumeRole").then(|| text.split_once(TAG)).flatten()?;
     Some(rest.split('&').next().unwrap_or_default().to_owned())
@@ -48,7 +48,7 @@ fn server(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Stub {
     })
 }
 
-fn worker(world: &World, stub: &Stub) -> Command {
+pub(super) fn worker(world: &World, stub: &Stub) -> Command {
     world
         .wasmrun(["run", "--queue", "sqlite:jobs.db", "--until-empty", "--key", "group", "--instances", "1"])
         .env("WASMRUN_LOG", "info,wasmrun_runtime=debug")
@@ -64,7 +64,7 @@ fn worker(world: &World, stub: &Stub) -> Command {
 }
 
 #[track_caller]
-fn send(world: &World, key: &str, bodies: &[&str]) {
+pub(super) fn send(world: &World, key: &str, bodies: &[&str]) {
     let enqueue = world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--group", key]);
     bodies.iter().fold(enqueue, |command, body| command.args(["--message", body])).succeeds();
 }

@@ -1,7 +1,7 @@
 //! Everything that can be wrong before any task starts: one sentence that names the thing, exit code 2 (wrong usage,
 //! configuration or component) or 3 (an unusable queue or store), and no internals.
 
-use crate::harness::{Command, World, guest};
+use crate::harness::{Command, World, guest, wasmrun};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -178,6 +178,17 @@ fn a_queue_that_cannot_be_used_is_named_with_what_is_wrong() {
         world.wasmrun(["enqueue", "--message", "x", "--queue", queue]).fails_with(3, says);
         let run = world.wasmrun(["run", "--until-empty", "--queue", queue]);
         run.arg(guest("empty")).fails_with(3, says);
+    }
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let world = World::new();
+    let program = wasmrun().display().to_string();
+    for arguments in ["--version", "completions bash", "new project --lang rust", "simulate --duration 1m"] {
+        let shell = world.program(Path::new("/bin/sh")).arg("-c");
+        let output = shell.arg(format!("'{program}' {arguments} > /dev/full"));
+        output.fails_with(3, "cannot write to standard output");
     }
 }
 

@@ -19,5 +19,5 @@ mod components;
 mod configuration;
 mod help;
 mod inspecting;
-mod simulate;
+pub(crate) mod simulate;
 mod told;

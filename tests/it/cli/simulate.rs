@@ -55,9 +55,77 @@ fn a_sweep_compares_the_values_of_a_flag() {
     assert!(slowest[0] > 2.0 * slowest[1] && slowest[1] > 2.0 * slowest[2], "{slowest:?}");
 }
 
+/// The p95 wait of a row of tenants in seconds.
+fn waits(found: &Value, row: &str) -> f64 {
+    let rows = found["tenants"].as_array().expect("rows of tenants");
+    let row = rows.iter().find(|found| found["name"] == row).expect("a row");
+    row["wait"]["p95"].as_f64().expect("seconds")
+}
+
+#[test]
+fn a_sweep_compares_the_waits_of_tenants_with_and_without_fair_shares() {
+    let world = World::new();
+    let arguments = "--queue sqlite --instances 8 --service fixed:10ms --cpu 0 --tenant large=burst:5000 \
+                     --tenant small:20=burst:20 --sweep key=off,group";
+    let found = result(simulate(&world, arguments));
+    let [off, group] = [0, 1].map(|index| waits(&found[index], "small"));
+    assert!(off > 5.0 * group, "{off} {group}");
+    assert_eq!(found[1]["tenants"][1]["keys"], 20);
+    let table = simulate(&world, arguments).succeeds();
+    let shown = table.stdout.concat();
+    assert!(shown.contains("small (20)") && shown.contains("wait p50"), "{table}");
+    // Weights and caps are compared in the same way.
+    let capped = "--instances 8 --service fixed:100ms --cpu 0 --tenant large=burst:80 --key group";
+    let found = result(simulate(&world, capped).args(["--sweep", "max-per-key=2,4"]));
+    let most = [0, 1].map(|index| found[index]["tenants"][0]["most_tasks"].as_u64().expect("a number"));
+    assert_eq!(most, [2, 4]);
+    let found = result(simulate(&world, capped).args(["--weight", "large=3"]));
+    assert_eq!((&found["completed"], &found["tenants"][0]["most_tasks"]), (&80.into(), &8.into()));
+    let plain = result(simulate(&world, "--arrivals burst:80 --service fixed:100ms"));
+    assert!(plain.get("tenants").is_none(), "{plain}");
+}
+
+/// A line of a usage file: a task of a second with this key that ended at this second.
+pub(crate) fn recorded(key: &str, second: u32) -> String {
+    let time = format!("2026-11-01T00:{:02}:{:02}Z", second / 60, second % 60);
+    let record = serde_json::json!({
+        "time": time, "message_id": second.to_string(), "receive_count": 1, "key": key, "outcome": "completed",
+        "fuel": 0, "cpu_us": 0, "wall_us": 1_000_000, "peak_memory_bytes": 0, "bytes_read": 0, "bytes_written": 0,
+        "blocked_us": 1_000_000,
+    });
+    format!("{record}\n")
+}
+
+#[test]
+fn the_tenants_of_a_usage_file_are_its_keys() {
+    let world = World::new();
+    let large = (0..100).map(|_| recorded("large", 1));
+    let small = (2..12).map(|second| recorded("small\u{1b}", second));
+    world.write("usage.jsonl", large.chain(small).chain([recorded("-", 20)]).collect::<String>());
+    let arguments = "--usage usage.jsonl --queue sqlite --instances 4";
+    let found = result(simulate(&world, arguments).args(["--sweep", "key=off,group"]));
+    for index in [0, 1] {
+        let rows = found[index]["tenants"].as_array().expect("rows").iter();
+        let rows: Vec<_> = rows.map(|row| (row["name"].as_str(), row["arrived"].as_u64())).collect();
+        assert_eq!(rows, [(Some("-"), Some(1)), (Some("large"), Some(100)), (Some("small\u{1b}"), Some(10))]);
+        assert_eq!(found[index]["completed"], 111);
+    }
+    let [off, group] = [0, 1].map(|index| waits(&found[index], "small\u{1b}"));
+    assert!(off > 5.0 * group, "{off} {group}");
+    let table = simulate(&world, arguments).args(["--key", "group"]).succeeds();
+    assert!(!table.stdout.concat().contains('\u{1b}'), "{table}");
+    // Without --key, the file is simulated as before.
+    let plain = result(simulate(&world, arguments));
+    assert!(plain.get("tenants").is_none() && plain["arrived"] == 111, "{plain}");
+    world.write("many.jsonl", (0..10_002).map(|number| recorded(&number.to_string(), 1)).collect::<String>());
+    simulate(&world, "--usage many.jsonl --key group").fails_with(2, "more than 10000 keys");
+    simulate(&world, "--usage many.jsonl").succeeds();
+}
+
 #[test]
 fn what_cannot_be_simulated_is_refused_in_a_sentence() {
     let world = World::new();
+    world.write("keyless.jsonl", recorded("-", 1));
     world.write("no.jsonl", "no record\n");
     world.write("huge.jsonl", format!("{{\"time\":\"{}\"}}\n", "9".repeat(1 << 20)));
     for (code, arguments, says) in [
@@ -72,8 +140,26 @@ fn what_cannot_be_simulated_is_refused_in_a_sentence() {
         (2, "--arrivals steady:1/s --service fixed:1s --sweep nosuch=1,2", "--nosuch"),
         (2, "--arrivals steady:1/s --service fixed:1s --sweep seed=x", "seed"),
         (2, "--arrivals steady:1/s --service fixed:1s --workers 1..5", "--autoscaling"),
+        (2, "--arrivals steady:1/s --service fixed:1s --key group", "--tenant"),
+        (2, "--usage keyless.jsonl --key group", "--tenant"),
+        (2, "--tenant a=burst:5 --service fixed:1s --max-per-key 2", "--max-per-key"),
+        (2, "--tenant a=burst:5 --service fixed:1s --weight a=2", "--weight"),
+        (2, "--tenant a=burst:5 --service fixed:1s --key group --weight b=2", "no tenant"),
+        (2, "--tenant a=burst:5 --service fixed:1s --key group --weight a=0", "from 1 to 1000"),
+        (2, "--tenant a=burst:5", "--service"),
+        (2, "--tenant a=burst:5 --tenant a=burst:5 --service fixed:1s", "two tenants"),
+        (2, "--tenant a:9999=burst:5 --tenant b:2=burst:5 --service fixed:1s", "10000 tenants"),
+        (2, "--tenant a=burst:999999999 --service fixed:1s", "with tenants"),
         (3, "--arrivals steady:1/s --service fixed:1s --svg no/such/folder.svg", "folder.svg"),
     ] {
         simulate(&world, arguments).fails_with(code, says);
+    }
+    // The parser of flags adds a hint to these.
+    for (arguments, says) in [
+        ("--tenant a=burst:5 --service fixed:1s --key groups", "expected off, group"),
+        ("--tenant a=fixed:1s --service fixed:1s", "expected NAME[:N]=WHEN"),
+    ] {
+        let output = simulate(&world, arguments).ends().exited_with(2);
+        assert!(output.to_string().contains(says), "{output}");
     }
 }

@@ -45,6 +45,8 @@ sections! {
     the_case_that_is_shown_is_one: "docs/src/guides/testing-guests.md", "A case" => is_a_case;
     the_first_guest_shouts: "docs/src/getting-started/first-guest.md", "The crate" => shouts;
     the_configuration_file_is_taken: "docs/src/guides/configuration.md", "A configuration file" => is_configured;
+    tenants_are_simulated: "docs/src/guides/simulate.md", "Tenants" => simulates;
+    caps_are_simulated: "docs/src/guides/tenants.md", "Caps" => simulates;
     messages_take_their_routes: "docs/src/guides/routes.md", "An example" => takes_routes;
     queues_have_priorities: "docs/src/guides/priorities.md", "An example" => has_priorities;
     components_have_new_versions: "docs/src/guides/components.md", "New versions while the worker runs" => refreshes;

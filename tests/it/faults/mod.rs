@@ -7,7 +7,7 @@
 //! | `endurance` | SQS and S3 under load, with kills and outages |
 //! | `failing_backends` | queues and stores that fail for a while |
 //! | `host_errors` | the effects of a host error on a message and on the worker |
-//! | `once` | `--once` under kills |
+//! | `once`, `once_aws` | `--once` under kills, on disk and on SQS and S3 |
 
 mod broken_starts;
 mod crashes;
@@ -15,3 +15,4 @@ mod endurance;
 mod failing_backends;
 mod host_errors;
 mod once;
+mod once_aws;

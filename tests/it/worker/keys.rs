@@ -98,7 +98,7 @@ fn the_number_of_held_messages_is_in_status_and_metrics() {
 #[test]
 fn usage_and_costs_are_split_by_key() {
     const HOSTILE: &str = "\r\ntasks 1000000\u{202e}\u{9b}2J";
-    let world = World::with_queue(&[]);
+    let world = World::with_queue(&["--max-receives", "1"]);
     send(&world, "--attribute", "acme", &["ok", "ok", "reject no"]);
     send(&world, "--attribute", "zoo", &["ok"; 5]);
     send(&world, "--attribute", HOSTILE, &["reject no"]);
@@ -126,6 +126,11 @@ fn usage_and_costs_are_split_by_key() {
         let sum: f64 = keys.iter().filter_map(|row| row["costs"][name].as_f64()).sum();
         assert!(total > 0.0 && (sum - total).abs() <= total * 1e-9, "{name}: {sum} is not {total}");
     }
+    let listed = |key: &str| {
+        let list = world.wasmrun(["queue", "list", "sqlite:jobs.db#dead", "--key", key, "--json"]).succeeds();
+        list.stdout.iter().filter(|line| line.contains("reject no")).count()
+    };
+    assert_eq!([listed("acme"), listed(HOSTILE), listed("zoo"), listed("acm")], [1, 1, 0, 0]);
     let text = world.wasmrun(["report", "usage.jsonl", "--by", "key"]).succeeds();
     let forged = |line: &&String| line.starts_with("tasks") || line.contains(|c: char| c.is_control());
     assert_eq!(text.stdout.iter().filter(forged).count(), 1, "{text}");

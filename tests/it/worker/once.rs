@@ -163,7 +163,7 @@ fn what_cannot_be_combined_is_refused_at_the_start() {
     };
     run(&["--once-by", "id"], 2, "--once-by has no effect without a ledger");
     run(&["--once-window", "1h"], 2, "--once-window has no effect without a ledger");
-    run(&["--once", "s3://bucket/ledger/"], 2, "unknown ledger");
+    run(&["--once", "redis://ledger"], 2, "unknown ledger");
     for wrong in [["--once-by", "object-prefix:1"], ["--once-window", "1s"], ["--once-window", "91d"]] {
         let output = world.run("misbehave").args(["--once", "sqlite:ledger.db"]).args(wrong).ends();
         assert_eq!(output.status.code(), Some(2), "{output}");

@@ -307,9 +307,13 @@ fn what_is_wrong_with_a_route_stops_the_start_with_its_name() {
         .fails_with(2, "cannot take notifications");
     told(ROUTES.into(), &["--complete-group", "batch", "--group-store", "sqlite:of-acme/groups.db"])
         .fails_with(2, "in the route acme: the store output is writable and holds the group store");
-    with(ROUTES.into())
+    told(ROUTES.into(), &["--once", "sqlite:of-acme/ledger.db"])
+        .fails_with(2, "in the route acme: the store output is writable and holds the ledger of --once");
+    let nested = ROUTES.replace("dir:of-acme", "dir:of-texts/acme");
+    world.write("of-texts/acme/x", "");
+    with(nested)
         .args(["--once", "sqlite:ledger.db"])
-        .fails_with(2, "--once does not work with routes");
+        .fails_with(2, "--once cannot tell apart the objects of the store acme/output");
     assert!(!world.path("ledger.db").exists());
     // Nothing was received.
     assert_eq!(world.peek(QUEUE)[0]["receive_count"], 0);

@@ -5,6 +5,7 @@ use crate::harness::{
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs;
 
 pub(super) const QUEUE: &str = "sqlite:jobs.db";
@@ -103,6 +104,10 @@ fn each_message_is_handled_by_the_component_of_the_first_route_that_matches() {
     assert_eq!(count(&records, Some("texts"), "texts.wasm"), 2);
     assert_eq!(count(&records, Some("acme"), "acme.wasm"), 1);
     assert_eq!(count(&records, None, "default.wasm"), 3);
+    let report = world.wasmrun("report usage.jsonl --by route --json".split(' ')).succeeds().json();
+    let rows = report["by_route"]["routes"].as_array().expect("routes");
+    let tasks: BTreeMap<_, _> = rows.iter().map(|row| (field(row, "route"), &row["tasks"])).collect();
+    assert_eq!(json!(tasks), json!({"-": 3, "acme": 1, "invoices": 1, "texts": 2}));
     let ended = output.logs_of("task completed");
     let texts: Vec<_> = ended.iter().filter(|line| line["route"] == "texts").collect();
     assert_eq!((texts.len(), &texts[0]["component"]), (2, &json!("texts.wasm")), "{output}");

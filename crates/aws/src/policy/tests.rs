@@ -105,6 +105,20 @@ fn a_store_is_used_below_its_prefix_and_as_its_mode_says() {
 }
 
 #[test]
+fn a_ledger_may_be_written_and_swept_below_its_prefix() {
+    let mut permissions = Permissions::new(None);
+    permissions.keep_ledger("s3://ledgers/uploads").expect("valid");
+    let [objects, list] = &statements(&permissions)[..] else { panic!("two statements") };
+    assert_eq!(objects["Resource"], "arn:aws:s3:::ledgers/uploads/*");
+    let actions = ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"];
+    assert_eq!(objects["Action"], json!(actions));
+    assert_eq!(
+        (&list["Action"], &list["Resource"]),
+        (&json!(["s3:ListBucket"]), &json!("arn:aws:s3:::ledgers"))
+    );
+}
+
+#[test]
 fn a_store_by_key_names_the_parts_of_all_keys() {
     let scope = Scope::EachKey { below: "in/".into() };
     let mut permissions = Permissions::new(None);

@@ -42,8 +42,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use wasmrun_runtime::ports::object_store::{
-    Condition, Footprint, MAX_PAGE, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectSummary,
-    ObjectWriter, PutOptions, StoreError, TooMuch, Transfer,
+    Condition, Footprint, MAX_KEY_BYTES, MAX_PAGE, ObjectInfo, ObjectPage, ObjectReader, ObjectStore,
+    ObjectSummary, ObjectWriter, PutOptions, StoreError, TooMuch, Transfer,
 };
 
 /// How long a response may take to begin.
@@ -161,6 +161,14 @@ impl ObjectStore for S3Store {
 
     fn writer_holds(&self) -> Footprint {
         Footprint { bytes: PART_BYTES, files: 1 }
+    }
+
+    fn check_key(&self, key: &str) -> Result<(), StoreError> {
+        if self.place.full(key).len() > MAX_KEY_BYTES {
+            let text = format!("with the store's prefix, the key is longer than {MAX_KEY_BYTES} bytes");
+            return Err(StoreError::Invalid(text));
+        }
+        Ok(())
     }
 
     /// Requests an object that doesn't exist. An access denied error counts as success: a role that may read but not

@@ -13,7 +13,7 @@ pub(crate) async fn health(args: HealthArgs) -> Result<ExitCode, Failure> {
         Ok(()) => (ExitCode::SUCCESS, "alive".to_owned()),
         Err(why) => (ExitCode::from(EXIT_UNHEALTHY), why),
     };
-    // A failed write is ignored.
+    // A failed write is ignored: the exit code is the answer.
     let _ = writeln!(io::stdout(), "{line}");
     Ok(code)
 }

@@ -109,6 +109,9 @@ fn allow_worker(
     if let Some(url) = worker.group_store.as_ref().filter(|url| url.starts_with("s3:")) {
         permissions.count_groups(url).map_err(|why| wrong(url, why))?;
     }
+    if let Some(url) = worker.once.as_ref().filter(|url| url.starts_with("s3:")) {
+        permissions.keep_ledger(url).map_err(|why| wrong(url, why))?;
+    }
     if let Some(url) = &worker.body_store {
         permissions.read_bodies(url).map_err(|why| wrong(url, why))?;
     }

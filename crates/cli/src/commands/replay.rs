@@ -77,6 +77,7 @@ mod tests {
             queue: "sqlite:/jobs.db".into(),
             component: "c.wasm".into(),
             route: None,
+            key: None,
         };
         let found = |dead: &DeadLetter| {
             Found::new(

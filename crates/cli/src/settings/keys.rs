@@ -18,16 +18,22 @@ pub(crate) fn key_options(
 ) -> Result<Option<KeyOptions>, Failure> {
     let weights = weights(flags, file)?;
     let Some(source) = worker.key.clone() else {
-        let unused = [("--max-per-key", worker.max_per_key.is_some()), ("--weight", !weights.is_empty())];
-        return match unused.into_iter().find(|(_, is_set)| *is_set) {
-            Some((flag, _)) => Err(Failure::usage(format!(
-                "{flag} has no effect without keys: add --key, such as --key group"
-            ))),
-            None => Ok(None),
-        };
+        shares_without_keys(worker.max_per_key.is_some(), !weights.is_empty())?;
+        return Ok(None);
     };
     let shares = ShareOptions { max_per_key: worker.max_per_key, weights };
     Ok(Some(KeyOptions { source, shares }))
+}
+
+/// Refuses a cap and weights where there are no keys.
+pub(super) fn shares_without_keys(has_cap: bool, has_weights: bool) -> Result<(), Failure> {
+    let unused = [("--max-per-key", has_cap), ("--weight", has_weights)];
+    match unused.into_iter().find(|(_, is_set)| *is_set) {
+        Some((flag, _)) => {
+            Err(Failure::usage(format!("{flag} has no effect without keys: add --key, such as --key group")))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Merges the weights. Flags win over variables, and variables over the file.
@@ -35,6 +41,19 @@ fn weights(flags: &[String], file: BTreeMap<String, u32>) -> Result<BTreeMap<Key
     let mut merged: BTreeMap<String, String> =
         file.into_iter().map(|(key, weight)| (key, weight.to_string())).collect();
     merged.extend(variables_with("WASMRUN_WEIGHT_"));
+    with_flags(merged, flags)
+}
+
+/// Returns the weights of flags alone.
+pub(super) fn weights_of_flags(flags: &[String]) -> Result<BTreeMap<Key, NonZeroU32>, Failure> {
+    with_flags(BTreeMap::new(), flags)
+}
+
+/// Adds the weights of flags, and checks all of them.
+fn with_flags(
+    mut merged: BTreeMap<String, String>,
+    flags: &[String],
+) -> Result<BTreeMap<Key, NonZeroU32>, Failure> {
     for text in flags {
         // A key may have a `=` itself.
         let (key, weight) = text

@@ -243,6 +243,7 @@ mod tests {
             http_timeout: Duration::from_secs(17),
             has_http: false,
             streams_bytes: 0,
+            outputs_bytes: 0,
             command_bytes: 0,
             values_bytes: 0,
             files: usize::MAX,

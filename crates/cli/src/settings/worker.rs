@@ -112,7 +112,8 @@ settings! {
         #[serde(deserialize_with = "written")]
         pub(crate) group_store: Option<String>,
         /// Settle a message whose ID has completed before without a task, and let the outputs of a task appear together
-        /// or not at all: the ledger of IDs, sqlite:FILE [default: a message that is delivered again runs again]
+        /// or not at all: the ledger of IDs, sqlite:FILE or s3://BUCKET/PREFIX [default: a message that is delivered
+        /// again runs again]
         #[arg(long, value_name = "LEDGER", env = "WASMRUN_ONCE")]
         #[serde(deserialize_with = "written")]
         pub(crate) once: Option<String>,

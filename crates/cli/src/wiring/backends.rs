@@ -6,6 +6,7 @@ use crate::settings::registry::{KeySetting, RegistrySettings};
 use futures_util::future::BoxFuture;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use wasmrun_aws::{
     Aws, EcrPassword, EcrRegistry, FetchError, S3Store, SqsQueue, ecr_password, is_queue_address,
 };
@@ -18,7 +19,9 @@ use wasmrun_runtime::engine::compile::MAX_COMPONENT_BYTES;
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::ports::groups::GroupStore;
 use wasmrun_runtime::ports::http::HttpClient;
+use wasmrun_runtime::ports::ledger::Ledger;
 use wasmrun_runtime::ports::object_groups::ObjectGroups;
+use wasmrun_runtime::ports::object_ledger::ObjectLedger;
 use wasmrun_runtime::ports::object_store::{ObjectStore, StoreError};
 use wasmrun_runtime::ports::queue::{Queue, QueueAdmin};
 use wasmrun_runtime::task::by_key::Scope;
@@ -40,6 +43,13 @@ pub(crate) struct OpenStore {
     pub(crate) store: Arc<dyn ObjectStore>,
     /// Path of its directory. `None` for a store in S3.
     pub(crate) directory: Option<PathBuf>,
+}
+
+/// A ledger of `--once` that is open.
+pub(crate) struct OpenLedger {
+    pub(crate) ledger: Arc<dyn Ledger>,
+    /// Path of its file. `None` for a ledger in S3.
+    pub(crate) file: Option<PathBuf>,
 }
 
 impl Backends {
@@ -167,6 +177,27 @@ impl Backends {
         Ok((Arc::new(groups), Some(file)))
     }
 
+    /// Opens the ledger of `--once`, and returns its file if it is one. The first message creates a missing file.
+    pub(crate) async fn open_ledger(&self, url: &str, window: Duration) -> Result<OpenLedger, Failure> {
+        if url.starts_with("s3:") {
+            let store = self.open_store(url).await?.store;
+            // Sweeps list pages in the middle.
+            let listed = store.list("", Some("ledger"), 1).await;
+            listed.map_err(|error| Failure::store(url, &error))?;
+            return Ok(OpenLedger { ledger: Arc::new(ObjectLedger::new(store, window)), file: None });
+        }
+        if !is_sqlite(url) {
+            return Err(Failure::usage(format!(
+                "unknown ledger {url:?} of --once: use sqlite:FILE or s3://BUCKET/PREFIX"
+            )));
+        }
+        let ledger = SqliteLedger::open(url);
+        let ledger = ledger
+            .map_err(|error| Failure::backend(format!("cannot use the ledger {url} of --once: {error}")))?;
+        let file = Some(ledger.path().to_owned());
+        Ok(OpenLedger { ledger: Arc::new(ledger), file })
+    }
+
     /// Opens a store, with the rights of a role if `role` names one. If it is used by key, each key has a session of the
     /// role.
     pub(crate) async fn open_store_as(
@@ -238,15 +269,6 @@ pub(crate) fn open_bucket(url: &str, create: bool) -> Result<SqliteBucket, Failu
     }
     SqliteBucket::open(url, create)
         .map_err(|error| Failure::backend(format!("cannot use the key-value bucket {url}: {error}")))
-}
-
-/// Opens the ledger of `--once`. The first message creates a missing file.
-pub(crate) fn open_ledger(url: &str) -> Result<SqliteLedger, Failure> {
-    if !is_sqlite(url) {
-        return Err(Failure::usage(format!("unknown ledger {url:?} of --once: use sqlite:FILE")));
-    }
-    SqliteLedger::open(url)
-        .map_err(|error| Failure::backend(format!("cannot use the ledger {url} of --once: {error}")))
 }
 
 /// Opens the client of guests' HTTP requests.

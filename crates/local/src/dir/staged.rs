@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use wasmrun_runtime::ports::object_store::{ObjectInfo, ObjectWriter, PutOptions, StoreError};
 use wasmrun_runtime::ports::staging::{StagedName, Staging};
 
@@ -59,6 +60,7 @@ impl Staging for DirStore {
         ledger: u64,
         after: Option<StagedName>,
         limit: usize,
+        _: Duration,
     ) -> Result<Vec<StagedName>, StoreError> {
         self.in_root(move |root, call| root.inside(|entered| staged(entered, ledger, after, limit, call)))
             .await

@@ -25,6 +25,9 @@ pub struct DeadLetter {
     /// Name of the route that the message took. `None` without routes, and if none matched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
+    /// Key of the message, if the worker tells messages apart by key. The sender chooses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 impl DeadLetter {
@@ -65,6 +68,7 @@ mod tests {
                 queue,
                 component: "c.wasm".into(),
                 route: Some("r".into()),
+                key: Some("k".into()),
             };
             prop_assert_eq!(DeadLetter::of(&message(dead.to_attribute().value)), Some(dead));
         }

@@ -136,6 +136,8 @@ limits! {
     /// Bytes that all open readers and writers may hold until they are read or sent. Exceeding it ends the task with
     /// the limit `handles`. 0 if no granted store is behind a network.
     streams_bytes: usize = 0;
+    /// Bytes that the host holds for the list of what the task has staged; 0 without `--once`.
+    outputs_bytes: usize = 0;
     /// Bytes that the host holds for the standard streams and the variables of a command, or for the request and the
     /// response of a service; 0 for other components.
     command_bytes: usize = 0;
@@ -166,6 +168,8 @@ impl Limits {
     pub const READ_BYTES: usize = 1 << 20;
     /// [`Limits::streams_bytes`] where a store is behind a network: enough for four writers or eight readers of S3.
     pub const STREAMS_BYTES: usize = 32 << 20;
+    /// [`Limits::outputs_bytes`] with `--once`: the list as the task makes it, and twice as the ledger keeps it.
+    pub const OUTPUTS_BYTES: usize = 4 << 20;
     /// [`Limits::values_bytes`] of a component that imports the interfaces: some messages of the largest size, 16
     /// streams, or 64 files.
     pub const VALUES_BYTES: usize = 8 << 20;
@@ -272,6 +276,7 @@ impl Limits {
             self.body_bytes.saturating_mul(Self::BODY_COPIES),
             self.handles.saturating_mul(Self::HANDLE_BYTES),
             self.streams_bytes.saturating_add(self.streams_bytes.min(Self::CALL_STREAMS_BYTES)),
+            self.outputs_bytes,
             self.command_bytes,
             self.values_bytes,
             self.http_bytes(),

@@ -7,6 +7,8 @@
 pub use crate::model::once::{EntryId, MessageDigest};
 
 use super::staging::RunToken;
+use super::staging_area::StagingArea;
+use crate::model::limits::Limits;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -17,6 +19,7 @@ pub const MOST_OUTPUTS: usize = 1_000;
 pub const MOST_OUTPUT_KEY_BYTES: usize = 256 << 10;
 /// Maximum number of bytes of a list of outputs. JSON may escape each byte of a key with six.
 pub const MOST_LIST_BYTES: usize = 6 * MOST_OUTPUT_KEY_BYTES + (256 << 10);
+const _: () = assert!(Limits::OUTPUTS_BYTES >= 2 * MOST_LIST_BYTES + MOST_OUTPUT_KEY_BYTES);
 
 /// Maximum number of commits that a sweep returns: their lists may be large.
 pub const MOST_UNFINISHED: usize = 8;
@@ -26,6 +29,11 @@ pub const MOST_UNFINISHED: usize = 8;
 pub trait Ledger: Send + Sync {
     /// Returns the ledger's URL. It contains no secret.
     fn url(&self) -> &str;
+
+    /// Returns the area in which stores without a staging area of their own stage, if the ledger has one.
+    fn area(&self) -> Option<&StagingArea> {
+        None
+    }
 
     /// Returns the number that tells this ledger from all others. Creates the ledger if there is none.
     async fn id(&self) -> Result<u64, LedgerError>;
@@ -60,8 +68,9 @@ pub trait Ledger: Send + Sync {
     /// Returns which of these runs of the ledger hold an entry.
     async fn live(&self, runs: Vec<RunToken>) -> Result<Vec<RunToken>, LedgerError>;
 
-    /// Removes at most `limit` entries whose time is over. Returns at most [`MOST_UNFINISHED`] commits that weren't
-    /// completed in time, and gives the caller `lasts` to complete them.
+    /// Removes at most `limit` entries whose time is over: all of them, or those in a part of the ledger, and the next call
+    /// goes on in the next part. Returns at most [`MOST_UNFINISHED`] commits that weren't completed in time, and gives the
+    /// caller `lasts` to complete them.
     async fn sweep(&self, limit: usize, lasts: Duration) -> Result<Swept, LedgerError>;
 }
 
@@ -99,6 +108,8 @@ pub struct Swept {
     pub removed: usize,
     /// Commits to complete.
     pub unfinished: Vec<Commit>,
+    /// Whether another sweep would probably find more than a few.
+    pub goes_on: bool,
 }
 
 /// What a run has staged: at most one output for each key.
@@ -119,9 +130,17 @@ pub struct StagedOutput {
     pub key: String,
     /// Number of the staged object; `None`: the object is deleted.
     pub staged: Option<u32>,
+    /// Size of the staged object.
+    #[serde(default)]
+    pub bytes: u64,
 }
 
 impl CommitList {
+    /// Returns the number of bytes of all staged objects.
+    pub fn bytes(&self) -> u64 {
+        self.outputs.iter().fold(0, |sum, output| sum.saturating_add(output.bytes))
+    }
+
     /// Returns the list as a ledger keeps it.
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
@@ -130,9 +149,13 @@ impl CommitList {
     /// Reads a list that [`CommitList::to_bytes`] wrote. Returns `None` for anything else.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let outputs: Self = serde_json::from_slice(bytes).ok().filter(|_| bytes.len() <= MOST_LIST_BYTES)?;
-        let is_well_formed = outputs.outputs.len() <= MOST_OUTPUTS
-            && outputs.outputs.iter().all(|output| output.store < outputs.stores.len());
-        is_well_formed.then_some(outputs)
+        outputs.is_well_formed().then_some(outputs)
+    }
+
+    /// Returns whether it has no more outputs than a list may have, and each is in one of its stores.
+    pub(super) fn is_well_formed(&self) -> bool {
+        self.outputs.len() <= MOST_OUTPUTS
+            && self.outputs.iter().all(|output| output.store < self.stores.len())
     }
 }
 
@@ -158,6 +181,7 @@ mod tests {
             store: 0,
             key: "\u{1}".repeat(MOST_OUTPUT_KEY_BYTES / MOST_OUTPUTS),
             staged: Some(u32::MAX - number),
+            bytes: u64::MAX,
         });
         let list = CommitList { stores: vec!["dir:/x/".into()], outputs: outputs.collect() };
         let bytes = list.to_bytes();
@@ -169,7 +193,7 @@ mod tests {
         #[test]
         fn a_damaged_list_is_none(bytes in prop::collection::vec(any::<u8>(), 0..64), store in 1..9usize) {
             prop_assert_eq!(CommitList::from_bytes(&bytes), None);
-            let output = StagedOutput { store, key: "x".into(), staged: None };
+            let output = StagedOutput { store, key: "x".into(), staged: None, bytes: 0 };
             let beyond = CommitList { stores: vec!["dir:/x/".into()], outputs: vec![output] };
             prop_assert_eq!(CommitList::from_bytes(&beyond.to_bytes()), None);
         }

@@ -7,28 +7,24 @@ use crate::model::completion::{CompleteGroup, GroupId, Member};
 use crate::model::notification::End;
 use crate::model::outcome::OutcomeKind;
 use crate::ports::groups::{Counted, DroppedGroup, GroupStore, LONGEST, Swept};
-use crate::ports::object_store::{Condition, ObjectStore, PutOptions, StoreError};
+use crate::ports::object_store::ObjectStore;
 use crate::ports::queue::QueueError;
+use crate::ports::shared_objects::{SharedError, SharedObjects};
 use async_trait::async_trait;
-use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 
 /// Maximum size of an object: IDs of messages have at most 100 bytes (SQS), and a group has 10,000 messages.
 const MAX_BYTES: usize = 4 << 20;
-/// Number of times that a change is tried while other workers change the same group.
-const TRIES: u32 = 12;
-/// First pause between two tries. It doubles up to sixteen times this.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// Counts completion groups in the objects of a store.
 pub struct ObjectGroups {
-    store: Arc<dyn ObjectStore>,
+    objects: SharedObjects,
     /// Messages that wait to be counted.
     waiting: Mutex<Vec<Waiting>>,
     /// Held while messages are counted. Who gets it counts all that wait for the same group.
@@ -108,71 +104,15 @@ fn object_key(GroupId { key, name }: &GroupId) -> String {
 impl ObjectGroups {
     /// Creates the counts in a store, which must give etags.
     pub fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, waiting: Mutex::default(), turn: tokio::sync::Mutex::default() }
-    }
-
-    /// Reads a group, and returns the condition under which it may be written.
-    async fn read(&self, key: &str) -> Result<(Option<Group>, Condition), QueueError> {
-        let mut reader = match self.store.read(key, None, None).await {
-            Ok(reader) => reader,
-            Err(StoreError::NotFound) => return Ok((None, Condition::IfAbsent)),
-            Err(error) => return Err(told(key, error)),
-        };
-        let unusable = |why: &str| QueueError::Unusable(format!("the object {key} {why}"));
-        let etag = reader.info().etag.clone().ok_or_else(|| unusable("has no etag"))?;
-        let mut content = Vec::new();
-        loop {
-            let piece = reader.read(MAX_BYTES).await.map_err(|error| told(key, error))?;
-            if piece.is_empty() {
-                break;
-            }
-            content.extend_from_slice(&piece);
-            if content.len() > MAX_BYTES {
-                return Err(unusable("is too large for a group of messages: delete it"));
-            }
-        }
-        let group = serde_json::from_slice(&content);
-        let group = group.map_err(|_| unusable("is no group of messages: delete it"))?;
-        Ok((Some(group), Condition::IfMatch(etag)))
-    }
-
-    /// Changes a group. `change` gets the group as it is, and returns it as it shall be; `None`: it stays.
-    async fn update<T>(
-        &self,
-        key: &str,
-        mut change: impl FnMut(Option<Group>) -> (Option<Group>, T),
-    ) -> Result<T, QueueError> {
-        for attempt in 0..TRIES {
-            if attempt > 0 {
-                tokio::time::sleep((PAUSE * (1 << attempt.min(4))).mul_f64(0.5 + fastrand::f64())).await;
-            }
-            let (before, condition) = self.read(key).await?;
-            let (after, value) = change(before.clone());
-            let Some(after) = after.filter(|after| Some(after) != before.as_ref()) else { return Ok(value) };
-            match self.write(key, &after, condition).await {
-                Ok(()) => return Ok(value),
-                // Another worker was faster.
-                Err(StoreError::PreconditionFailed | StoreError::Conflict(_) | StoreError::NotFound) => {}
-                Err(error) => return Err(told(key, error)),
-            }
-        }
-        Err(QueueError::Unavailable(format!("too many workers change the object {key} at once")))
-    }
-
-    async fn write(&self, key: &str, group: &Group, condition: Condition) -> Result<(), StoreError> {
-        let content = serde_json::to_vec(group).map_err(|error| StoreError::Invalid(error.to_string()))?;
-        let content_type = Some("application/json".into());
-        let options = PutOptions { condition, content_type, ..PutOptions::default() };
-        let mut writer = self.store.write(key, options).await?;
-        writer.write(Bytes::from(content)).await?;
-        writer.finish().await.map(drop)
+        let objects = SharedObjects { store, noun: "a group of messages", most_bytes: MAX_BYTES };
+        Self { objects, waiting: Mutex::default(), turn: tokio::sync::Mutex::default() }
     }
 
     /// Counts messages of one group in one change. The last of them that counts gets the group if it is complete.
     async fn count_all(&self, members: &[Member]) -> Result<Vec<Counted>, QueueError> {
         let Some(first) = members.first() else { return Ok(Vec::new()) };
         let key = object_key(&first.group);
-        self.update(&key, |before| {
+        let change = |before: Option<Group>| {
             let (old, before) = match before {
                 Some(group) if group.is_old() => (group.dropped(), None),
                 before => (None, before),
@@ -190,28 +130,28 @@ impl ObjectGroups {
                 first.dropped = old.into_iter().collect();
             }
             (Some(group), counted)
-        })
-        .await
+        };
+        Ok(self.objects.update(&key, change).await?)
     }
 }
 
-fn told(key: &str, error: StoreError) -> QueueError {
-    match error {
-        StoreError::AccessDenied(why) | StoreError::Invalid(why) => {
-            QueueError::Unusable(format!("the object {key}: {why}"))
+impl From<SharedError> for QueueError {
+    fn from(error: SharedError) -> Self {
+        match error {
+            SharedError::Unavailable(text) => Self::Unavailable(text),
+            SharedError::Unusable(text) | SharedError::Damaged(text) => Self::Unusable(text),
         }
-        error => QueueError::Unavailable(format!("the object {key}: {error}")),
     }
 }
 
 #[async_trait]
 impl GroupStore for ObjectGroups {
     fn url(&self) -> &str {
-        self.store.url()
+        self.objects.store.url()
     }
 
     async fn check(&self) -> Result<(), QueueError> {
-        self.store.probe(false).await.map_err(|error| QueueError::Unavailable(error.to_string()))
+        self.objects.store.probe(false).await.map_err(|error| QueueError::Unavailable(error.to_string()))
     }
 
     async fn count(&self, member: Member) -> Result<Counted, QueueError> {
@@ -242,7 +182,7 @@ impl GroupStore for ObjectGroups {
         let sent = |before: Option<Group>| {
             (before.map(|group| Group { sent: true, ended: BTreeMap::new(), ..group }), ())
         };
-        self.update(&object_key(&group), sent).await
+        Ok(self.objects.update(&object_key(&group), sent).await?)
     }
 
     /// Does nothing: objects are removed by a rule of the store, and looking at all of them would cost too much.

@@ -48,6 +48,17 @@ pub trait ObjectStore: Any + Send + Sync {
         None
     }
 
+    /// Checks, without a request, that the store can hold an object with this key. Other keys are refused when they are
+    /// written, too.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Invalid`], whose text says why not.
+    fn check_key(&self, key: &str) -> Result<(), StoreError> {
+        let _ = key;
+        Ok(())
+    }
+
     /// Waits until everything that ended tasks left open is closed and removed.
     async fn clear_away(&self) {}
 

@@ -3,9 +3,11 @@
 //! With `--once`, a task's objects are staged while it runs, and placed together once the ledger has its commit.
 
 use super::object_store::{ObjectWriter, PutOptions, StoreError};
+use crate::model::once::EntryId;
 use async_trait::async_trait;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// A staging area. Its methods may be called concurrently, also by several processes.
 #[async_trait]
@@ -33,12 +35,14 @@ pub trait Staging: Send + Sync {
     /// Removes a staged object; succeeds if there is none.
     async fn discard(&self, name: StagedName) -> Result<(), StoreError>;
 
-    /// Returns the first `limit` names after `after` of what is staged for a ledger, in order.
+    /// Returns the first `limit` names after `after` of what is staged for a ledger, in order. It may leave out what was
+    /// staged less than `age` ago.
     async fn staged(
         &self,
         ledger: u64,
         after: Option<StagedName>,
         limit: usize,
+        age: Duration,
     ) -> Result<Vec<StagedName>, StoreError>;
 }
 
@@ -47,14 +51,17 @@ pub trait Staging: Send + Sync {
 pub struct RunToken {
     /// The ledger that knows the run.
     pub ledger: u64,
-    /// A random number.
+    /// The first eight bytes of the run's entry, by which the entry is found, and a random number.
     pub run: u128,
 }
 
 impl RunToken {
-    /// Returns the token of a new run.
-    pub fn new(ledger: u64) -> Self {
-        Self { ledger, run: rand::random() }
+    /// Returns the token of a new run of an entry.
+    pub fn new(ledger: u64, entry: EntryId) -> Self {
+        let mut run = [0; 16];
+        run[..8].copy_from_slice(&entry.0[..8]);
+        run[8..].copy_from_slice(&rand::random::<[u8; 8]>());
+        Self { ledger, run: u128::from_be_bytes(run) }
     }
 }
 

@@ -59,6 +59,8 @@ pub struct Filter {
     pub reason: Option<String>,
     /// Component of the dead letter.
     pub component: Option<String>,
+    /// Key of the dead letter.
+    pub key: Option<String>,
     /// Earliest time at which the message was sent to its queue.
     pub since: Option<SystemTime>,
 }
@@ -131,7 +133,7 @@ impl Filter {
 
     /// Returns whether the filter selects a message.
     pub fn selects(&self, found: &Found) -> bool {
-        let Self { ids, outcome, reason, component, since } = self;
+        let Self { ids, outcome, reason, component, key, since } = self;
         let dead = found.dead_letter.as_ref();
         let says = |holds: &dyn Fn(&DeadLetter) -> bool| dead.is_some_and(holds);
         let has_reason = |part: &String| {
@@ -141,6 +143,7 @@ impl Filter {
             && outcome.is_none_or(|outcome| says(&|dead| dead.outcome == outcome))
             && reason.as_ref().is_none_or(has_reason)
             && component.as_ref().is_none_or(|name| says(&|dead| dead.component == *name))
+            && key.as_ref().is_none_or(|key| says(&|dead| dead.key.as_ref() == Some(key)))
             && since.is_none_or(|since| found.message.sent_at >= since)
     }
 }
@@ -167,6 +170,7 @@ mod tests {
             queue: "memory:q".into(),
             component: "c.wasm".into(),
             route: None,
+            key: Some("acme".into()),
         };
         let attributes = vec![dead.to_attribute()];
         Found::new(Message { attributes, ..Message::new(id, "body") }, None)
@@ -180,6 +184,7 @@ mod tests {
             outcome: Some(OutcomeKind::Rejected),
             reason: Some("image".into()),
             component: Some("c.wasm".into()),
+            key: Some("acme".into()),
             since: Some(found.message.sent_at),
         };
         assert!(Filter::default().selects(&found) && all.selects(&found));
@@ -189,6 +194,7 @@ mod tests {
             Filter { outcome: Some(OutcomeKind::Trapped), ..all.clone() },
             Filter { reason: Some("Image".into()), ..all.clone() },
             Filter { component: Some("c".into()), ..all.clone() },
+            Filter { key: Some("acm".into()), ..all.clone() },
             Filter { since: Some(later), ..all.clone() },
         ] {
             assert!(!wrong.selects(&found), "{wrong:?}");

@@ -145,11 +145,6 @@ impl Routes {
         default.chain(self.routes.iter().map(|route| (Some(&route.name), route.component.grants())))
     }
 
-    /// Returns the only component; `None` if there are routes.
-    pub(crate) fn single(&self) -> Option<&Arc<Component>> {
-        self.default.as_ref().filter(|_| self.routes.is_empty())
-    }
-
     /// Returns the key of a message, which `source` finds.
     pub fn key(&self, source: &KeySource, message: &Message) -> Key {
         source.key(message, |url| self.object_key(message, url))

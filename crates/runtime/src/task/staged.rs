@@ -4,53 +4,72 @@
 //! write an object lead here: `wasmrun:task`, `wasi:blobstore`, files and streams. Reads and listings go to the store
 //! itself: a task doesn't see what it has written.
 
-use crate::ports::ledger::{CommitList, MOST_OUTPUT_KEY_BYTES, MOST_OUTPUTS, StagedOutput};
+use crate::ports::ledger::{CommitList, Ledger, MOST_OUTPUT_KEY_BYTES, MOST_OUTPUTS, StagedOutput};
 use crate::ports::object_store::{
     Condition, Footprint, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectWriter, PutOptions,
     StoreError,
 };
 use crate::ports::staging::{RunToken, StagedName, Staging};
+use crate::ports::staging_area::staging_of;
 use crate::task::grant::{Grants, StoreGrant};
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::sync::OnceCell;
+
+/// Number of staged objects that are placed or removed at once.
+pub(crate) const AT_ONCE: usize = 16;
 
 /// The outputs of one run.
 pub(crate) struct StagedOutputs {
     run: RunToken,
+    /// Has the staging area of stores without one of their own.
+    ledger: Arc<dyn Ledger>,
     /// The stores that the task may write. Several aliases may stand for one.
     stores: Vec<Arc<dyn ObjectStore>>,
     next_number: AtomicU32,
     noted: Mutex<Noted>,
 }
 
-/// Outputs by the store's index and the key: the staged object's number, or `None` for an object that is deleted. Of
-/// several outputs for one key, the last counts.
+/// Outputs by the store's index and the key: the staged object, or `None` for an object that is deleted. Of several
+/// outputs for one key, the last counts.
 #[derive(Default)]
 struct Noted {
-    by_place: BTreeMap<(usize, String), Option<u32>>,
+    by_place: BTreeMap<(usize, String), Option<StagedObject>>,
     key_bytes: usize,
+}
+
+#[derive(Clone, Copy)]
+struct StagedObject {
+    number: u32,
+    bytes: u64,
 }
 
 impl StagedOutputs {
     /// Creates the outputs of a run whose task has these grants.
-    pub(crate) fn new(run: RunToken, grants: &Grants) -> Self {
+    pub(crate) fn new(run: RunToken, ledger: Arc<dyn Ledger>, grants: &Grants) -> Self {
         let mut stores: Vec<Arc<dyn ObjectStore>> = Vec::new();
         for grant in grants.stores.values().filter(|grant| grant.mode.writes()) {
             if stores.iter().all(|store| store.url() != grant.store.url()) {
                 stores.push(grant.store.clone());
             }
         }
-        Self { run, stores, next_number: AtomicU32::new(0), noted: Mutex::default() }
+        Self { run, ledger, stores, next_number: AtomicU32::new(0), noted: Mutex::default() }
     }
 
     /// Returns the token of the run.
     pub(crate) fn run(&self) -> RunToken {
         self.run
+    }
+
+    /// Returns where objects of a store are staged.
+    fn staging(&self, store: usize) -> Option<Box<dyn Staging + '_>> {
+        staging_of(&*self.stores[store], self.ledger.area())
     }
 
     /// Returns grants like these, whose writable stores stage.
@@ -60,7 +79,8 @@ impl StagedOutputs {
             let store: Arc<dyn ObjectStore> = match index.filter(|_| grant.mode.writes()) {
                 Some(index) => {
                     let (store, below) = (grant.store.clone(), String::new());
-                    Arc::new(StagingStore { store, index, below, outputs: self.clone() })
+                    let (outputs, reached) = (self.clone(), Arc::default());
+                    Arc::new(StagingStore { store, index, below, outputs, reached })
                 }
                 None => grant.store.clone(),
             };
@@ -73,10 +93,11 @@ impl StagedOutputs {
     /// Returns the list for the ledger.
     pub(crate) fn list(&self) -> CommitList {
         let noted = self.noted.lock();
-        let output = |((store, key), staged): (&(usize, String), &Option<u32>)| StagedOutput {
+        let output = |((store, key), staged): (&(usize, String), &Option<StagedObject>)| StagedOutput {
             store: *store,
             key: key.clone(),
-            staged: *staged,
+            staged: staged.map(|staged| staged.number),
+            bytes: staged.map_or(0, |staged| staged.bytes),
         };
         CommitList {
             stores: self.stores.iter().map(|store| store.url().to_owned()).collect(),
@@ -87,20 +108,20 @@ impl StagedOutputs {
     /// Removes everything that is staged. What can't be removed now is swept later.
     pub(crate) async fn discard(&self) {
         let noted = std::mem::take(&mut *self.noted.lock());
-        for ((store, _), staged) in noted.by_place {
-            self.discard_one(store, staged).await;
-        }
+        let discarding =
+            noted.by_place.into_iter().map(|((store, _), staged)| self.discard_one(store, staged));
+        stream::iter(discarding).buffer_unordered(AT_ONCE).collect::<()>().await;
     }
 
-    async fn discard_one(&self, store: usize, staged: Option<u32>) {
-        if let (Some(number), Some(staging)) = (staged, self.stores[store].staging()) {
+    async fn discard_one(&self, store: usize, staged: Option<StagedObject>) {
+        if let (Some(StagedObject { number, .. }), Some(staging)) = (staged, self.staging(store)) {
             let _ = staging.discard(StagedName { run: self.run, number }).await;
         }
     }
 
     /// Notes an output, and removes the staged object that it replaces.
-    async fn note(&self, store: usize, key: &str, staged: Option<u32>) -> Result<(), StoreError> {
-        let has_directories = self.stores[store].staging().is_some_and(Staging::has_directories);
+    async fn note(&self, store: usize, key: &str, staged: Option<StagedObject>) -> Result<(), StoreError> {
+        let has_directories = self.staging(store).is_some_and(|staging| staging.has_directories());
         let replaced = self.noted.lock().add(store, key, staged, has_directories)?;
         self.discard_one(store, replaced).await;
         Ok(())
@@ -108,14 +129,14 @@ impl StagedOutputs {
 }
 
 impl Noted {
-    /// Adds an output. Returns the number of the staged object that it replaces, if any.
+    /// Adds an output. Returns the staged object that it replaces, if any.
     fn add(
         &mut self,
         store: usize,
         key: &str,
-        staged: Option<u32>,
+        staged: Option<StagedObject>,
         has_directories: bool,
-    ) -> Result<Option<u32>, StoreError> {
+    ) -> Result<Option<StagedObject>, StoreError> {
         let place = (store, key.to_owned());
         if has_directories && staged.is_some() {
             self.check_nesting(&place)?;
@@ -166,6 +187,8 @@ struct StagingStore {
     /// Prefix of the part in the whole store; empty for the whole store.
     below: String,
     outputs: Arc<StagedOutputs>,
+    /// Set once the part of a store that doesn't stage by itself was reached.
+    reached: Arc<OnceCell<()>>,
 }
 
 #[async_trait]
@@ -176,7 +199,7 @@ impl ObjectStore for StagingStore {
 
     fn part(&self, prefix: &str) -> Arc<dyn ObjectStore> {
         let below = format!("{}{prefix}", self.below);
-        Arc::new(Self { store: self.store.part(prefix), below, ..self.clone() })
+        Arc::new(Self { store: self.store.part(prefix), below, reached: Arc::default(), ..self.clone() })
     }
 
     fn tells_case(&self) -> bool {
@@ -221,9 +244,10 @@ impl ObjectStore for StagingStore {
             )));
         }
         let key = self.whole(key);
-        let staging = self.outputs.stores[self.index].staging().ok_or_else(|| {
+        let staging = self.outputs.staging(self.index).ok_or_else(|| {
             StoreError::Unavailable("the store has no staging area, which --once needs".to_owned())
         })?;
+        self.reach().await?;
         let number = self.outputs.next_number.fetch_add(1, Ordering::Relaxed);
         let name = StagedName { run: self.outputs.run, number };
         let writer = staging.stage(name, &key, options).await?;
@@ -240,11 +264,21 @@ impl ObjectStore for StagingStore {
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.reach().await?;
         self.outputs.note(self.index, &self.whole(key), None).await
     }
 }
 
 impl StagingStore {
+    /// Refuses outputs of a key to which the service refuses its part of the store: they could never be placed. The area in
+    /// which they are staged isn't the key's.
+    async fn reach(&self) -> Result<(), StoreError> {
+        if self.below.is_empty() || self.outputs.stores[self.index].staging().is_some() {
+            return Ok(());
+        }
+        self.reached.get_or_try_init(|| self.store.probe(true)).await.copied()
+    }
+
     /// Returns the key in the whole store.
     fn whole(&self, key: &str) -> String {
         format!("{}{key}", self.below)
@@ -271,8 +305,9 @@ impl ObjectWriter for StagingWriter {
         let StagingStore { index, below, outputs, .. } = store;
         let info = writer.finish().await?;
         let relative = key.strip_prefix(&below).unwrap_or(&key).to_owned();
-        if let Err(error) = outputs.note(index, &key, Some(number)).await {
-            outputs.discard_one(index, Some(number)).await;
+        let staged = StagedObject { number, bytes: info.size };
+        if let Err(error) = outputs.note(index, &key, Some(staged)).await {
+            outputs.discard_one(index, Some(staged)).await;
             return Err(error);
         }
         Ok(ObjectInfo { key: relative, ..info })

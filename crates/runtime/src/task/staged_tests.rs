@@ -1,9 +1,16 @@
 use super::*;
 use crate::ports::memory::MemoryStore;
+use crate::ports::object_ledger::ObjectLedger;
 use crate::task::by_key::Scope;
 use crate::task::grant::Mode;
+use std::time::Duration;
 
 const RUN: RunToken = RunToken { ledger: 1, run: 2 };
+
+/// A ledger with a staging area, which stores with one of their own don't use.
+fn ledger() -> Arc<dyn Ledger> {
+    Arc::new(ObjectLedger::new(Arc::new(MemoryStore::new("ledger")), Duration::from_secs(60)))
+}
 
 /// A store of a run, and the store behind it.
 fn staging() -> (Arc<dyn ObjectStore>, MemoryStore, Arc<StagedOutputs>) {
@@ -15,7 +22,7 @@ fn staging() -> (Arc<dyn ObjectStore>, MemoryStore, Arc<StagedOutputs>) {
         scope: Scope::All,
     };
     let grants = Grants { stores: [("output".into(), grant)].into(), ..Grants::default() };
-    let outputs = Arc::new(StagedOutputs::new(RUN, &grants));
+    let outputs = Arc::new(StagedOutputs::new(RUN, ledger(), &grants));
     let store = outputs.grants(&grants).stores["output"].store.clone();
     (store, memory, outputs)
 }
@@ -27,7 +34,7 @@ async fn put(store: &dyn ObjectStore, key: &str, content: &'static str) -> Resul
 }
 
 async fn staged_numbers(memory: &MemoryStore) -> Vec<u32> {
-    let names = memory.staged(RUN.ledger, None, 1000).await.expect("names");
+    let names = memory.staged(RUN.ledger, None, 1000, Duration::ZERO).await.expect("names");
     names.into_iter().map(|name| name.number).collect()
 }
 
@@ -41,7 +48,12 @@ async fn what_a_run_writes_and_deletes_is_seen_by_nobody_before_it_is_placed() {
     assert_eq!(store.head("new", None).await, Err(StoreError::NotFound), "nor by the run itself");
     assert_eq!(store.list("", None, 10).await.expect("a page").objects.len(), 1);
     let list = outputs.list();
-    let of = |key: &str, staged| StagedOutput { store: 0, key: key.into(), staged };
+    let of = |key: &str, staged: Option<u32>| StagedOutput {
+        store: 0,
+        key: key.into(),
+        staged,
+        bytes: staged.map_or(0, |_| 3),
+    };
     assert_eq!(list.outputs, [of("new", Some(0)), of("old", None)]);
     assert_eq!(list.stores, ["memory:out/"]);
 }
@@ -100,7 +112,7 @@ async fn a_store_that_may_only_be_read_does_not_stage() {
         scope: Scope::All,
     };
     let grants = Grants { stores: [("input".into(), grant.clone())].into(), ..Grants::default() };
-    let outputs = Arc::new(StagedOutputs::new(RUN, &grants));
+    let outputs = Arc::new(StagedOutputs::new(RUN, ledger(), &grants));
     assert!(Arc::ptr_eq(&outputs.grants(&grants).stores["input"].store, &grant.store));
 }
 
@@ -113,7 +125,12 @@ async fn a_part_of_a_store_stages_by_the_keys_of_the_whole_store() {
     assert_eq!((&*info.key, memory.content("acme/new")), ("new", None));
     part.delete("old").await.expect("noted");
     assert_eq!(memory.content("acme/old"), Some("old".into()));
-    let of = |key: &str, staged| StagedOutput { store: 0, key: key.into(), staged };
+    let of = |key: &str, staged: Option<u32>| StagedOutput {
+        store: 0,
+        key: key.into(),
+        staged,
+        bytes: staged.map_or(0, |_| 3),
+    };
     let list = outputs.list();
     assert_eq!(list.outputs, [of("acme/new", Some(0)), of("acme/old", None)]);
     assert_eq!(list.stores, ["memory:out/"]);

@@ -6,7 +6,6 @@
 //! minute.
 
 use super::Worker;
-use super::keyed::KeyPermit;
 use super::notify::Notifier;
 use super::waiting::LeasedMessage;
 use crate::model::completion::{CompleteGroup, GroupSource, Member};
@@ -44,7 +43,7 @@ impl Worker {
     ) -> Result<(), QueueError> {
         let Some(GroupOptions { source, store }) = &self.options.groups else { return Ok(()) };
         let message = &leased.message;
-        let key = leased.key_permit.as_ref().map(KeyPermit::key);
+        let key = leased.key();
         let (group, messages) = match source.of(message, key) {
             None => return Ok(()),
             Some(Ok(group)) => group,

@@ -6,6 +6,7 @@ use super::sources::Fails;
 use super::waiting::LeasedMessage;
 use super::{Worker, attributes_of};
 use crate::model::dead_letter::DeadLetter;
+use crate::model::key::Key;
 use crate::model::message::{MAX_ATTRIBUTES, Message, OUTCOME_ATTRIBUTE, OutgoingMessage};
 use crate::model::outcome::Outcome;
 use crate::model::usage::Settled;
@@ -40,6 +41,8 @@ struct DeadLettering<'a> {
     component: &'a str,
     /// The route that the message took.
     route: Option<&'a str>,
+    /// The message's key, if the worker tells messages apart by key.
+    key: Option<&'a str>,
     /// Whether the dead-letter queue is a FIFO queue.
     fifo: bool,
 }
@@ -72,6 +75,7 @@ fn dead_letter(message: &Message, outcome: &Outcome, way: &DeadLettering<'_>) ->
         queue: way.queue.into(),
         component: way.component.into(),
         route: way.route.map(Into::into),
+        key: way.key.map(Into::into),
     };
     dead.attributes.push(record.to_attribute());
     if dead.attributes.len() > MAX_ATTRIBUTES || dead.validate().is_err() {
@@ -99,7 +103,8 @@ impl Worker {
             return Decision::Retry(self.options.backoff.longest);
         };
         let Report { outcome, component, route, .. } = report;
-        let way = DeadLettering { queue: source.url(), component, route: route.as_deref(), fifo: *fifo };
+        let (url, route, key) = (source.url(), route.as_deref(), leased.key().map(Key::as_str));
+        let way = DeadLettering { queue: url, component, route, key, fifo: *fifo };
         let dead = dead_letter(message, outcome, &way);
         // Backends are called on the worker's I/O threads, never on guest threads.
         let sending = {
@@ -151,7 +156,7 @@ mod tests {
     }
 
     const WAY: DeadLettering<'_> =
-        DeadLettering { queue: "memory:q", component: "c.wasm", route: None, fifo: false };
+        DeadLettering { queue: "memory:q", component: "c.wasm", route: None, key: Some("k"), fifo: false };
 
     #[test]
     fn a_deduplication_id_is_for_fifo_queues_only() {
@@ -176,7 +181,7 @@ mod tests {
         let why: serde_json::Value = serde_json::from_str(why).expect("JSON");
         assert_eq!(why["outcome"], "rejected");
         assert_eq!(why["reason"], "no \"image\"\n");
-        assert_eq!(why["receive_count"], 3);
+        assert_eq!((&why["receive_count"], &why["key"]), (&3.into(), &"k".into()));
         let sent_at: jiff::Timestamp = why["sent_at"].as_str().expect("text").parse().expect("a time");
         assert_eq!(std::time::SystemTime::from(sent_at), message.sent_at);
     }

@@ -3,10 +3,10 @@
 //! With `--key`, only this receives from the queue. The pollers, which have the permits, take what fair shares choose.
 
 use super::breaker::{Admission, Cause};
-use super::keyed::{KeyedMessages, RELEASED_FOR};
+use super::holding::{RELEASED_FOR, most_ahead};
+use super::keyed::KeyedMessages;
 use super::receive::{Ask, LONG_POLL, Poller, Polling, Received, SHORT_POLL};
 use super::{InProgress, Worker};
-use crate::model::message::MAX_BATCH;
 use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
@@ -97,9 +97,7 @@ impl Worker {
             Admission::Probe | Admission::Wait if fails => room.min(usize::from(keyed.is_empty())),
             // While tasks fail, fair shares choose the probes: one key's failures must not keep held messages waiting.
             Admission::All | Admission::Probe | Admission::Wait => {
-                // Half of the room where keys can be left out: one receive may bring a single key.
-                let most = if keyed.chooses_groups() { room.div_ceil(2) } else { room };
-                most.min(self.sources.policy.receive_batch.clamp(1, MAX_BATCH))
+                most_ahead(room, keyed.chooses_groups(), self.sources.policy.receive_batch)
             }
         }
     }

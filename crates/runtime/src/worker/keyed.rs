@@ -5,11 +5,12 @@
 //! nearer to the dead-letter queue. What is held is bounded: in number and bytes, so that other workers and the memory
 //! have their part, and in time.
 //!
-//! A held message is released for three reasons: it was held for [`LONGEST`]; the worker is stuck, as all keys that it
+//! A held message is released for three reasons: it was held for ten minutes; the worker is stuck, as all keys that it
 //! holds run as many tasks as they may; or its lease can't last until its task would end. On SQS a released message keeps
 //! its receive. There, the first two reasons apply only to messages that were received at most half as often as the queue
 //! allows, which leaves the other half of their receives for errors.
 
+use super::holding::{self, Surplus};
 use super::shares::{ShareOptions, Shares, Started};
 use super::waiting::LeasedMessage;
 use crate::model::key::{Key, KeySource};
@@ -22,22 +23,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// Number of messages that are held for each permit, …
-const HELD_FOR_EACH: usize = 4;
-/// … at least this number, …
-const LEAST_HELD: usize = 2 * MAX_BATCH;
-/// … and at most this number. Other workers can't have them meanwhile.
-const MOST_HELD: usize = 256;
 /// Number of bytes of held messages from which no more are received.
 const ENOUGH_BYTES: usize = 16 << 20;
 /// Maximum number of bytes of held messages: one receive may exceed `ENOUGH_BYTES`.
 pub const MOST_HELD_BYTES: usize = ENOUGH_BYTES + MAX_BATCH * MAX_MESSAGE_BYTES;
-/// How long a message is held. Afterwards another worker may have it.
-const LONGEST: Duration = Duration::from_secs(600);
-/// The worker is stuck if no held message could start for this time. Meanwhile a short task would have ended.
-const STUCK_AFTER: Duration = Duration::from_secs(1);
-/// How long a surplus message stays invisible after its release.
-pub(super) const RELEASED_FOR: Duration = Duration::from_secs(30);
 
 /// How messages are told apart by their keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,7 +96,7 @@ impl KeyedMessages {
         };
         Arc::new(Self {
             source: options.source,
-            most_receives: max_receives.map(|most| most / 2),
+            most_receives: max_receives.map(holding::most_receives),
             state: Mutex::new(state),
             startable: Notify::new(),
             room: Notify::new(),
@@ -200,22 +189,15 @@ impl KeyedMessages {
     /// fewer tasks run. A task may take `timeout`.
     pub(super) fn surplus(&self, limit: usize, has_permits: bool, timeout: Duration) -> Vec<LeasedMessage> {
         let mut state = self.lock();
-        let is_stuck = has_permits
-            && state.room(limit) == 0
-            && state.started_at.elapsed() >= STUCK_AFTER
-            && !state.shares.can_start();
+        let (room, can_start) = (state.room(limit), state.shares.can_start());
+        let is_stuck = holding::is_stuck(has_permits, room, state.started_at.elapsed(), can_start);
         if is_stuck {
             state.started_at = Instant::now();
         }
-        let most_receives = self.most_receives.unwrap_or(u32::MAX);
-        let mut single = 0;
+        let mut rule = Surplus::new(is_stuck, self.most_receives);
         let surplus = state.shares.take_out(|leased, before, count| {
-            let may = leased.message.receive_count <= most_receives;
-            // The newest half of each key's messages makes room for other keys, and of keys with one message every second.
-            single += usize::from(count == 1);
-            let is_half = if count == 1 { single % 2 == 0 } else { before >= count.div_ceil(2) };
-            let is_surplus = is_stuck && is_half;
-            may && (is_surplus || leased.received_at.elapsed() >= LONGEST) || !leased.lease.lasts(timeout)
+            rule.has(leased.message.receive_count, leased.received_at.elapsed(), before, count)
+                || !leased.lease.lasts(timeout)
         });
         state.bytes -= bytes(&surplus);
         surplus
@@ -276,8 +258,7 @@ impl State {
         if self.closed || self.bytes >= ENOUGH_BYTES {
             return 0;
         }
-        let most = limit.saturating_mul(HELD_FOR_EACH).clamp(LEAST_HELD, MOST_HELD);
-        most.saturating_sub(self.shares.waiting())
+        holding::room(limit, self.shares.waiting())
     }
 }
 

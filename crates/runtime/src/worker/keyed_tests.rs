@@ -2,6 +2,7 @@ use super::*;
 use crate::model::message::OutgoingMessage;
 use crate::ports::memory::MemoryQueue;
 use crate::ports::queue::Queue;
+use crate::worker::holding::{LEAST_HELD, LONGEST, MOST_HELD, STUCK_AFTER};
 use crate::worker::lease::Leases;
 use crate::worker::sources::Source;
 use proptest::prelude::*;

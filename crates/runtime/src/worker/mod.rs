@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `receive`, `admission` | what is asked of the queue; what must be had before |
 //! | `permits`, `rate`, `breaker`, [`circuit`] | the concurrency limit, the rate, and whether backends work |
-//! | `keyed`, `fill`, [`shares`] | messages held for fair shares among keys |
+//! | `keyed`, `fill`, [`holding`], [`shares`] | messages held for fair shares among keys |
 //! | `sources` | the queues, what differs between them, and the turns of several |
 //! | `lease` | the visibility of messages, and its renewal |
 //! | `process`, `expiry`, `body` | the task of one message, its age, and its body |
@@ -31,6 +31,7 @@ mod dead_letter;
 pub mod decision;
 mod expiry;
 mod fill;
+pub mod holding;
 mod keyed;
 mod lease;
 mod mean;
@@ -192,7 +193,7 @@ impl Worker {
         let body_store = options.bodies.iter().map(|_| BODY_STORE.to_owned());
         let ledger = options.once.iter().map(|_| LEDGER.to_owned());
         let attributions = Attributions::of(routes.backends().into_iter().chain(body_store).chain(ledger));
-        let once = options.once.clone().map(|once| OnceRuns::new(once, &routes)).transpose()?;
+        let once = options.once.clone().map(|once| OnceRuns::new(once, &options, &routes)).transpose()?;
         let leases = Leases::new(sources.all().to_vec(), tally.clone());
         let max_unsettled = sources.unsettled();
         let notifier = options.notify.clone().map(|notify| Notifier::start(notify, &io));

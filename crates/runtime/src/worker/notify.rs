@@ -10,7 +10,6 @@
 use super::Worker;
 use super::breaker::Probe;
 use super::decision::Decision;
-use super::keyed::KeyPermit;
 use super::process::Verdict;
 use super::waiting::LeasedMessage;
 use crate::model::key::Key;
@@ -227,7 +226,7 @@ impl Worker {
         let trace = report.trace.as_ref().map(|task| task.trace.clone()).or_else(|| Trace::of(message));
         let component = notifier.options.component(report);
         let notification = Notification {
-            key: leased.key_permit.as_ref().map(KeyPermit::key).map(Key::as_str),
+            key: leased.key().map(Key::as_str),
             component: &component,
             route: report.route.as_deref(),
             traceparent: trace.as_ref().map(Trace::traceparent),

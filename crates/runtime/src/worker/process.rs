@@ -4,7 +4,6 @@ use super::body::{self, Failed, body_store};
 use super::breaker::{Cause, Evidence, Probe};
 use super::control::cancelled;
 use super::decision::{Attribution, Decision, decide};
-use super::keyed::KeyPermit;
 use super::permits::{Permit, Unsettled};
 use super::settle::{Operation, Settlement};
 use super::waiting::{LeasedMessage, MOST_WAITING};
@@ -246,7 +245,7 @@ impl Worker {
         abandon: &CancellationToken,
     ) -> Report {
         let (message, began) = (&leased.message, Instant::now());
-        let key = leased.key_permit.as_ref().map(KeyPermit::key);
+        let key = leased.key();
         let cancels = self.options.on_lease_expired == OnLeaseExpired::Cancel;
         let cancelled = async {
             tokio::select! {
@@ -312,7 +311,7 @@ impl Worker {
     /// Counts and logs the end of a task, and reports it to the observers and the breaker.
     fn record(&self, leased: &LeasedMessage, report: &Report, attribution: Attribution) {
         let message = &leased.message;
-        let key = leased.key_permit.as_ref().map(KeyPermit::key);
+        let key = leased.key();
         self.tally.count(report);
         self.mean_wall.add(report.usage.wall);
         self.window.ended(report);

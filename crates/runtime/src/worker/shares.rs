@@ -152,10 +152,12 @@ impl<T> Shares<T> {
     }
 
     /// Takes all messages that wait and for which `leaves` holds. It is called with each message, the number of messages
-    /// of its key that wait before it, and the number of all messages of its key that wait.
+    /// of its key that wait before it, and the number of all messages of its key that wait. The keys are in the order of
+    /// the round, so that the same calls always take the same messages.
     pub fn take_out(&mut self, mut leaves: impl FnMut(&T, usize, usize) -> bool) -> Vec<T> {
         let mut taken = Vec::new();
-        for account in self.accounts.values_mut() {
+        for key in &self.round {
+            let Some(account) = self.accounts.get_mut(key) else { continue };
             let count = account.waiting.len();
             let all = std::mem::take(&mut account.waiting).into_iter().enumerate();
             for (index, item) in all {

@@ -7,6 +7,7 @@
 use super::keyed::KeyPermit;
 use super::lease::Lease;
 use super::sources::Source;
+use crate::model::key::Key;
 use crate::model::message::Message;
 use crate::ports::queue::Receipt;
 use parking_lot::{Mutex, MutexGuard};
@@ -33,6 +34,13 @@ pub(super) struct LeasedMessage {
     pub(super) received_at: Instant,
     /// Set if the message was held for fair shares and has started.
     pub(super) key_permit: Option<KeyPermit>,
+}
+
+impl LeasedMessage {
+    /// Returns the message's key, if the worker tells messages apart by key.
+    pub(super) fn key(&self) -> Option<&Key> {
+        self.key_permit.as_ref().map(KeyPermit::key)
+    }
 }
 
 /// The messages that wait, in the order in which they were tried.

@@ -1,9 +1,11 @@
 mod fleets;
+mod tenants;
 mod theory;
 
 use super::*;
 use crate::plan::{Arrivals, Autoscaling, Backlog, Fleet, Notice, Plan, QueueModel, Service, WorkerModel};
 use crate::sources::{FARGATE_LEAST_BILLED, FARGATE_START};
+use crate::tenants::Tenants;
 use proptest::prelude::*;
 use std::num::{NonZeroU32, NonZeroUsize};
 use wasmrun_runtime::ports::queue::BatchPolicy;
@@ -22,6 +24,7 @@ pub(crate) fn plan() -> Plan {
         longest_drain: Duration::from_secs(24 * 3600),
         arrivals: vec![Arrivals::Steady { rate: 0.5 }],
         service: Service::Fixed { mean: Duration::from_secs(1), cpu: 0.0 },
+        tenants: Tenants::default(),
         failing: 0.0,
         queue: QueueModel {
             latency: Duration::ZERO,
@@ -31,6 +34,7 @@ pub(crate) fn plan() -> Plan {
             notice: Notice::AtOnce,
             max_receives: NonZeroU32::new(5),
             counts_releases: true,
+            sees_groups: false,
         },
         worker: WorkerModel {
             threads: some(1),

@@ -2,6 +2,7 @@
 
 use super::document::{self, Section};
 use super::place::Place;
+use crate::cli::simulate::recorded;
 use crate::harness::{Amazon, DockerRegistry, Output, guest, keys, repository, wait_until, why};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -127,6 +128,14 @@ pub(super) fn is_configured(section: &Section) {
             || lines[at].contains("verify-key") && output.to_string().contains("only in a registry");
         assert!(output.status.success() || is_local, "{}\n{output}", lines[at]);
     }
+}
+
+/// Simulates tenants, also with the usage file of a worker with keys.
+pub(super) fn simulates(section: &Section) {
+    let place = Place::new();
+    place.world.write("usage.jsonl", recorded("acme", 1));
+    let output = place.run(&section.commands());
+    assert!(output.stdout.iter().any(|line| line.contains("wait p50")), "{output}");
 }
 
 pub(super) fn takes_routes(section: &Section) {

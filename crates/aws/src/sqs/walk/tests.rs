@@ -136,6 +136,7 @@ fn dead_letter(id: usize, reason: &str) -> SqsMessage {
         queue: SOURCE.into(),
         component: "c.wasm".into(),
         route: None,
+        key: None,
     };
     message(id, "body", Some(&serde_json::to_string(&dead).expect("JSON")))
 }

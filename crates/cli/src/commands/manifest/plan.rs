@@ -284,8 +284,8 @@ fn needs_no_disk(worker: &WorkerSettings, usage: Option<&Path>) -> Result<(), Fa
             control.display()
         )));
     }
-    if let Some(ledger) = &worker.once {
-        return Err(no_disk(&format!("the ledger of --once is {ledger}"), "leave it out"));
+    if let Some(ledger) = worker.once.as_ref().filter(|url| !url.starts_with("s3:")) {
+        return Err(no_disk(&format!("the ledger of --once is {ledger}"), "use s3://BUCKET/PREFIX"));
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ mod templates;
 
 use self::templates::{Content, files};
 use crate::output::failure::Failure;
+use crate::output::to_stdout;
 use crate::settings::flags::{Kind, Language, NewArgs};
 use crate::settings::project::PROJECT_FILE;
 use std::fs;
@@ -52,8 +53,7 @@ pub(crate) fn new(args: &NewArgs) -> Result<ExitCode, Failure> {
             "path into Cargo.toml.\n"
         ));
     }
-    // A failed write is ignored.
-    let _ = io::stdout().write_all(text.as_bytes());
+    to_stdout(text.as_bytes());
     Ok(ExitCode::SUCCESS)
 }
 

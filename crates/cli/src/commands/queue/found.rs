@@ -81,6 +81,9 @@ pub(super) fn print(found: &Found, output: &Output) {
         if let Some(route) = &dead.route {
             line("route", route);
         }
+        if let Some(key) = &dead.key {
+            line("key", key);
+        }
         line("source queue", &dead.queue);
         line("source id", &format!("{}, received {} times", dead.message_id, dead.receive_count));
         line("source sent", dead.sent_at.as_deref().unwrap_or("-"));

@@ -142,7 +142,7 @@ impl<'a> Walking<'a> {
     ) -> Result<ExitCode, Failure> {
         if self.filter.is_empty() {
             return Err(Failure::usage(
-                "no filter selects the messages to drop: add --id, --outcome, --reason, --component or --since, or delete all messages with `wasmrun queue purge`",
+                "no filter selects the messages to drop: add --id, --outcome, --reason, --component, --key or --since, or delete all messages with `wasmrun queue purge`",
             ));
         }
         let queue = self.open(backends).await?;

@@ -6,22 +6,22 @@
 //! | module | owns |
 //! |---|---|
 //! | `totals`, `timeline` | add up all records; count outcomes over time |
-//! | `by_key` | splits the totals by key |
+//! | `split` | splits the totals by key, route or component |
 //! | `cost` | the cost of the same work elsewhere |
 //! | `text` | formats the report as text or JSON |
 
-mod by_key;
 mod cost;
+mod split;
 mod text;
 mod timeline;
 mod totals;
 
-use self::by_key::ByKey;
 use self::cost::Bill;
+use self::split::Split;
 use self::totals::Totals;
 
 use crate::output::failure::Failure;
-use crate::settings::flags::{ReportArgs, ReportBy};
+use crate::settings::flags::ReportArgs;
 use crate::settings::log::LogSettings;
 use crate::wiring::logging;
 use crate::wiring::prices::Prices;
@@ -30,15 +30,15 @@ use std::process::ExitCode;
 
 /// Number of tasks that are listed by default, for each quantity.
 const TOP_TASKS: usize = 5;
-/// Number of keys that are listed by default.
-const TOP_KEYS: usize = 20;
+/// Number of keys, routes or components that are listed by default.
+const TOP_VALUES: usize = 20;
 
 pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
     let output = logging::start(&LogSettings::default())?;
     let prices = Prices::read(args.prices.as_deref())?;
     let mut totals =
         Totals::new(args.top.unwrap_or(TOP_TASKS), Bill::new(prices, args.fargate_size, args.lambda_size)?);
-    totals.by_key = args.by.map(|ReportBy::Key| ByKey::new(args.top.unwrap_or(TOP_KEYS)));
+    totals.split = args.by.map(|by| Split::new(by, args.top.unwrap_or(TOP_VALUES)));
     let mut bad = BadLines::default();
     for path in &args.files {
         read(path, &mut bad, |record| totals.count(record))?;
@@ -53,13 +53,14 @@ pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::flags::ReportBy;
     use crate::wiring::usage_records::read_lines;
     use crate::wiring::usage_records::record;
     use proptest::prelude::*;
 
     fn report_of(input: &[u8]) -> (Totals, BadLines) {
         let (mut totals, mut bad) = (Totals::new(5, cost::tests::bill()), BadLines::default());
-        totals.by_key = Some(ByKey::new(5));
+        totals.split = Some(Split::new(ReportBy::Key, 5));
         read_lines(input, "file", &mut bad, |record| totals.count(record)).expect("read");
         (totals, bad)
     }

@@ -1,7 +1,7 @@
 //! Formats the report as text or JSON.
 
-use super::by_key::{ByKey, Group, MOST_KEYS};
 use super::cost::Cost;
+use super::split::{Group, MOST_VALUES, Split};
 use super::totals::{Heaviest, HeavyTask, Outcomes, Totals, outcome_names};
 use crate::output::show::{amount, count, size, spreads, time};
 use crate::wiring::usage_records::record::{HttpTraffic, Traffic};
@@ -24,8 +24,8 @@ pub(super) fn text(totals: &Totals, bad: &BadLines) -> String {
         over_time(&mut text, totals);
         totals.heaviest.iter().for_each(|heaviest| heaviest_tasks(&mut text, heaviest));
         costs(&mut text, totals);
-        if let Some(keys) = &totals.by_key {
-            by_key(&mut text, totals, keys);
+        if let Some(split) = &totals.split {
+            split_by_field(&mut text, totals, split);
         }
     }
     text.trim_end().to_owned()
@@ -165,51 +165,52 @@ fn costs(text: &mut String, totals: &Totals) {
         writeln!(text, "- Not counted: the queue, stores, traffic, logs. Prices from {}.", OneLine(&sources));
 }
 
-/// Prints the keys at the end of the lines, as they may be long.
-fn by_key(text: &mut String, totals: &Totals, by_key: &ByKey) {
-    let (listed, others) = by_key.listed(&totals.bill);
+/// Prints the values of the field at the end of the lines, as they may be long.
+fn split_by_field(text: &mut String, totals: &Totals, split: &Split) {
+    let (listed, others) = split.listed(&totals.bill);
     // A sender may choose any key, also one that looks like the sum of the others.
-    let quoted = |key: String| if key.starts_with('(') { format!("\"{key}\"") } else { key };
-    let keys = listed.iter().map(|(key, group)| (quoted(cut(&key.to_string())), *group));
+    let quoted = |value: String| if value.starts_with('(') { format!("\"{value}\"") } else { value };
+    let listed = listed.iter().map(|(value, group)| (quoted(cut(&value.to_string())), *group));
     let others = (others.tasks() > 0).then_some(("(others)".to_owned(), &others));
-    let rows: Vec<(String, &Group)> = keys.chain(others).collect();
+    let rows: Vec<(String, &Group)> = listed.chain(others).collect();
     let currency = OneLine(&totals.bill.prices().currency);
-    let _ = writeln!(text, "\nby key, largest cost of a Fargate service first, costs in {currency}");
+    let (field, fields) = (split.by.field(), split.by.fields());
+    let _ = writeln!(text, "\nby {field}, largest cost of a Fargate service first, costs in {currency}");
     let _ = writeln!(
         text,
-        "{:>9}{:>10}{:>12}{:>15}{:>17}{:>14}  key",
+        "{:>9}{:>10}{:>12}{:>15}{:>17}{:>14}  {field}",
         "tasks", "CPU time", "bytes", "Fargate tasks", "Fargate service", "Lambda"
     );
-    for (key, group) in &rows {
+    for (value, group) in &rows {
         let Group { sums, work, .. } = group;
         let bytes = size(sums.bytes_read.saturating_add(sums.bytes_written));
         let [tasks, service, lambda] = totals.bill.parts(work).map(amount);
         let (count, cpu) = (group.tasks(), time(sums.cpu_us));
-        let _ = writeln!(text, "{count:>9}{cpu:>10}{bytes:>12}{tasks:>15}{service:>17}{lambda:>14}  {key}");
+        let _ = writeln!(text, "{count:>9}{cpu:>10}{bytes:>12}{tasks:>15}{service:>17}{lambda:>14}  {value}");
     }
-    if !by_key.is_exact() {
+    if !split.is_exact() {
         let _ = writeln!(
             text,
-            "- There are more than {MOST_KEYS} keys: some tasks of a listed key may be counted under (others)."
+            "- There are more than {MOST_VALUES} {fields}: some tasks of a listed {field} may be counted under (others)."
         );
     }
-    outcomes_by_key(text, totals, &rows);
+    outcomes_by_field(text, totals, field, &rows);
 }
 
-fn outcomes_by_key(text: &mut String, totals: &Totals, rows: &[(String, &Group)]) {
+fn outcomes_by_field(text: &mut String, totals: &Totals, field: &str, rows: &[(String, &Group)]) {
     let there: Vec<(usize, &str)> =
         outcome_names().enumerate().filter(|(outcome, _)| totals.outcomes[*outcome] > 0).collect();
-    let _ = write!(text, "\noutcomes by key\n{:>9}", "tasks");
+    let _ = write!(text, "\noutcomes by {field}\n{:>9}", "tasks");
     for (_, name) in &there {
         let _ = write!(text, "{:>1$}", name, name.len().max(8) + 2);
     }
-    let _ = writeln!(text, "  key");
-    for (key, group) in rows {
+    let _ = writeln!(text, "  {field}");
+    for (value, group) in rows {
         let _ = write!(text, "{:>9}", group.tasks());
         for (outcome, name) in &there {
             let _ = write!(text, "{:>1$}", group.outcomes[*outcome], name.len().max(8) + 2);
         }
-        let _ = writeln!(text, "  {key}");
+        let _ = writeln!(text, "  {value}");
     }
 }
 
@@ -261,13 +262,13 @@ pub(super) fn json(totals: &Totals, bad: &BadLines) -> Value {
             "ways": totals.bill.costs(),
         },
     });
-    if let Some(by_key) = &totals.by_key {
-        report["by_key"] = json_by_key(totals, by_key);
+    if let Some(split) = &totals.split {
+        report[format!("by_{}", split.by.field())] = json_split(totals, split);
     }
     report
 }
 
-fn json_by_key(totals: &Totals, by_key: &ByKey) -> Value {
+fn json_split(totals: &Totals, split: &Split) -> Value {
     let names = totals.bill.costs().map(|cost| cost.name);
     let json_of = |group: &Group| {
         let costs: Map<String, Value> = names
@@ -282,16 +283,16 @@ fn json_by_key(totals: &Totals, by_key: &ByKey) -> Value {
             "costs": costs,
         })
     };
-    let (listed, others) = by_key.listed(&totals.bill);
-    let keys: Vec<Value> = listed
+    let (listed, others) = split.listed(&totals.bill);
+    let rows: Vec<Value> = listed
         .into_iter()
-        .map(|(key, group)| {
+        .map(|(value, group)| {
             let mut row = json_of(group);
-            row["key"] = json!(key.as_str());
+            row[split.by.field()] = json!(value.as_str());
             row
         })
         .collect();
-    json!({"keys": keys, "others": json_of(&others), "exact": by_key.is_exact()})
+    json!({split.by.fields(): rows, "others": json_of(&others), "exact": split.is_exact()})
 }
 
 /// Returns the counts of the outcomes that occurred, by name.

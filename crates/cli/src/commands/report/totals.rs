@@ -1,7 +1,7 @@
 //! Adds up all records, in memory that doesn't grow with their number.
 
-use super::by_key::ByKey;
 use super::cost::Bill;
+use super::split::Split;
 use super::timeline::Timeline;
 use crate::wiring::usage_records::cut;
 use crate::wiring::usage_records::record::{HttpTraffic, Record, Traffic};
@@ -41,8 +41,8 @@ pub(super) struct Totals {
     pub(super) timeline: Timeline,
     pub(super) heaviest: [Heaviest; 3],
     pub(super) bill: Bill,
-    /// Set if the report is split by key.
-    pub(super) by_key: Option<ByKey>,
+    /// Set if the report is split by a field.
+    pub(super) split: Option<Split>,
 }
 
 /// Sums of the usage of tasks.
@@ -106,7 +106,7 @@ impl Totals {
             timeline: Timeline::default(),
             heaviest: [Quantity::Cpu, Quantity::PeakMemory, Quantity::Bytes].map(heaviest),
             bill,
-            by_key: None,
+            split: None,
         }
     }
 
@@ -134,8 +134,8 @@ impl Totals {
         self.distributions.record(|quantity| record.of(quantity));
         self.heaviest.iter_mut().for_each(|heaviest| heaviest.consider(record));
         self.bill.add(record);
-        if let Some(by_key) = &mut self.by_key {
-            by_key.count(record.key.as_deref(), outcome, &sums, &self.bill);
+        if let Some(split) = &mut self.split {
+            split.count(record, outcome, &sums, &self.bill);
         }
     }
 }

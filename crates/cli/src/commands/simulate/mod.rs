@@ -2,8 +2,10 @@
 //!
 //! | module | owns |
 //! |---|---|
+//! | `recorded` | reads when messages arrived, and how long their tasks took, from usage files |
 //! | `text` | formats the result as text or JSON |
 
+mod recorded;
 mod text;
 
 use crate::output::failure::Failure;
@@ -12,7 +14,6 @@ use crate::settings::log::LogSettings;
 use crate::settings::simulate::{MAX_POINTS, Recorded, Sweep};
 use crate::wiring::logging;
 use crate::wiring::prices::{Prices, check_size};
-use crate::wiring::usage_records::{BadLines, no_record, read};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -24,8 +25,6 @@ use wasmrun_simulate::plan::Plan;
 use wasmrun_simulate::report::Report;
 use wasmrun_simulate::{Progress, simulate as simulated, svg};
 
-/// Maximum number of records of usage files, each of 24 bytes in memory.
-const MAX_RECORDS: usize = 5_000_000;
 /// Interval at which the progress of a long simulation is logged.
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
@@ -73,7 +72,8 @@ pub(crate) fn simulate(args: &SimulateArgs) -> Result<ExitCode, Failure> {
         output.print(&text::json(&results, &args.sweep, &prices).to_string());
     } else if args.sweep.is_empty() {
         let (point, report) = results[0];
-        output.print(&text::one(report, &point.model, &prices));
+        let all = text::one(report, &point.model, &prices);
+        output.print(&(all + &text::tenants(&results, &[])));
     } else {
         output.print(&text::table(&results, &args.sweep, &prices));
     }
@@ -109,6 +109,7 @@ fn points(args: &SimulateArgs, prices: &Prices) -> Result<Vec<Point>, Failure> {
         }
         models = combined;
     }
+    let with_keys = models.iter().any(|(_, model)| model.key.is_some());
     let mut files: HashMap<Vec<PathBuf>, Arc<Recorded>> = HashMap::new();
     let mut points = Vec::new();
     for (values, model) in models {
@@ -116,7 +117,7 @@ fn points(args: &SimulateArgs, prices: &Prices) -> Result<Vec<Point>, Failure> {
         let recorded = match files.get(&model.usage) {
             Some(recorded) => recorded.clone(),
             None => {
-                let recorded = Arc::new(records(&model.usage)?);
+                let recorded = Arc::new(recorded::read(&model.usage, with_keys)?);
                 files.insert(model.usage.clone(), recorded.clone());
                 recorded
             }
@@ -125,43 +126,6 @@ fn points(args: &SimulateArgs, prices: &Prices) -> Result<Vec<Point>, Failure> {
         points.push(Point { values, model, plan });
     }
     Ok(points)
-}
-
-/// Reads when messages arrived and how long tasks took.
-fn records(files: &[PathBuf]) -> Result<Recorded, Failure> {
-    let mut recorded = Recorded::default();
-    let mut sent: Vec<i128> = Vec::new();
-    let (mut bad, mut records) = (BadLines::default(), 0usize);
-    for path in files {
-        read(path, &mut bad, |record| {
-            records = records.saturating_add(1);
-            if records > MAX_RECORDS {
-                return;
-            }
-            recorded.times.push((record.start_us + record.compute_us, record.blocked_us));
-            // Later tries of a message don't say when it was sent.
-            if record.receive_count <= 1 {
-                let before = i128::from(record.wall_us + record.queued_us) * 1_000;
-                sent.push(record.ended.as_nanosecond() - before);
-            }
-        })?;
-    }
-    if records > MAX_RECORDS {
-        return Err(Failure::usage(format!(
-            "the usage files have {records} records: at most {MAX_RECORDS} can be simulated; pass fewer files"
-        )));
-    }
-    if !files.is_empty() && sent.is_empty() {
-        return Err(no_record(files, &bad));
-    }
-    if bad.count > 0 {
-        tracing::warn!(lines = bad.count, "skipped lines that are no records");
-    }
-    sent.sort_unstable();
-    let first = sent.first().copied().unwrap_or_default();
-    // A later time than can be simulated is refused with the plan.
-    recorded.arrivals = sent.iter().map(|sent| u64::try_from(sent - first).unwrap_or(u64::MAX / 2)).collect();
-    Ok(recorded)
 }
 
 /// Runs the simulations, as many at once as there are processors.

@@ -7,6 +7,7 @@ use crate::settings::simulate::Sweep;
 use crate::wiring::prices::Prices;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
+use wasmrun_runtime::model::text::OneLine;
 use wasmrun_simulate::report::{Mean, Report, Spread};
 
 /// Width of the first column.
@@ -145,19 +146,57 @@ pub(super) fn table(results: &[(&Point, &Report)], sweeps: &[Sweep], prices: &Pr
         ];
         rows.push(point.values.iter().cloned().chain(values).collect());
     }
-    let widths: Vec<usize> = (0..rows[0].len())
+    let currency = &prices.currency;
+    format!(
+        "{}\n\nLatency: from arrival to deletion. Tasks and workers: means over time. Hours: of all workers. Cost in {currency}.{}",
+        aligned(&rows),
+        tenants(results, sweeps)
+    )
+}
+
+/// Formats the rows of tenants of all results, after an empty line; nothing without tenants.
+pub(super) fn tenants(results: &[(&Point, &Report)], sweeps: &[Sweep]) -> String {
+    if results.iter().all(|(_, report)| report.tenants.is_empty()) {
+        return String::new();
+    }
+    let columns = ["tenant", "messages", "wait p50", "p95", "p99", "longest", "share", "most tasks"];
+    let mut rows: Vec<Vec<String>> =
+        vec![sweeps.iter().map(|sweep| sweep.key.clone()).chain(columns.map(str::to_owned)).collect()];
+    for (point, report) in results {
+        for row in &report.tenants {
+            let name = OneLine(&row.name).to_string();
+            let wait =
+                |of: fn(Spread) -> f64| row.wait.map_or("none".to_owned(), |spread| seconds(of(spread)));
+            let values = [
+                if row.keys == 1 { name } else { format!("{name} ({})", row.keys) },
+                count(row.arrived),
+                wait(|spread| spread.p50),
+                wait(|spread| spread.p95),
+                wait(|spread| spread.p99),
+                wait(|spread| spread.max),
+                format!("{:.1} %", row.task_share * 100.0),
+                count(row.most_tasks),
+            ];
+            rows.push(point.values.iter().cloned().chain(values).collect());
+        }
+    }
+    format!(
+        "\n\n{}\n\nWait: from arrival to the start of the first task. Share: of the time of tasks while messages arrive. Most tasks: at once, of all workers.",
+        aligned(&rows)
+    )
+}
+
+/// Formats rows as lines whose columns are aligned.
+fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let widths: Vec<usize> = (0..columns)
         .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default())
         .collect();
     let lines = rows.iter().map(|row| {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}"));
         cells.collect::<Vec<_>>().join("  ")
     });
-    let currency = &prices.currency;
-    let lines: Vec<String> = lines.collect();
-    format!(
-        "{}\n\nLatency: from arrival to deletion. Tasks and workers: means over time. Hours: of all workers. Cost in {currency}.",
-        lines.join("\n")
-    )
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Returns the results as JSON: one, or a list with the values of the sweeps.

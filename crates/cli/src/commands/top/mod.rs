@@ -8,13 +8,14 @@ mod view;
 
 use self::history::History;
 use crate::output::failure::Failure;
+use crate::output::to_stdout;
 use crate::settings::flags::TopArgs;
 use crate::wiring::watch::resolve;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyModifiers};
 use serde_json::Value;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -93,8 +94,7 @@ fn ends(event: &Event) -> bool {
 fn picture(history: &History) -> Result<ExitCode, Failure> {
     // Writing to memory doesn't fail.
     let lines = lines(history, PICTURE).unwrap_or_default();
-    // A failed write is ignored.
-    let _ = io::stdout().write_all(lines.as_bytes());
+    to_stdout(lines.as_bytes());
     Ok(ExitCode::SUCCESS)
 }
 

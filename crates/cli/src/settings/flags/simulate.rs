@@ -3,8 +3,8 @@
 use super::workers::{FargateSize, parse_fargate_size};
 use crate::settings::instances::InstancesSetting;
 use crate::settings::simulate::{
-    ArrivalsSetting, AutoscalingSetting, PerHour, QueueKind, ServiceSetting, Share, Sweep, TimeRange,
-    WorkersSetting,
+    ArrivalsSetting, AutoscalingSetting, KeySetting, PerHour, QueueKind, ServiceSetting, Share, Sweep,
+    TenantSetting, TimeRange, WorkersSetting,
 };
 use crate::settings::text::typed;
 use clap::error::ErrorKind;
@@ -28,6 +28,9 @@ Examples:
       --autoscaling target-tracking --sweep acceptable-latency=30s,2m,10m
   wasmrun simulate --arrivals poisson:50/s --service fixed:300ms \\
       --workers 0..20 --autoscaling keda --json --svg keda.svg
+  wasmrun simulate --queue sqlite --tenant big=burst:10000 \\
+      --tenant small:20=burst:20@1s --service fixed:10ms --cpu 0 \\
+      --instances 8 --sweep key=off,group
 
 Exit codes: 0 success, 2 wrong usage, no record in the files, or a fleet that can't keep up within the memory \
 of a simulation, 3 a file can't be read to its end or written.")]
@@ -56,6 +59,10 @@ pub(crate) struct ModelArgs {
     /// or burst:N[@TIME]; a rate is such as 20/s, 5/m or 1e9/d. Several are added [default: those of --usage]
     #[arg(long, value_name = "WHEN", value_parser = typed::<ArrivalsSetting>, help_heading = "Work")]
     pub(crate) arrivals: Vec<ArrivalsSetting>,
+    /// Tenant whose messages have a key, in addition to --arrivals: its name, when they arrive and, if others than
+    /// of --service, the times of its tasks. NAME:N stands for N such tenants [default: with --key, the keys of --usage]
+    #[arg(long, value_name = "NAME[:N]=WHEN[,TIMES]", value_parser = typed::<TenantSetting>, help_heading = "Work")]
+    pub(crate) tenant: Vec<TenantSetting>,
     /// How long tasks take without waiting for a thread: fixed:TIME or exponential:TIME [default: those of --usage]
     #[arg(long, value_name = "TIMES", value_parser = typed::<ServiceSetting>, help_heading = "Work")]
     pub(crate) service: Option<ServiceSetting>,
@@ -92,6 +99,16 @@ pub(crate) struct ModelArgs {
     /// Time before unneeded concurrency is scaled in [default: 5m]
     #[arg(long, value_name = "DURATION", value_parser = typed::<Duration>, help_heading = "Worker")]
     pub(crate) scale_in_delay: Option<Duration>,
+    /// Share a worker's concurrency limit fairly among tenants, as `run --key` does. With group, a queue of sqlite goes
+    /// round the tenants; sqs delivers in its order. off: messages start in the queue's order [default: off]
+    #[arg(long, value_name = "SOURCE|off", value_parser = typed::<KeySetting>, help_heading = "Worker")]
+    pub(crate) key: Option<KeySetting>,
+    /// Maximum number of tasks of one tenant at once in a worker [default: unlimited]
+    #[arg(long, value_name = "N", value_parser = typed::<NonZeroU32>, help_heading = "Worker")]
+    pub(crate) max_per_key: Option<NonZeroU32>,
+    /// Weight of a tenant, from 1 to 1000: its share of the concurrency limit, compared with others' [default: 1]
+    #[arg(long, value_name = "NAME=N", help_heading = "Worker")]
+    pub(crate) weight: Vec<String>,
     /// Delay before a failed message is retried: the first and the longest [default: 1s..15m]
     #[arg(long, value_name = "FIRST..LONGEST", value_parser = typed::<Backoff>, help_heading = "Worker")]
     pub(crate) backoff: Option<Backoff>,

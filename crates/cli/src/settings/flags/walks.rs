@@ -25,6 +25,9 @@ pub(crate) struct SelectArgs {
     /// Only dead letters of this component, by its name in `queue list`
     #[arg(long, value_name = "NAME")]
     component: Option<String>,
+    /// Only dead letters of messages with this key, of a worker with `run --key`
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
     /// Only messages sent to the queue since this time: a duration before now, or a time such as 2026-11-24T15:00:00Z
     #[arg(long, value_name = "TIME", value_parser = typed::<Since>)]
     since: Option<Since>,
@@ -74,8 +77,8 @@ impl Written for WalkTime {
 
 impl SelectArgs {
     pub(crate) fn filter(self) -> Filter {
-        let Self { id, outcome, reason, component, since } = self;
-        Filter { ids: id, outcome, reason, component, since: since.map(|Since(time)| time) }
+        let Self { id, outcome, reason, component, key, since } = self;
+        Filter { ids: id, outcome, reason, component, key, since: since.map(|Since(time)| time) }
     }
 }
 

@@ -104,10 +104,10 @@ pub(crate) struct ReportArgs {
     /// Usage files that `run --usage` wrote, or - for standard input
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// Split tasks, outcomes, consumption and costs by the key of `run --key`, largest cost first
+    /// Split tasks, outcomes, consumption and costs by the key of `run --key`, by route or by component, largest cost first
     #[arg(long, value_name = "FIELD", value_enum)]
     pub(crate) by: Option<ReportBy>,
-    /// Number of the heaviest tasks to list, and of keys [default: 5 tasks, 20 keys]
+    /// Number of the heaviest tasks to list, and of keys, routes or components [default: 5 tasks, 20 of the others]
     #[arg(long, value_name = "N", value_parser = |text: &str| within(text, 1..=1000_usize))]
     pub(crate) top: Option<usize>,
     /// Price table (TOML) to use instead of the built-in one
@@ -127,7 +127,32 @@ pub(crate) struct ReportArgs {
 /// Field of usage records by which a report is split.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum ReportBy {
+    /// The message's key
     Key,
+    /// The route that handled the message
+    Route,
+    /// The component that ran
+    Component,
+}
+
+impl ReportBy {
+    /// Returns the field's name in records.
+    pub(crate) fn field(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Route => "route",
+            Self::Component => "component",
+        }
+    }
+
+    /// Returns the name of several values of the field.
+    pub(crate) fn fields(self) -> &'static str {
+        match self {
+            Self::Key => "keys",
+            Self::Route => "routes",
+            Self::Component => "components",
+        }
+    }
 }
 
 /// Size of a Fargate task.

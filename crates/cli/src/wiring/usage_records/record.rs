@@ -25,6 +25,9 @@ pub(crate) struct Record<'a> {
     /// Key of the message; `None` in records of workers without `--key`.
     #[serde(default)]
     pub(crate) key: Option<String>,
+    /// Route of the message; `None` in records of workers without routes and of messages that match none.
+    #[serde(default)]
+    pub(crate) route: Option<String>,
     #[serde(borrow)]
     pub(crate) outcome: Cow<'a, str>,
     #[serde(default)]

@@ -7,7 +7,7 @@ use super::service::Service;
 use crate::output::failure::Failure;
 use crate::settings::by_key::refuse_key;
 use crate::settings::otlp::OtlpPlan;
-use crate::wiring::backends::{Backends, open_ledger};
+use crate::wiring::backends::{Backends, OpenLedger};
 use crate::wiring::compiler::open_cache;
 use crate::wiring::component::{self, Placement, Protected};
 use crate::wiring::control::{self, Control};
@@ -16,7 +16,6 @@ use crate::wiring::usage_log::UsageLog;
 use crate::wiring::watch::{self, Observers};
 use std::sync::Arc;
 use wasmrun_aws::ecs::{EcsTask, Protection};
-use wasmrun_local::SqliteLedger;
 use wasmrun_otlp::trigger::{self, Trigger};
 use wasmrun_runtime::engine::capacity::BoundedBy;
 use wasmrun_runtime::model::usage::TaskObserver;
@@ -123,7 +122,7 @@ async fn load(
         None => None,
     };
     let notified = Notified::open(backends, &plan.worker).await?;
-    let ledger = plan.worker.once.as_deref().map(open_ledger).transpose()?;
+    let ledger = open_ledger(plan, backends).await?;
     let placement = Placement {
         instances: plan.worker.instances()?,
         host: component::host(memory_bytes).without(plan.held_bytes()),
@@ -140,15 +139,21 @@ async fn load(
     Ok((routes, WorkerOptions { bodies, notify, groups, once, ..options }))
 }
 
+async fn open_ledger(plan: &RunPlan, backends: &Backends) -> Result<Option<OpenLedger>, Failure> {
+    let Some(url) = &plan.worker.once else { return Ok(None) };
+    refuse_key("the ledger of --once", url)?;
+    backends.open_ledger(url, plan.worker.once_window()).await.map(Some)
+}
+
 /// Returns the queues without a dead-letter queue.
 fn without_dead_letters(work: &[WorkQueue]) -> impl Iterator<Item = &WorkQueue> {
     work.iter().filter(|work| work.dead_letter.queue.is_none())
 }
 
 /// Returns what the worker needs of `--once`.
-fn once(plan: &RunPlan, ledger: SqliteLedger) -> OnceOptions {
+fn once(plan: &RunPlan, OpenLedger { ledger, .. }: OpenLedger) -> OnceOptions {
     OnceOptions {
-        ledger: Arc::new(ledger),
+        ledger,
         key: plan.worker.once_by.clone().unwrap_or_default(),
         window: plan.worker.once_window(),
     }
@@ -168,12 +173,12 @@ fn protected(
     plan: &RunPlan,
     work: &[WorkQueue],
     notified: &Notified,
-    ledger: Option<&SqliteLedger>,
+    ledger: Option<&OpenLedger>,
 ) -> Vec<Protected> {
     let usage = plan.usage.as_ref().map(|(path, _)| path);
-    let ledger = ledger.map(|ledger| ledger.path().to_owned());
+    let ledger = ledger.and_then(|ledger| ledger.file.as_ref());
     [
-        ("the ledger of --once", ledger.as_ref()),
+        ("the ledger of --once", ledger),
         ("the usage file", usage),
         ("the control socket", plan.control.as_ref()),
     ]

@@ -16,6 +16,7 @@ use crate::settings::worker::{Interval, WorkerSettings};
 use crate::wiring::{control, usage_log};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::message::MAX_MESSAGE_BYTES;
 use wasmrun_runtime::model::outcome::{Action, Policy};
 use wasmrun_runtime::worker::{Backoff, KeyOptions, MOST_HELD_BYTES, WorkerOptions};
@@ -80,14 +81,10 @@ impl RunPlan {
         let outcomes = outcome_actions(&args.on, std::mem::take(&mut file.on))?;
         let keys = key_options(&worker, &args.weight, std::mem::take(&mut file.weight))?;
         let task = TaskPlan::new(args.component, args.task, &mut file, &worker)?;
-        if worker.once.is_some() && !task.routes.routes.is_empty() {
-            return Err(Failure::usage(
-                "--once does not work with routes: leave it out, or give each route a queue and a worker of its own",
-            ));
-        }
         let task = task.with_each(|task| {
             task.refreshed = worker.component_refresh.is_some();
             task.records_outputs = worker.notify.is_some();
+            task.limits.outputs_bytes = if worker.once.is_some() { Limits::OUTPUTS_BYTES } else { 0 };
             task.sampling = otlp.traces.as_ref().map(|traces| traces.sampling);
         });
         Ok(Self {

@@ -147,7 +147,8 @@ impl Transaction<'_> {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Swept { removed, unfinished })
+        let goes_on = removed == limit || unfinished.len() == MOST_UNFINISHED;
+        Ok(Swept { removed, unfinished, goes_on })
     }
 
     /// Reads the commit of an entry.

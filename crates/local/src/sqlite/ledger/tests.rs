@@ -1,4 +1,5 @@
-//! Tests of the ledger, with a clock that is set by hand.
+//! Tests of ledgers, with a clock that is set by hand: what is true of all ledgers holds for one in a file and for one in
+//! objects.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,9 +8,12 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use wasmrun_runtime::ports::ledger::{Commit, StagedOutput};
+use wasmrun_runtime::ports::memory::MemoryStore;
+use wasmrun_runtime::ports::object_ledger::ObjectLedger;
 
 const LASTS: Duration = Duration::from_secs(60);
 const WINDOW: Duration = Duration::from_secs(3600);
@@ -17,19 +21,40 @@ const WINDOW: Duration = Duration::from_secs(3600);
 struct World {
     dir: TempDir,
     time: Arc<AtomicI64>,
+    /// The store of a ledger in objects; `None`: the ledger is a file.
+    objects: Option<MemoryStore>,
 }
 
 impl World {
     fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), time: Arc::new(AtomicI64::new(1_700_000_000_000)) }
+        let time = Arc::new(AtomicI64::new(1_700_000_000_000));
+        Self { dir: tempfile::tempdir().unwrap(), time, objects: None }
+    }
+
+    fn in_objects() -> Self {
+        // All objects seem as old as the world, so a sweep reads each of them.
+        let world = Self::new();
+        Self { objects: Some(MemoryStore::new("ledger").with_time(at(&world.time))), ..world }
+    }
+
+    /// Returns a world for each kind of ledger.
+    fn each() -> [Self; 2] {
+        [Self::new(), Self::in_objects()]
     }
 
     fn url(&self) -> String {
         format!("sqlite:{}/ledger.db", self.dir.path().display())
     }
 
-    fn ledger(&self) -> SqliteLedger {
+    fn sqlite(&self) -> SqliteLedger {
         SqliteLedger::open_with(&self.url(), Clock::Manual(Arc::clone(&self.time))).unwrap()
+    }
+
+    /// Opens the ledger as another worker.
+    fn ledger(&self) -> Box<dyn Ledger> {
+        let Some(store) = &self.objects else { return Box::new(self.sqlite()) };
+        let time = Arc::clone(&self.time);
+        Box::new(ObjectLedger::with_clock(Arc::new(store.clone()), WINDOW, Arc::new(move || at(&time))))
     }
 
     fn pass(&self, time: Duration) {
@@ -43,6 +68,10 @@ impl World {
     }
 }
 
+fn at(time: &AtomicI64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(time.load(Ordering::SeqCst).cast_unsigned())
+}
+
 fn message(id: u8) -> MessageDigest {
     MessageDigest::of(&id.to_string())
 }
@@ -52,81 +81,93 @@ fn entry(text: &str) -> EntryId {
 }
 
 fn outputs(number: u32) -> CommitList {
-    let output = StagedOutput { store: 0, key: "a\u{0}'; DROP TABLE entry; --".into(), staged: Some(number) };
+    let output = StagedOutput {
+        store: 0,
+        key: "a\u{0}'; DROP TABLE entry; --".into(),
+        staged: Some(number),
+        bytes: 7,
+    };
     CommitList { stores: vec!["dir:/out/".into()], outputs: vec![output] }
 }
 
-async fn new_run(ledger: &SqliteLedger) -> RunToken {
-    RunToken::new(ledger.id().await.unwrap())
+async fn new_run(ledger: &dyn Ledger, text: &str) -> RunToken {
+    RunToken::new(ledger.id().await.unwrap(), entry(text))
 }
 
 #[tokio::test]
 async fn a_completed_entry_stays_so_for_its_window() {
-    let world = World::new();
-    let (ledger, other) = (world.ledger(), world.ledger());
-    let (run, next) = (new_run(&ledger).await, new_run(&other).await);
-    assert_eq!(ledger.claim(entry("a"), message(1), run, LASTS).await, Ok(Claim::Ours));
-    assert_eq!(ledger.complete(entry("a"), run, WINDOW).await, Ok(true));
-    assert_eq!(other.claim(entry("a"), message(1), next, LASTS).await, Ok(Claim::Completed));
-    assert_eq!(other.claim(entry("b"), message(1), next, LASTS).await, Ok(Claim::Ours), "another entry");
-    world.pass(WINDOW);
-    assert_eq!(other.claim(entry("a"), message(1), next, LASTS).await, Ok(Claim::Ours));
+    for world in World::each() {
+        let (ledger, other) = (world.ledger(), world.ledger());
+        let (run, next) = (new_run(&*ledger, "a").await, new_run(&*other, "a").await);
+        assert_eq!(ledger.claim(entry("a"), message(1), run, LASTS).await, Ok(Claim::Ours));
+        assert_eq!(ledger.complete(entry("a"), run, WINDOW).await, Ok(true));
+        assert_eq!(other.claim(entry("a"), message(1), next, LASTS).await, Ok(Claim::Completed));
+        assert_eq!(other.claim(entry("b"), message(1), next, LASTS).await, Ok(Claim::Ours), "another entry");
+        world.pass(WINDOW);
+        assert_eq!(other.claim(entry("a"), message(1), next, LASTS).await, Ok(Claim::Ours));
+    }
 }
 
 #[tokio::test]
 async fn a_claim_keeps_other_messages_away_until_it_is_over_and_not_its_own_message() {
-    let world = World::new();
-    let ledger = world.ledger();
-    let [first, second, third] = [new_run(&ledger).await, new_run(&ledger).await, new_run(&ledger).await];
-    let claim = |message, run| ledger.claim(entry("a"), message, run, LASTS);
-    assert_eq!(claim(message(1), first).await, Ok(Claim::Ours));
-    world.pass(Duration::from_secs(20));
-    assert_eq!(claim(message(2), second).await, Ok(Claim::Taken { left: Duration::from_secs(40) }));
-    assert_eq!(claim(message(1), third).await, Ok(Claim::Ours), "its queue delivered it again");
-    assert_eq!(ledger.commit(entry("a"), first, &outputs(1), LASTS).await, Ok(false));
-    assert_eq!(ledger.complete(entry("a"), first, WINDOW).await, Ok(false));
-    ledger.give_up(entry("a"), first).await.unwrap();
-    assert_eq!(ledger.live(vec![first, second, third]).await, Ok(vec![third]));
-    world.pass(LASTS);
-    assert_eq!(claim(message(2), second).await, Ok(Claim::Ours));
-    ledger.give_up(entry("a"), second).await.unwrap();
-    assert_eq!(claim(message(1), first).await, Ok(Claim::Ours));
-    // A clock that was set back keeps nobody away for longer than a claim lasts.
-    world.time.fetch_sub(1_000_000_000, Ordering::SeqCst);
-    assert_eq!(claim(message(2), second).await, Ok(Claim::Taken { left: LASTS }));
+    for world in World::each() {
+        let ledger = world.ledger();
+        let [first, second, third] =
+            [new_run(&*ledger, "a").await, new_run(&*ledger, "a").await, new_run(&*ledger, "a").await];
+        let claim = |message, run| ledger.claim(entry("a"), message, run, LASTS);
+        assert_eq!(claim(message(1), first).await, Ok(Claim::Ours));
+        world.pass(Duration::from_secs(20));
+        assert_eq!(claim(message(2), second).await, Ok(Claim::Taken { left: Duration::from_secs(40) }));
+        assert_eq!(claim(message(1), third).await, Ok(Claim::Ours), "its queue delivered it again");
+        assert_eq!(ledger.commit(entry("a"), first, &outputs(1), LASTS).await, Ok(false));
+        assert_eq!(ledger.complete(entry("a"), first, WINDOW).await, Ok(false));
+        ledger.give_up(entry("a"), first).await.unwrap();
+        assert_eq!(ledger.live(vec![first, second, third]).await, Ok(vec![third]));
+        world.pass(LASTS);
+        assert_eq!(claim(message(2), second).await, Ok(Claim::Ours));
+        ledger.give_up(entry("a"), second).await.unwrap();
+        assert_eq!(claim(message(1), first).await, Ok(Claim::Ours));
+        // A clock that was set back keeps nobody away for longer than a claim lasts.
+        world.time.fetch_sub(1_000_000_000, Ordering::SeqCst);
+        assert_eq!(claim(message(2), second).await, Ok(Claim::Taken { left: LASTS }));
+    }
 }
 
 #[tokio::test]
 async fn a_commit_is_found_until_it_is_completed_and_swept_by_one_worker_at_a_time() {
-    let world = World::new();
-    let (ledger, other) = (world.ledger(), world.ledger());
-    let (run, next) = (new_run(&ledger).await, new_run(&ledger).await);
-    assert_eq!(ledger.claim(entry("a"), message(1), run, LASTS).await, Ok(Claim::Ours));
-    assert_eq!(ledger.commit(entry("a"), run, &outputs(5), LASTS).await, Ok(true));
-    let commit = Commit { entry: entry("a"), run, outputs: outputs(5) };
-    assert_eq!(other.claim(entry("a"), message(2), next, LASTS).await, Ok(Claim::Committing(commit.clone())));
-    assert_eq!(other.sweep(10, LASTS).await, Ok(Swept::default()), "its worker may be at it");
-    world.pass(2 * WINDOW);
-    let swept = Swept { removed: 0, unfinished: vec![commit] };
-    assert_eq!(other.sweep(10, LASTS).await, Ok(swept));
-    assert_eq!(ledger.sweep(10, LASTS).await, Ok(Swept::default()));
-    assert_eq!(other.complete(entry("a"), run, WINDOW).await, Ok(true));
-    assert_eq!(ledger.complete(entry("a"), run, WINDOW).await, Ok(false));
-    assert_eq!(ledger.claim(entry("a"), message(1), next, LASTS).await, Ok(Claim::Completed));
+    for world in World::each() {
+        let (ledger, other) = (world.ledger(), world.ledger());
+        let (run, next) = (new_run(&*ledger, "a").await, new_run(&*ledger, "a").await);
+        assert_eq!(ledger.claim(entry("a"), message(1), run, LASTS).await, Ok(Claim::Ours));
+        assert_eq!(ledger.commit(entry("a"), run, &outputs(5), LASTS).await, Ok(true));
+        let commit = Commit { entry: entry("a"), run, outputs: outputs(5) };
+        assert_eq!(
+            other.claim(entry("a"), message(2), next, LASTS).await,
+            Ok(Claim::Committing(commit.clone()))
+        );
+        assert_eq!(other.sweep(10, LASTS).await, Ok(Swept::default()), "its worker may be at it");
+        world.pass(2 * WINDOW);
+        let swept = other.sweep(10, LASTS).await.unwrap();
+        assert_eq!((swept.removed, swept.unfinished), (0, vec![commit]));
+        assert_eq!(ledger.sweep(10, LASTS).await, Ok(Swept::default()));
+        assert_eq!(other.complete(entry("a"), run, WINDOW).await, Ok(true));
+        assert_eq!(ledger.complete(entry("a"), run, WINDOW).await, Ok(false));
+        assert_eq!(ledger.claim(entry("a"), message(1), next, LASTS).await, Ok(Claim::Completed));
+    }
 }
 
 #[tokio::test]
 async fn a_commit_that_another_program_damaged_is_an_error_and_keeps_no_other_from_being_swept() {
     let world = World::new();
-    let ledger = world.ledger();
+    let ledger = world.sqlite();
     for text in ["a", "b"] {
-        let run = new_run(&ledger).await;
+        let run = new_run(&ledger, text).await;
         assert_eq!(ledger.claim(entry(text), message(1), run, LASTS).await, Ok(Claim::Ours));
         assert_eq!(ledger.commit(entry(text), run, &outputs(5), LASTS).await, Ok(true));
     }
     let sql = rusqlite::Connection::open(world.dir.path().join("ledger.db")).unwrap();
     sql.execute("UPDATE entry SET outputs = x'00' WHERE id = ?1", [entry("a").0]).unwrap();
-    let claimed = ledger.claim(entry("a"), message(1), new_run(&ledger).await, LASTS).await;
+    let claimed = ledger.claim(entry("a"), message(1), new_run(&ledger, "a").await, LASTS).await;
     assert!(matches!(claimed, Err(LedgerError::Unusable(_))), "{claimed:?}");
     world.pass(LASTS);
     assert_eq!(ledger.sweep(10, LASTS).await.unwrap().unfinished.len(), 1);
@@ -144,8 +185,8 @@ async fn a_file_that_is_no_ledger_or_another_one_than_before_is_refused() {
     drop(crate::SqliteQueue::create(&url, &crate::QueueSettings::default()).unwrap());
     assert!(matches!(SqliteLedger::open(&url), Err(LedgerError::Unusable(_))));
     let world = World::new();
-    let ledger = world.ledger();
-    let run = RunToken::new(ledger.id().await.unwrap() ^ 1);
+    let ledger = world.sqlite();
+    let run = RunToken::new(ledger.id().await.unwrap() ^ 1, entry("a"));
     assert!(matches!(ledger.live(vec![run]).await, Err(LedgerError::Unusable(_))));
     assert!(ledger.claim(entry("a"), message(1), run, LASTS).await.is_err());
 }
@@ -153,7 +194,7 @@ async fn a_file_that_is_no_ledger_or_another_one_than_before_is_refused() {
 #[tokio::test]
 async fn a_sweep_looks_for_late_commits_among_the_runs_under_way_only() {
     let world = World::new();
-    world.ledger().id().await.unwrap();
+    world.sqlite().id().await.unwrap();
     let sql = rusqlite::Connection::open(world.dir.path().join("ledger.db")).unwrap();
     let plan = format!("EXPLAIN QUERY PLAN {}", entries::LATE_COMMITS);
     let plan: String = sql.query_row(&plan, [0, 1, 8], |row| row.get(3)).unwrap();
@@ -222,12 +263,12 @@ impl Law {
         self.completed_until.is_some_and(|until| self.now < until)
     }
 
-    async fn take(&mut self, step: Step, world: &World, ledger: &SqliteLedger) {
+    async fn take(&mut self, step: Step, world: &World, ledger: &dyn Ledger) {
         let (id, window) = (entry("x"), WINDOW.as_secs() / 30);
         let short = Duration::from_secs(window);
         match step {
             Step::Claim { worker, message: by } => {
-                let run = new_run(ledger).await;
+                let run = new_run(ledger, "x").await;
                 match ledger.claim(id, message(by), run, LASTS).await.unwrap() {
                     Claim::Ours => {
                         assert!(!self.is_completed() && self.committed.is_none(), "it ran again");
@@ -290,13 +331,14 @@ proptest! {
 
     #[test]
     fn of_all_runs_of_an_entry_one_commits_in_a_window_whatever_its_workers_do(steps in steps()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
-            let world = World::new();
-            let ledger = world.ledger();
-            let mut law = Law::default();
-            for step in steps {
-                law.take(step, &world, &ledger).await;
+            for world in World::each() {
+                let ledger = world.ledger();
+                let mut law = Law::default();
+                for &step in &steps {
+                    law.take(step, &world, &*ledger).await;
+                }
             }
         });
     }
@@ -310,7 +352,8 @@ async fn complete(ledger: &Arc<SqliteLedger>, numbers: std::ops::Range<u32>) {
         let one = |number: u32| {
             let ledger = Arc::clone(ledger);
             async move {
-                let (entry, run) = (entry(&number.to_string()), RunToken::new(id));
+                let entry = entry(&number.to_string());
+                let run = RunToken::new(id, entry);
                 let claimed = ledger.claim(entry, MessageDigest::of(&number.to_string()), run, LASTS).await;
                 assert_eq!(claimed, Ok(Claim::Ours));
                 assert_eq!(ledger.complete(entry, run, WINDOW).await, Ok(true));
@@ -330,7 +373,7 @@ async fn sizes(of_each: u32, windows: u32) -> Vec<u64> {
     let world = World::new();
     let mut sizes = Vec::new();
     for window in 0..windows {
-        let ledger = Arc::new(world.ledger());
+        let ledger = Arc::new(world.sqlite());
         complete(&ledger, window * of_each..(window + 1) * of_each).await;
         world.pass(WINDOW);
         sweep(&ledger).await;

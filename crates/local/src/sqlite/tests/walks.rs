@@ -18,6 +18,7 @@ fn dead_letter(queue: &SqliteQueue, body: &str, reason: &str) -> OutgoingMessage
         queue: queue.url().into(),
         component: "c.wasm".into(),
         route: None,
+        key: None,
     };
     let keep = Attribute { name: "keep".into(), value: AttributeValue::Binary(vec![0, 255]) };
     OutgoingMessage { attributes: vec![keep, dead.to_attribute()], ..text(body) }

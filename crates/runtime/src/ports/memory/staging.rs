@@ -5,6 +5,7 @@ use crate::ports::object_store::{ObjectInfo, ObjectWriter, PutOptions, StoreErro
 use crate::ports::staging::{StagedName, Staging};
 use async_trait::async_trait;
 use bytes::Bytes;
+use std::time::Duration;
 
 #[async_trait]
 impl Staging for MemoryStore {
@@ -38,6 +39,7 @@ impl Staging for MemoryStore {
         ledger: u64,
         after: Option<StagedName>,
         limit: usize,
+        _: Duration,
     ) -> Result<Vec<StagedName>, StoreError> {
         let staged = self.lock_staged();
         let names = staged.keys().filter(|name| name.run.ledger == ledger && Some(**name) > after);

@@ -6,23 +6,28 @@
 //! is settled. Whoever finds a commit that isn't completed finishes its list. A run whose claim was taken over can't
 //! commit. `sweep` removes what crashes leave.
 
+mod check;
 mod sweep;
+mod unfinished;
 
+use self::check::check;
+use self::unfinished::{Unfinished, ledger_used};
 use super::Worker;
-use super::keyed::KeyPermit;
-use super::options::StartError;
+use super::options::{StartError, WorkerOptions};
 use super::waiting::LeasedMessage;
-use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
+use crate::model::host_error::HostError;
 use crate::model::message::Message;
 use crate::model::once::{EntryId, MessageDigest, OnceKey};
 use crate::model::outcome::{Cancel, Outcome};
-use crate::ports::ledger::{Claim, Commit, Ledger, LedgerError, StagedOutput};
+use crate::ports::ledger::{Claim, Commit, CommitList, Ledger, LedgerError, StagedOutput};
 use crate::ports::object_store::StoreError;
 use crate::ports::staging::{RunToken, StagedName};
-use crate::task::component::{Component, Report};
+use crate::ports::staging_area::staging_of;
+use crate::task::component::Report;
 use crate::task::grant::{Grants, StoreGrant};
-use crate::task::routes::{Routed, Routes};
-use crate::task::staged::StagedOutputs;
+use crate::task::routes::{Routed, Routes, of_route};
+use crate::task::staged::{AT_ONCE, StagedOutputs};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OnceCell;
@@ -33,8 +38,13 @@ use tokio_util::task::AbortOnDropHandle;
 pub(super) const LEDGER: &str = "once ledger";
 /// Longest time for a call to the ledger.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest time for committing a run and putting its outputs in place. A claim lasts for as much longer than its task.
+/// Longest time for committing a run and putting its outputs in place, without the time for copying them. A claim lasts
+/// for as much longer than its task.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Slowest expected rate at which staged objects are copied, in bytes per second. A store that renames them needs no time.
+const PLACING_RATE: u64 = 16 << 20;
+/// Longest time for placing, whatever the ledger says of the sizes.
+const MOST_PLACING: Duration = Duration::from_secs(86_400);
 
 /// Number of times that a message looks again at least, while another one's claim holds.
 const WAITS: u32 = 16;
@@ -53,99 +63,26 @@ pub struct OnceOptions {
 /// The runs of a worker under `--once`.
 pub(super) struct OnceRuns {
     options: OnceOptions,
-    component: Arc<Component>,
+    routes: Routes,
     ledger_id: OnceCell<u64>,
-}
-
-/// Why a commit isn't completed.
-enum Unfinished {
-    Ledger(LedgerError),
-    Store {
-        alias: String,
-        error: StoreError,
-    },
-    /// No writable store has this URL.
-    NoStore(String),
-}
-
-impl From<LedgerError> for Unfinished {
-    fn from(error: LedgerError) -> Self {
-        Self::Ledger(error)
-    }
-}
-
-/// Returns the use of the ledger.
-fn ledger_used() -> Used {
-    Used { backend: LEDGER.into(), access: Access::Write }
-}
-
-impl From<Unfinished> for HostError {
-    fn from(why: Unfinished) -> Self {
-        let unavailable = HostErrorKind::Unavailable { reading: None };
-        let refused = HostErrorKind::Refused { reading: None };
-        match why {
-            Unfinished::Ledger(error) => Self {
-                used: ledger_used(),
-                kind: unavailable,
-                text: format!("the ledger of --once: {error}"),
-            },
-            Unfinished::Store { alias, error } => {
-                let kind = match error {
-                    StoreError::Unavailable(_) | StoreError::Conflict(_) => unavailable,
-                    // Another object has the place: two tasks can do this to each other.
-                    StoreError::Invalid(_) => HostErrorKind::Invalid,
-                    _ => refused,
-                };
-                let text = format!("store {alias}: a committed output cannot be put in place: {error}");
-                Self { used: Used { backend: alias, access: Access::Write }, kind, text }
-            }
-            Unfinished::NoStore(url) => Self {
-                used: ledger_used(),
-                kind: refused,
-                text: format!(
-                    "the ledger of --once has a commit with outputs in {url}: grant this store as wo or rw, so that they can be put in place"
-                ),
-            },
-        }
-    }
 }
 
 impl OnceRuns {
     /// # Errors
     ///
-    /// There are routes, a writable store can't stage, or one lies in another.
-    pub(super) fn new(options: OnceOptions, routes: &Routes) -> Result<Self, StartError> {
-        let component = routes.single().ok_or_else(|| {
-            StartError::Settings("--once does not work with routes: leave it out, or give each route a queue and a worker of its own".into())
-        })?;
-        let (component, grants) = (component.clone(), component.grants());
-        if let Some(grant) = writable(grants).find(|grant| grant.store.staging().is_none()) {
-            let (alias, url) = (&grant.alias, grant.store.url());
-            return Err(StartError::Settings(format!(
-                "--once cannot stage outputs in the store {alias} ({url}): grant it as ro, use a dir: store, or leave --once out"
-            )));
-        }
-        check_apart(grants)?;
-        let outside: Vec<&str> = [
-            ("messages to queues", !grants.queues.is_empty()),
-            ("key-values", grants.buckets.values().any(|grant| grant.mode.writes())),
-            ("HTTP requests", grants.http.is_some()),
-        ]
-        .into_iter()
-        .filter_map(|(what, is_granted)| is_granted.then_some(what))
-        .collect();
-        if !outside.is_empty() {
-            tracing::warn!(
-                outside = outside.join(", "),
-                "--once covers objects only: what else a task sends or writes takes effect at once, and again if it runs again"
-            );
-        }
-        Ok(Self { options, component, ledger_id: OnceCell::new() })
+    /// The ledger and the stores that tasks use don't go together.
+    pub(super) fn new(
+        once: OnceOptions,
+        options: &WorkerOptions,
+        routes: &Routes,
+    ) -> Result<Self, StartError> {
+        check(&once, options, routes)?;
+        Ok(Self { options: once, routes: routes.clone(), ledger_id: OnceCell::new() })
     }
 
     /// Returns how long a claim holds: the longest time of a task with its body, and of its commit.
     fn lasts(&self) -> Duration {
-        self.component.timeout().saturating_mul(2).saturating_add(COMMIT_TIMEOUT)
+        self.routes.timeout().saturating_mul(2).saturating_add(COMMIT_TIMEOUT)
     }
 
     async fn ledger_id(&self) -> Result<u64, LedgerError> {
@@ -162,48 +99,88 @@ impl OnceRuns {
     }
 
     async fn claim(&self, entry: EntryId, message: MessageDigest) -> Result<(Claim, RunToken), LedgerError> {
-        let run = RunToken::new(self.ledger_id().await?);
+        let run = RunToken::new(self.ledger_id().await?, entry);
         let claim = self.call(self.options.ledger.claim(entry, message, run, self.lasts())).await?;
         Ok((claim, run))
     }
 
     /// Commits a run and puts its outputs in place. Returns `false` if its claim was taken over: then nothing was done.
-    async fn commit(&self, entry: EntryId, outputs: &StagedOutputs) -> Result<bool, Unfinished> {
-        let (run, list, ledger) = (outputs.run(), outputs.list(), &self.options.ledger);
-        if list.outputs.is_empty() {
-            return Ok(self.call(ledger.complete(entry, run, self.options.window)).await?);
+    async fn commit(&self, commit: Commit) -> Result<bool, Unfinished> {
+        let (Commit { entry, run, outputs }, ledger) = (&commit, &self.options.ledger);
+        if outputs.outputs.is_empty() {
+            return Ok(self.call(ledger.complete(*entry, *run, self.options.window)).await?);
         }
-        if !self.call(ledger.commit(entry, run, &list, self.lasts())).await? {
+        let lasts = self.lasts().saturating_add(placing_time(outputs));
+        if !self.call(ledger.commit(*entry, *run, outputs, lasts)).await? {
             return Ok(false);
         }
-        self.finish(Commit { entry, run, outputs: list }).await?;
+        self.finish(commit).await?;
         Ok(true)
     }
 
-    /// Puts the outputs of a committed run in place, and completes its entry. Does nothing twice, except for deleting.
+    /// Puts the outputs of a committed run in place, and completes its entry. Does nothing twice, except for deleting, and
+    /// for a copy of which it isn't known that it was made.
     async fn finish(&self, commit: Commit) -> Result<(), Unfinished> {
-        let Commit { entry, run, outputs } = commit;
-        for StagedOutput { store, key, staged } in outputs.outputs {
-            // The list was checked.
-            let Some(url) = outputs.stores.get(store) else { continue };
-            let grants = self.component.grants();
-            let grant = writable(grants).find(|grant| grant.store.url() == url);
-            let grant = grant.ok_or_else(|| Unfinished::NoStore(url.clone()))?;
-            let put = match (staged, grant.store.staging()) {
-                (Some(number), Some(staging)) => staging.place(StagedName { run, number }, &key).await,
-                (Some(_), None) => return Err(Unfinished::NoStore(url.clone())),
-                (None, _) => grant.store.delete(&key).await,
-            };
-            put.map_err(|error| Unfinished::Store { alias: grant.alias.clone(), error })?;
+        let Commit { entry, run, outputs: CommitList { stores, outputs } } = commit;
+        // In a directory, an object may have to go before another has its place.
+        let (deleted, staged): (Vec<_>, Vec<_>) =
+            outputs.into_iter().partition(|output| output.staged.is_none());
+        for outputs in [deleted, staged] {
+            let putting = outputs.into_iter().map(|output| self.put_in_place(run, &stores, output));
+            stream::iter(putting).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
         }
         // Another worker may have completed it meanwhile.
         self.call(self.options.ledger.complete(entry, run, self.options.window)).await?;
         Ok(())
     }
 
+    /// Puts an output in place with the first grant of its store that may write there: routes may have different roles for
+    /// one store.
+    async fn put_in_place(
+        &self,
+        run: RunToken,
+        stores: &[String],
+        output: StagedOutput,
+    ) -> Result<(), Unfinished> {
+        // The list was checked.
+        let Some(url) = stores.get(output.store) else { return Ok(()) };
+        let mut refused = Unfinished::NoStore(url.clone());
+        for (route, grant) in writable(&self.routes).filter(|(_, grant)| grant.store.url() == url) {
+            match self.put_with(grant, run, &output).await {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    let is_refused = matches!(error, StoreError::AccessDenied(_) | StoreError::KeyDenied(_));
+                    refused = Unfinished::Store { backend: of_route(route, &grant.alias), error };
+                    if !is_refused {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(refused)
+    }
+
+    async fn put_with(
+        &self,
+        grant: &StoreGrant,
+        run: RunToken,
+        output: &StagedOutput,
+    ) -> Result<(), StoreError> {
+        let key = output.key.clone();
+        // A store that stages by itself knows its objects by their keys in the whole store.
+        let has_own = output.staged.is_some() && grant.store.staging().is_some();
+        // Others are written with the rights of the key's session.
+        let (store, key) = if has_own { (grant.store.clone(), key) } else { grant.place_of(key) };
+        let Some(number) = output.staged else { return store.delete(&key).await };
+        let staging = staging_of(&*store, self.options.ledger.area())
+            .ok_or_else(|| StoreError::Unavailable("the store has no staging area".to_owned()))?;
+        staging.place(StagedName { run, number }, &key).await
+    }
+
     /// Finishes a commit of another run within the time for it.
     async fn finish_in_time(&self, commit: Commit) -> Result<(), Unfinished> {
-        tokio::time::timeout(COMMIT_TIMEOUT, self.finish(commit)).await.unwrap_or_else(|_| Err(late()))
+        let most = placing_time(&commit.outputs);
+        tokio::time::timeout(most, self.finish(commit)).await.unwrap_or_else(|_| Err(late(most)))
     }
 
     /// Ends a run: commits it if its task has completed, and otherwise leaves nothing of it.
@@ -212,8 +189,10 @@ impl OnceRuns {
             self.undo(entry, outputs).await;
             return report;
         }
-        let committed = tokio::time::timeout(COMMIT_TIMEOUT, self.commit(entry, outputs)).await;
-        match committed.unwrap_or_else(|_| Err(late())) {
+        let commit = Commit { entry, run: outputs.run(), outputs: outputs.list() };
+        let most = placing_time(&commit.outputs);
+        let committed = tokio::time::timeout(most, self.commit(commit)).await;
+        match committed.unwrap_or_else(|_| Err(late(most))) {
             Ok(true) => report.well.push(ledger_used()),
             Ok(false) => {
                 outputs.discard().await;
@@ -239,36 +218,21 @@ impl OnceRuns {
     }
 }
 
+/// Returns the longest time for committing a run and putting these outputs in place.
+fn placing_time(outputs: &CommitList) -> Duration {
+    COMMIT_TIMEOUT + Duration::from_secs(outputs.bytes() / PLACING_RATE).min(MOST_PLACING)
+}
+
 /// Returns the error of a commit that takes too long.
-fn late() -> Unfinished {
-    let seconds = COMMIT_TIMEOUT.as_secs();
-    LedgerError::Unavailable(format!("a commit took longer than {seconds} s")).into()
+fn late(most: Duration) -> Unfinished {
+    LedgerError::Unavailable(format!("a commit took longer than {} s", most.as_secs())).into()
 }
 
-/// Returns the grants of stores that tasks may write.
-fn writable(grants: &Grants) -> impl Iterator<Item = &StoreGrant> {
-    grants.stores.values().filter(|grant| grant.mode.writes())
-}
-
-/// Refuses a writable store that lies in another one: an object would have two places, and the last output for it
-/// wouldn't be known. Several aliases of one store have the same places.
-fn check_apart(grants: &Grants) -> Result<(), StartError> {
-    for outer in writable(grants) {
-        // The URLs of stores that stage end with `/`.
-        let lies_in = |inner: &&StoreGrant| {
-            inner.store.url() != outer.store.url() && inner.store.url().starts_with(outer.store.url())
-        };
-        if let Some(inner) = writable(grants).find(lies_in) {
-            return Err(StartError::Settings(format!(
-                "--once cannot tell apart the objects of the store {} ({}) and of the store {} ({}), in which it lies: grant one of them as ro, or use one store for both",
-                inner.alias,
-                inner.store.url(),
-                outer.alias,
-                outer.store.url()
-            )));
-        }
-    }
-    Ok(())
+/// Returns the grants of stores that tasks may write, with the names of their routes.
+fn writable(routes: &Routes) -> impl Iterator<Item = (Option<&Arc<str>>, &StoreGrant)> {
+    let stores =
+        routes.grants().flat_map(|(route, grants)| grants.stores.values().map(move |grant| (route, grant)));
+    stores.filter(|(_, grant)| grant.mode.writes())
 }
 
 impl Worker {
@@ -282,7 +246,7 @@ impl Worker {
         abandon: &CancellationToken,
     ) -> Report {
         let message = &leased.message;
-        let key = leased.key_permit.as_ref().map(KeyPermit::key);
+        let key = leased.key();
         let entry = once.options.key.entry(leased.source.url(), key, message);
         let digest = MessageDigest::of(&message.id);
         let claimed = self.on_io(once, move |once| async move { once.claim(entry, digest).await });
@@ -310,7 +274,10 @@ impl Worker {
                 return not_run(message, routed, finished.map(|()| Outcome::Repeated));
             }
         }
-        let outputs = Arc::new(StagedOutputs::new(run, once.component.grants()));
+        // A message that no route matches is rejected.
+        let none = Grants::default();
+        let grants = routed.component().map_or(&none, |component| component.grants());
+        let outputs = Arc::new(StagedOutputs::new(run, once.options.ledger.clone(), grants));
         let report = match self.ended_before(leased, routed) {
             Some(report) => report,
             None => self.run_task(leased, routed, Some(&outputs), abandon).await,

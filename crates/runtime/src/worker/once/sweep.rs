@@ -1,11 +1,14 @@
 //! The sweep of a ledger and of staging areas: finishes commits that nobody completed, and removes entries whose time is
 //! over and what runs without an entry have staged.
 
-use super::{OnceRuns, writable};
+use super::{LEDGER, OnceRuns, writable};
 use crate::model::host_error::HostError;
-use crate::ports::ledger::{LedgerError, MOST_UNFINISHED, Swept};
+use crate::ports::ledger::{LedgerError, Swept};
 use crate::ports::staging::{StagedName, Staging};
+use crate::task::routes::of_route;
+use crate::task::staged::AT_ONCE;
 use crate::worker::Worker;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -40,10 +43,23 @@ impl OnceRuns {
                 return false;
             }
         };
-        for grant in writable(self.component.grants()) {
-            let Some(staging) = grant.store.staging() else { continue };
-            if let Err(error) = self.sweep_staging(staging).await {
-                tracing::warn!(store = grant.alias, error, "cannot sweep what crashed tasks have staged");
+        let own = writable(&self.routes).filter_map(|(route, grant)| {
+            let staging: Box<dyn Staging + '_> = Box::new(grant.store.staging()?);
+            Some((of_route(route, &grant.alias), grant.store.url(), staging))
+        });
+        let ledger = &self.options.ledger;
+        let area = ledger.area().map(|area| {
+            let staging: Box<dyn Staging + '_> = Box::new(area.of_itself());
+            (LEDGER.to_owned(), ledger.url(), staging)
+        });
+        let mut swept = HashSet::new();
+        for (store, url, staging) in own.chain(area) {
+            // Routes may have the same store.
+            if !swept.insert(url) {
+                continue;
+            }
+            if let Err(error) = self.sweep_staging(&*staging).await {
+                tracing::warn!(store, error, "cannot sweep what crashed tasks have staged");
             }
         }
         leaves_some
@@ -53,7 +69,7 @@ impl OnceRuns {
     async fn sweep_ledger(&self) -> Result<bool, LedgerError> {
         for _ in 0..MOST_STEPS {
             let swept = self.call(self.options.ledger.sweep(STEP, self.lasts())).await?;
-            let Swept { removed, unfinished } = swept;
+            let Swept { removed, unfinished, goes_on } = swept;
             let count = unfinished.len();
             for commit in unfinished {
                 if let Err(why) = self.finish_in_time(commit).await {
@@ -64,7 +80,7 @@ impl OnceRuns {
             if removed + count > 0 {
                 tracing::debug!(removed, unfinished = count, "swept the ledger of --once");
             }
-            if removed < STEP && count < MOST_UNFINISHED {
+            if !goes_on {
                 return Ok(false);
             }
         }
@@ -77,17 +93,20 @@ impl OnceRuns {
         let ledger_id = self.ledger_id().await.map_err(|error| error.to_string())?;
         let (mut after, mut removed) = (None, 0_usize);
         for _ in 0..MOST_STEPS {
-            let staged = staging.staged(ledger_id, after, STEP).await.map_err(|error| error.to_string())?;
+            // Nothing younger than a claim is abandoned for certain.
+            let staged = staging.staged(ledger_id, after, STEP, self.lasts()).await;
+            let staged = staged.map_err(|error| error.to_string())?;
             let Some(&last) = staged.last() else { break };
             after = Some(last);
             let runs: HashSet<_> = staged.iter().map(|name| name.run).collect();
             let live = self.call(self.options.ledger.live(runs.into_iter().collect())).await;
             let live: HashSet<_> = live.map_err(|error| error.to_string())?.into_iter().collect();
             let is_abandoned = |name: &&StagedName| !live.contains(&name.run);
-            for &name in staged.iter().filter(is_abandoned) {
-                staging.discard(name).await.map_err(|error| error.to_string())?;
-                removed += 1;
-            }
+            let abandoned: Vec<_> = staged.iter().copied().filter(|name| is_abandoned(&name)).collect();
+            removed += abandoned.len();
+            let discarding = abandoned.into_iter().map(|name| staging.discard(name));
+            let discarded = stream::iter(discarding).buffer_unordered(AT_ONCE).try_collect::<()>().await;
+            discarded.map_err(|error| error.to_string())?;
             if staged.len() < STEP {
                 break;
             }

@@ -1,24 +1,27 @@
-//! Splits tasks, outcomes, consumption and costs by key, in memory that doesn't grow with the number of keys.
+//! Splits tasks, outcomes, consumption and costs by a field of records, in memory that doesn't grow with the file.
 //!
-//! Keys are chosen by senders, so a file may hold any number of them. At most [`MOST_KEYS`] are counted one by one. When
-//! there are more, the half with the smallest costs is counted together from then on.
+//! Senders choose the keys of messages, so a file may hold any number of them. At most [`MOST_VALUES`] are counted one by
+//! one. When there are more, the half with the smallest costs is counted together from then on.
 
 use super::cost::{Bill, Work};
 use super::totals::{Outcomes, Sums};
+use crate::settings::flags::ReportBy;
+use crate::wiring::usage_records::record::Record;
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use wasmrun_runtime::model::key::Key;
 
-/// Maximum number of keys that are counted one by one. Each takes at most 2 KiB.
-pub(super) const MOST_KEYS: usize = 4096;
+/// Maximum number of values that are counted one by one. Each takes at most 2 KiB.
+pub(super) const MOST_VALUES: usize = 4096;
 
-/// The tasks of each key.
+/// The tasks of each value of a field.
 #[derive(Debug)]
-pub(super) struct ByKey {
+pub(super) struct Split {
+    pub(super) by: ReportBy,
     groups: BTreeMap<Key, Group>,
-    /// The tasks of all keys that aren't counted one by one.
+    /// The tasks of all values that aren't counted one by one.
     others: Group,
-    /// Whether each key was counted by itself from its first task to its last.
+    /// Whether each value was counted by itself from its first task to its last.
     exact: bool,
     most: usize,
 }
@@ -44,35 +47,40 @@ impl Group {
     }
 }
 
-impl ByKey {
-    /// Creates a split that lists at most `most` keys.
-    pub(super) fn new(most: usize) -> Self {
-        Self { groups: BTreeMap::new(), others: Group::default(), exact: true, most }
+impl Split {
+    /// Creates a split by a field that lists at most `most` values.
+    pub(super) fn new(by: ReportBy, most: usize) -> Self {
+        Self { by, groups: BTreeMap::new(), others: Group::default(), exact: true, most }
     }
 
-    /// Counts a task. A task without a key has the key `-`.
-    pub(super) fn count(&mut self, key: Option<&str>, outcome: usize, sums: &Sums, bill: &Bill) {
-        let key = key.map_or_else(Key::none, Key::new);
-        if self.groups.len() >= MOST_KEYS && !self.groups.contains_key(&key) {
+    /// Counts a task. A task without the field has the value `-`.
+    pub(super) fn count(&mut self, record: &Record<'_>, outcome: usize, sums: &Sums, bill: &Bill) {
+        let value = match self.by {
+            ReportBy::Key => record.key.as_deref(),
+            ReportBy::Route => record.route.as_deref(),
+            ReportBy::Component => Some(&*record.component).filter(|component| !component.is_empty()),
+        };
+        let value = value.map_or_else(Key::none, Key::new);
+        if self.groups.len() >= MOST_VALUES && !self.groups.contains_key(&value) {
             self.make_room(bill);
         }
-        let group = self.groups.entry(key).or_default();
+        let group = self.groups.entry(value).or_default();
         group.outcomes[outcome] += 1;
         group.sums.add(sums);
         group.work.add(bill.last());
     }
 
-    /// Counts the half of the keys that has the smallest costs together with the others.
+    /// Counts the half of the values that has the smallest costs together with the others.
     fn make_room(&mut self, bill: &Bill) {
         let mut ranked = ranked(std::mem::take(&mut self.groups), bill);
-        for (_, group) in ranked.split_off(MOST_KEYS / 2) {
+        for (_, group) in ranked.split_off(MOST_VALUES / 2) {
             self.others.add(&group);
         }
         self.groups = ranked.into_iter().collect();
         self.exact = false;
     }
 
-    /// Returns the listed keys, largest cost first, and the sum of all others.
+    /// Returns the listed values, largest cost first, and the sum of all others.
     pub(super) fn listed(&self, bill: &Bill) -> (Vec<(&Key, &Group)>, Group) {
         let mut listed = ranked(&self.groups, bill);
         let mut others = self.others.clone();
@@ -82,13 +90,13 @@ impl ByKey {
         (listed, others)
     }
 
-    /// Returns whether the listed keys have all of their tasks. Otherwise some may be among the others.
+    /// Returns whether the listed values have all of their tasks. Otherwise some may be among the others.
     pub(super) fn is_exact(&self) -> bool {
         self.exact
     }
 }
 
-/// Sorts groups by cost, the largest first. Equal costs are sorted by the number of tasks, then by key.
+/// Sorts groups by cost, the largest first. Equal costs are sorted by the number of tasks, then by value.
 fn ranked<K, G: Borrow<Group>>(groups: impl IntoIterator<Item = (K, G)>, bill: &Bill) -> Vec<(K, G)> {
     let weighed = groups.into_iter().map(|(key, group)| {
         let some: &Group = group.borrow();
@@ -104,14 +112,13 @@ mod tests {
     use super::super::cost::tests::bill;
     use super::super::totals::Totals;
     use super::*;
-    use crate::wiring::usage_records::record::Record;
     use crate::wiring::usage_records::record::tests::record;
     use proptest::prelude::*;
 
     /// Counts a task of this CPU time for each key.
     fn totals<'a>(most: usize, tasks: impl IntoIterator<Item = (Option<&'a str>, u64)>) -> Totals {
         let mut totals = Totals::new(1, bill());
-        totals.by_key = Some(ByKey::new(most));
+        totals.split = Some(Split::new(ReportBy::Key, most));
         for (key, cpu_us) in tasks {
             let mut record = record();
             record["key"] = key.into();
@@ -130,7 +137,7 @@ mod tests {
     fn keys_are_listed_by_cost_and_tasks_without_a_key_have_the_key_of_none() {
         let tasks = [(Some("a"), 10), (None, 3_000), (Some("-"), 1), (Some(""), 1), (Some("b"), 9_000_000)];
         let totals = totals(2, tasks);
-        let (listed, others) = totals.by_key.as_ref().expect("keys").listed(&totals.bill);
+        let (listed, others) = totals.split.as_ref().expect("keys").listed(&totals.bill);
         assert_eq!(keys(&listed), ["b", "-"]);
         assert_eq!((listed[1].1.tasks(), listed[1].1.sums.cpu_us), (3, 3_002));
         assert_eq!((others.tasks(), others.sums.cpu_us), (1, 10));
@@ -138,24 +145,22 @@ mod tests {
 
     #[test]
     fn keys_without_end_take_bounded_memory_and_hide_no_large_key() {
-        let numbers: Vec<String> = (0..3 * MOST_KEYS).map(|number| number.to_string()).collect();
+        let numbers: Vec<String> = (0..3 * MOST_VALUES).map(|number| number.to_string()).collect();
         let flood = numbers.iter().flat_map(|number| [(Some(number.as_str()), 5), (Some("large"), 90_000)]);
         let totals = totals(1, flood);
-        let by_key = totals.by_key.as_ref().expect("keys");
-        assert!(by_key.groups.len() <= MOST_KEYS && !by_key.is_exact());
-        let (listed, others) = by_key.listed(&totals.bill);
-        assert_eq!((keys(&listed), listed[0].1.tasks()), (vec!["large"], 3 * MOST_KEYS as u64));
-        assert_eq!(others.tasks(), 3 * MOST_KEYS as u64);
+        let split = totals.split.as_ref().expect("keys");
+        assert!(split.groups.len() <= MOST_VALUES && !split.is_exact());
+        let (listed, others) = split.listed(&totals.bill);
+        assert_eq!((keys(&listed), listed[0].1.tasks()), (vec!["large"], 3 * MOST_VALUES as u64));
+        assert_eq!(others.tasks(), 3 * MOST_VALUES as u64);
     }
 
     #[test]
     fn a_long_key_is_cut() {
         let long = "ü".repeat(10_000);
         let totals = totals(1, [(Some(long.as_str()), 1)]);
-        let by_key = totals.by_key.as_ref().expect("keys");
-        assert!(
-            by_key.groups.keys().all(|key| key.as_str().len() <= wasmrun_runtime::model::key::MOST_BYTES)
-        );
+        let split = totals.split.as_ref().expect("keys");
+        assert!(split.groups.keys().all(|key| key.as_str().len() <= wasmrun_runtime::model::key::MOST_BYTES));
     }
 
     proptest! {
@@ -167,7 +172,7 @@ mod tests {
         ) {
             let named: Vec<_> = tasks.iter().map(|(key, cpu)| (key.to_string(), *cpu)).collect();
             let totals = totals(most, named.iter().map(|(key, cpu)| (Some(key.as_str()), *cpu)));
-            let (listed, mut sum) = totals.by_key.as_ref().expect("keys").listed(&totals.bill);
+            let (listed, mut sum) = totals.split.as_ref().expect("keys").listed(&totals.bill);
             prop_assert!(listed.len() <= most);
             let costs = |group: &Group| totals.bill.parts(&group.work);
             let mut parts = costs(&sum);

@@ -1,0 +1,399 @@
+//! The ledger of `--once` in an object store: an object for each entry, which is changed only if nobody else has changed
+//! it. Workers on several machines can share it.
+//!
+//! | key | object |
+//! |---|---|
+//! | `ledger.json` | the number that tells this ledger from all others |
+//! | `entries/DIGEST` | an entry |
+//! | `staged/NAME` | what runs have staged for stores without a staging area of their own |
+//!
+//! Times are those of the workers' clocks. A clock that is wrong makes a claim or a window longer or shorter, and never
+//! lets two runs commit: that is decided by conditional writes.
+
+use super::ledger::{
+    Claim, Commit, CommitList, EntryId, Ledger, LedgerError, MOST_LIST_BYTES, MOST_UNFINISHED, MessageDigest,
+    Swept,
+};
+use super::object_store::{ObjectPage, ObjectStore, ObjectSummary, StoreError};
+use super::shared_objects::{SharedError, SharedObjects};
+use super::staging::RunToken;
+use super::staging_area::StagingArea;
+use async_trait::async_trait;
+use futures_util::future::{join_all, try_join_all};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::OnceCell;
+
+/// Key of the object with the ledger's number.
+const ID: &str = "ledger.json";
+/// Prefix of the entries.
+const ENTRIES: &str = "entries/";
+/// Prefix of the staged objects.
+const STAGED: &str = "staged/";
+/// Maximum size of the object of an entry in which no run is under way. All others are larger, so that a listing tells
+/// them apart.
+const MOST_SETTLED_BYTES: u64 = 100;
+/// How long an entry that is about to be deleted can't be claimed. The deletion is sent within [`TO_DELETE`], so no clock
+/// that is less wrong than this lets it remove a later claim.
+const REMOVAL: Duration = Duration::from_secs(3600);
+/// Time in which an entry is deleted once it is marked for that.
+const TO_DELETE: Duration = Duration::from_secs(30);
+/// Number of entries that a sweep reads and removes at once. It returns the commits of one such batch.
+const AT_ONCE: usize = MOST_UNFINISHED;
+
+/// A ledger in an object store.
+pub struct ObjectLedger {
+    objects: SharedObjects,
+    area: StagingArea,
+    id: OnceCell<u64>,
+    /// Entries that were completed less than this ago aren't read by a sweep.
+    window: Duration,
+    /// Key of the last entry that was swept.
+    swept: Mutex<String>,
+    now: Arc<dyn Fn() -> SystemTime + Send + Sync>,
+}
+
+/// The content of an entry's object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    state: State,
+    /// End of the claim, time for the commit, or end of the window or the removal: milliseconds since 1970.
+    expires_ms: u64,
+    /// The run's random number, as 32 hexadecimal digits.
+    run: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Claimed {
+        /// Digest of the message's ID.
+        message: String,
+    },
+    Committing {
+        outputs: CommitList,
+    },
+    Completed,
+    /// The claim was given up.
+    Free,
+    /// It is about to be deleted: nobody may claim it.
+    Removed,
+}
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Identity {
+    id: u64,
+}
+
+impl Entry {
+    /// Returns whether this run holds the entry.
+    fn is_of(&self, run: RunToken) -> bool {
+        let is_under_way = matches!(self.state, State::Claimed { .. } | State::Committing { .. });
+        is_under_way && self.run == hex(&run.run.to_be_bytes())
+    }
+
+    /// Returns the commit of the entry, if there is one. A list that can't be read is an error.
+    fn commit(&self, ledger: u64, entry: EntryId) -> Option<Result<Commit, SharedError>> {
+        let State::Committing { outputs } = &self.state else { return None };
+        let run = u128::from_str_radix(&self.run, 16).ok().filter(|_| outputs.is_well_formed());
+        Some(match run {
+            Some(run) => Ok(Commit { entry, run: RunToken { ledger, run }, outputs: outputs.clone() }),
+            None => Err(SharedError::Damaged(format!(
+                "the object {} has a commit that cannot be read: another program changed it",
+                key_of(entry)
+            ))),
+        })
+    }
+}
+
+/// What a sweep did with an entry.
+enum SweptEntry {
+    Stays,
+    Removed,
+    Unfinished(Commit),
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn key_of(entry: EntryId) -> String {
+    format!("{ENTRIES}{}", hex(&entry.0))
+}
+
+/// Returns the entry whose object has this key.
+fn entry_of(key: &str) -> Option<EntryId> {
+    let digits = key.strip_prefix(ENTRIES)?;
+    let mut entry = EntryId([0; 32]);
+    for (index, byte) in entry.0.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(digits.get(2 * index..2 * index + 2)?, 16).ok()?;
+    }
+    (key_of(entry) == key).then_some(entry)
+}
+
+impl From<SharedError> for LedgerError {
+    fn from(error: SharedError) -> Self {
+        match error {
+            SharedError::Unavailable(text) => Self::Unavailable(text),
+            SharedError::Unusable(text) | SharedError::Damaged(text) => Self::Unusable(text),
+        }
+    }
+}
+
+impl ObjectLedger {
+    /// Creates a ledger in a store, which must give etags, keep conditions of writes, and be out of reach for tasks.
+    /// `window` is how long completed entries are kept.
+    pub fn new(store: Arc<dyn ObjectStore>, window: Duration) -> Self {
+        Self::with_clock(store, window, Arc::new(SystemTime::now))
+    }
+
+    /// Creates a ledger like [`ObjectLedger::new`] with a clock of its own, for tests.
+    pub fn with_clock(
+        store: Arc<dyn ObjectStore>,
+        window: Duration,
+        now: Arc<dyn Fn() -> SystemTime + Send + Sync>,
+    ) -> Self {
+        let area = StagingArea::new(store.part(STAGED));
+        let most_bytes = MOST_LIST_BYTES + (4 << 10);
+        let objects = SharedObjects { store, noun: "an entry of a ledger", most_bytes };
+        // Workers that live for a short time sweep different parts.
+        let swept = key_of(EntryId(rand::random()));
+        Self { objects, area, id: OnceCell::new(), window, swept: Mutex::new(swept), now }
+    }
+
+    fn now_ms(&self) -> u64 {
+        to_ms((self.now)().duration_since(UNIX_EPOCH).unwrap_or_default())
+    }
+
+    /// Refuses a run of another ledger.
+    async fn must_be_of(&self, run: RunToken) -> Result<(), LedgerError> {
+        if self.id().await? == run.ledger {
+            return Ok(());
+        }
+        let url = self.objects.store.url();
+        Err(LedgerError::Unusable(format!("a run is not of the ledger {url}")))
+    }
+
+    /// Changes the entry if the run holds it. Returns whether it does.
+    async fn advance(&self, entry: EntryId, run: RunToken, after: &Entry) -> Result<bool, LedgerError> {
+        let change = |before: Option<Entry>| {
+            let is_held = before.is_some_and(|before| before.is_of(run));
+            (is_held.then(|| after.clone()), is_held)
+        };
+        Ok(self.objects.update(&key_of(entry), change).await?)
+    }
+
+    fn entry(&self, state: State, lasts: Duration, run: RunToken) -> Entry {
+        let expires_ms = self.now_ms().saturating_add(to_ms(lasts));
+        Entry { state, expires_ms, run: hex(&run.run.to_be_bytes()) }
+    }
+
+    async fn is_live(&self, run: RunToken) -> Result<bool, LedgerError> {
+        self.must_be_of(run).await?;
+        let prefix = format!("{ENTRIES}{}", hex(&run.run.to_be_bytes()[..8]));
+        // As a rule it is the only one.
+        let page = self.list(&prefix, None, usize::MAX).await?;
+        for object in page.objects {
+            match self.objects.read::<Entry>(&object.key).await {
+                Ok((found, _)) if found.as_ref().is_none_or(|found| !found.is_of(run)) => {}
+                // A damaged entry may be that of the run.
+                Ok(_) | Err(SharedError::Damaged(_)) => return Ok(true),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(false)
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<ObjectPage, LedgerError> {
+        let page = self.objects.store.list(prefix, after, limit).await;
+        page.map_err(|error| self.objects.told(prefix, error).into())
+    }
+
+    /// Lists the next entries after those that were swept last. Begins anew after the last one.
+    async fn next_entries(&self, limit: usize) -> Result<Vec<ObjectSummary>, LedgerError> {
+        let after = self.swept.lock().clone();
+        let page = self.list(ENTRIES, Some(&after), limit).await?;
+        let mut objects = page.objects;
+        if page.continuation.is_none() && objects.len() < limit {
+            let first = self.list(ENTRIES, None, limit - objects.len()).await?;
+            objects.extend(first.objects.into_iter().filter(|object| object.key <= after));
+        }
+        Ok(objects)
+    }
+
+    /// Returns whether an entry's time may be over, by its size and its last change.
+    fn may_be_over(&self, object: &ObjectSummary, lasts: Duration) -> bool {
+        let age = object.modified_at.and_then(|at| (self.now)().duration_since(at).ok());
+        let least = if object.size > MOST_SETTLED_BYTES { lasts } else { self.window };
+        object.modified_at.is_none() || age.is_some_and(|age| age >= least)
+    }
+
+    /// Marks an entry for removal if its time is over, and deletes it. Gives the caller `lasts` to complete a late commit.
+    async fn sweep_one(&self, key: &str, lasts: Duration) -> Result<SweptEntry, LedgerError> {
+        let Some(id) = entry_of(key) else { return Ok(SweptEntry::Stays) };
+        let (ledger, now_ms, began_at) = (self.id().await?, self.now_ms(), Instant::now());
+        let change = |before: Option<Entry>| {
+            let Some(before) = before.filter(|before| before.expires_ms <= now_ms) else {
+                return (None, Ok(SweptEntry::Stays));
+            };
+            match before.commit(ledger, id) {
+                None => {
+                    let expires_ms = now_ms.saturating_add(to_ms(REMOVAL));
+                    (Some(Entry { state: State::Removed, expires_ms, ..before }), Ok(SweptEntry::Removed))
+                }
+                Some(commit) => {
+                    let expires_ms = now_ms.saturating_add(to_ms(lasts));
+                    (Some(Entry { expires_ms, ..before }), commit.map(SweptEntry::Unfinished))
+                }
+            }
+        };
+        let swept = match self.objects.update(key, change).await.flatten() {
+            Ok(swept) => swept,
+            // It must not keep others from being swept.
+            Err(SharedError::Damaged(error)) => {
+                tracing::error!(error, "cannot sweep an entry of the ledger");
+                return Ok(SweptEntry::Stays);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if matches!(swept, SweptEntry::Removed) && began_at.elapsed() < TO_DELETE {
+            let deleted = tokio::time::timeout(TO_DELETE, self.objects.store.delete(key)).await;
+            let deleted = deleted.unwrap_or_else(|_| Err(StoreError::Unavailable("no answer".to_owned())));
+            deleted.map_err(|error| self.objects.told(key, error))?;
+        }
+        Ok(swept)
+    }
+}
+
+#[async_trait]
+impl Ledger for ObjectLedger {
+    fn url(&self) -> &str {
+        self.objects.store.url()
+    }
+
+    fn area(&self) -> Option<&StagingArea> {
+        Some(&self.area)
+    }
+
+    async fn id(&self) -> Result<u64, LedgerError> {
+        let find = || async {
+            let new = Identity { id: rand::random() };
+            let change = |before: Option<Identity>| match before {
+                Some(Identity { id }) => (None, id),
+                None => (Some(new.clone()), new.id),
+            };
+            Ok(self.objects.update(ID, change).await?)
+        };
+        self.id.get_or_try_init(find).await.copied()
+    }
+
+    async fn claim(
+        &self,
+        entry: EntryId,
+        message: MessageDigest,
+        run: RunToken,
+        lasts: Duration,
+    ) -> Result<Claim, LedgerError> {
+        self.must_be_of(run).await?;
+        let now_ms = self.now_ms();
+        let message = hex(&message.0);
+        let claimed = self.entry(State::Claimed { message: message.clone() }, lasts, run);
+        let change = |before: Option<Entry>| {
+            let Some(before) = before else { return (Some(claimed.clone()), Ok(Claim::Ours)) };
+            if let Some(commit) = before.commit(run.ledger, entry) {
+                return (None, commit.map(Claim::Committing));
+            }
+            // A clock may have been set back since.
+            let left = Duration::from_millis(before.expires_ms.saturating_sub(now_ms)).min(lasts);
+            let is_over = left.is_zero();
+            match &before.state {
+                State::Completed if !is_over => (None, Ok(Claim::Completed)),
+                State::Claimed { message: claimant } if !is_over && *claimant != message => {
+                    (None, Ok(Claim::Taken { left }))
+                }
+                State::Removed if !is_over => (None, Ok(Claim::Taken { left })),
+                _ => (Some(claimed.clone()), Ok(Claim::Ours)),
+            }
+        };
+        Ok(self.objects.update(&key_of(entry), change).await??)
+    }
+
+    async fn commit(
+        &self,
+        entry: EntryId,
+        run: RunToken,
+        outputs: &CommitList,
+        lasts: Duration,
+    ) -> Result<bool, LedgerError> {
+        let outputs = outputs.clone();
+        self.advance(entry, run, &self.entry(State::Committing { outputs }, lasts, run)).await
+    }
+
+    async fn complete(&self, entry: EntryId, run: RunToken, window: Duration) -> Result<bool, LedgerError> {
+        self.advance(entry, run, &self.entry(State::Completed, window, run)).await
+    }
+
+    async fn give_up(&self, entry: EntryId, run: RunToken) -> Result<(), LedgerError> {
+        let free = self.entry(State::Free, Duration::ZERO, run);
+        let change = |before: Option<Entry>| {
+            let is_claim = |entry: &Entry| matches!(entry.state, State::Claimed { .. }) && entry.is_of(run);
+            (before.filter(is_claim).map(|_| free.clone()), ())
+        };
+        Ok(self.objects.update(&key_of(entry), change).await?)
+    }
+
+    async fn live(&self, runs: Vec<RunToken>) -> Result<Vec<RunToken>, LedgerError> {
+        let mut live = Vec::new();
+        for runs in runs.chunks(AT_ONCE) {
+            let are_live = try_join_all(runs.iter().map(|&run| self.is_live(run))).await?;
+            live.extend(runs.iter().zip(are_live).filter_map(|(&run, is_live)| is_live.then_some(run)));
+        }
+        Ok(live)
+    }
+
+    /// Looks at the next entries in the order of their digests: at most `limit`, of which it reads those whose time may be
+    /// over.
+    async fn sweep(&self, limit: usize, lasts: Duration) -> Result<Swept, LedgerError> {
+        let objects = self.next_entries(limit).await?;
+        let (last, number) = (objects.last().map(|object| object.key.clone()), objects.len());
+        let over: Vec<_> = objects.into_iter().filter(|object| self.may_be_over(object, lasts)).collect();
+        let mut swept = Swept::default();
+        for batch in over.chunks(AT_ONCE) {
+            // An error, or a call that is abandoned, goes on with the next batch.
+            if let Some(object) = batch.last() {
+                self.swept.lock().clone_from(&object.key);
+            }
+            for result in join_all(batch.iter().map(|object| self.sweep_one(&object.key, lasts))).await {
+                match result? {
+                    SweptEntry::Stays => {}
+                    SweptEntry::Removed => swept.removed += 1,
+                    SweptEntry::Unfinished(commit) => swept.unfinished.push(commit),
+                }
+            }
+            if !swept.unfinished.is_empty() {
+                swept.goes_on = true;
+                return Ok(swept);
+            }
+        }
+        if let Some(last) = last {
+            *self.swept.lock() = last;
+        }
+        // Otherwise the ledger would grow where a worker completes more than a sweep removes in its time.
+        swept.goes_on = number == limit && 10 * swept.removed > limit;
+        Ok(swept)
+    }
+}
+
+fn to_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+#[path = "object_ledger_tests.rs"]
+mod tests;

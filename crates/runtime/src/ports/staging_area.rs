@@ -1,0 +1,216 @@
+//! A staging area of its own for stores that have none: a store that no task can reach.
+//!
+//! A staged object is placed by a copy, and then deleted. If it is no longer there, it was placed before, or swept. A
+//! service that knows both stores copies by itself; otherwise the content passes through this process.
+
+use super::object_store::{
+    Condition, ObjectInfo, ObjectReader, ObjectStore, ObjectWriter, PutOptions, StoreError, Transfer,
+};
+use super::staging::{StagedName, Staging};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// Size of the pieces in which content passes through this process, in bytes.
+const PIECE: usize = 1 << 20;
+/// Maximum number of pages of one listing: most objects in them belong to tasks that run.
+const MOST_PAGES: usize = 40;
+
+/// Staged objects of any stores, in a store of their own.
+pub struct StagingArea {
+    store: Arc<dyn ObjectStore>,
+}
+
+/// The staging area of one store.
+pub(crate) struct StagingOf<'a> {
+    area: &'a StagingArea,
+    store: &'a dyn ObjectStore,
+}
+
+/// Returns the staging area of a store: its own, or else this one.
+pub(crate) fn staging_of<'a>(
+    store: &'a dyn ObjectStore,
+    area: Option<&'a StagingArea>,
+) -> Option<Box<dyn Staging + 'a>> {
+    match (store.staging(), area) {
+        (Some(own), _) => Some(Box::new(own)),
+        (None, Some(area)) => Some(Box::new(area.of(store))),
+        (None, None) => None,
+    }
+}
+
+impl StagingArea {
+    /// Creates a staging area in a store.
+    pub(crate) fn new(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store }
+    }
+
+    /// Returns the staging area of a store, which may be a part of the store for which objects were staged.
+    pub(crate) fn of<'a>(&'a self, store: &'a dyn ObjectStore) -> StagingOf<'a> {
+        StagingOf { area: self, store }
+    }
+
+    /// Returns itself, for removing what is staged for any store.
+    pub(crate) fn of_itself(&self) -> StagingOf<'_> {
+        self.of(&*self.store)
+    }
+
+    /// Removes a staged object.
+    pub(crate) async fn discard(&self, name: StagedName) -> Result<(), StoreError> {
+        self.store.delete(&name.to_string()).await
+    }
+
+    /// Returns names as [`Staging::staged`] does, without those of younger objects.
+    pub(crate) async fn staged(
+        &self,
+        ledger: u64,
+        after: Option<StagedName>,
+        limit: usize,
+        age: Duration,
+    ) -> Result<Vec<StagedName>, StoreError> {
+        let prefix = StagedName::prefix(ledger);
+        let now = SystemTime::now();
+        let is_old = |modified_at: Option<SystemTime>| {
+            modified_at.is_none_or(|at| now.duration_since(at).unwrap_or_default() >= age)
+        };
+        let mut names = Vec::new();
+        let mut continuation = after.map(|name| name.to_string());
+        for _ in 0..MOST_PAGES {
+            let page = self.store.list(&prefix, continuation.as_deref(), limit).await?;
+            let old = page.objects.iter().filter(|object| is_old(object.modified_at));
+            names.extend(old.filter_map(|object| object.key.parse::<StagedName>().ok()));
+            names.truncate(limit);
+            continuation = page.continuation;
+            if continuation.is_none() || names.len() == limit {
+                break;
+            }
+        }
+        Ok(names)
+    }
+
+    /// Copies a staged object. Returns `NotFound` if there is none.
+    async fn copy(&self, name: &str, store: &dyn ObjectStore, key: &str) -> Result<(), StoreError> {
+        let transfer = Transfer::of_at_most(u64::MAX);
+        let copied = self.store.copy(name, None, store, key, &Condition::Always, &transfer).await;
+        match copied {
+            Some(copied) => copied.map(drop),
+            None => pass_on(self.store.read(name, None, None).await?, store, key).await,
+        }
+    }
+}
+
+/// Writes what a reader reads as an object, with its metadata.
+async fn pass_on(
+    mut reader: Box<dyn ObjectReader>,
+    store: &dyn ObjectStore,
+    key: &str,
+) -> Result<(), StoreError> {
+    let ObjectInfo { content_type, cache_control, metadata, .. } = reader.info().clone();
+    let options = PutOptions { content_type, cache_control, metadata, condition: Condition::Always };
+    let mut writer = store.write(key, options).await?;
+    loop {
+        let piece = reader.read(PIECE).await?;
+        if piece.is_empty() {
+            break;
+        }
+        writer.write(piece).await?;
+    }
+    writer.finish().await.map(drop)
+}
+
+#[async_trait]
+impl Staging for StagingOf<'_> {
+    fn has_directories(&self) -> bool {
+        false
+    }
+
+    async fn stage(
+        &self,
+        name: StagedName,
+        key: &str,
+        options: PutOptions,
+    ) -> Result<Box<dyn ObjectWriter>, StoreError> {
+        self.store.check_key(key)?;
+        let writer = self.area.store.write(&name.to_string(), options).await?;
+        Ok(Box::new(AreaWriter { writer, key: key.to_owned() }))
+    }
+
+    async fn place(&self, name: StagedName, key: &str) -> Result<(), StoreError> {
+        match self.area.copy(&name.to_string(), self.store, key).await {
+            // Placed before.
+            Err(StoreError::NotFound) => Ok(()),
+            Ok(()) => self.area.discard(name).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn discard(&self, name: StagedName) -> Result<(), StoreError> {
+        self.area.discard(name).await
+    }
+
+    async fn staged(
+        &self,
+        ledger: u64,
+        after: Option<StagedName>,
+        limit: usize,
+        age: Duration,
+    ) -> Result<Vec<StagedName>, StoreError> {
+        self.area.staged(ledger, after, limit, age).await
+    }
+}
+
+/// A store's own staging area.
+#[async_trait]
+impl Staging for &dyn Staging {
+    fn has_directories(&self) -> bool {
+        (**self).has_directories()
+    }
+
+    async fn stage(
+        &self,
+        name: StagedName,
+        key: &str,
+        options: PutOptions,
+    ) -> Result<Box<dyn ObjectWriter>, StoreError> {
+        (**self).stage(name, key, options).await
+    }
+
+    async fn place(&self, name: StagedName, key: &str) -> Result<(), StoreError> {
+        (**self).place(name, key).await
+    }
+
+    async fn discard(&self, name: StagedName) -> Result<(), StoreError> {
+        (**self).discard(name).await
+    }
+
+    async fn staged(
+        &self,
+        ledger: u64,
+        after: Option<StagedName>,
+        limit: usize,
+        age: Duration,
+    ) -> Result<Vec<StagedName>, StoreError> {
+        (**self).staged(ledger, after, limit, age).await
+    }
+}
+
+/// An object that is being staged in an area.
+struct AreaWriter {
+    writer: Box<dyn ObjectWriter>,
+    key: String,
+}
+
+#[async_trait]
+impl ObjectWriter for AreaWriter {
+    async fn write(&mut self, content: Bytes) -> Result<(), StoreError> {
+        self.writer.write(content).await
+    }
+
+    async fn finish(self: Box<Self>) -> Result<ObjectInfo, StoreError> {
+        let Self { writer, key } = *self;
+        let info = writer.finish().await?;
+        // The copy has others.
+        Ok(ObjectInfo { key, etag: None, version: None, ..info })
+    }
+}

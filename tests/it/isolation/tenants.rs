@@ -1,0 +1,183 @@
+//! Twelve hostile tenants beside a good one: the good one's tasks complete, and nobody reads another's bytes.
+
+use crate::harness::{Amazon, Command, Output, World, guest};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+
+const QUEUE: &str = "sqlite:jobs.db";
+/// Number of messages of the good tenant.
+const GOOD: usize = 20;
+/// What only the good tenant may read.
+const SECRET: &str = "what belongs to good alone";
+
+/// What each hostile tenant sends. `{t}` is the place of all tenants' parts: an absolute path, or a bucket's prefix.
+const HOSTILE: [(&str, [&str; 4]); 12] = [
+    ("spinner", ["loop"; 4]),
+    ("sleeper", ["sleep-forever"; 4]),
+    ("hoarder", ["alloc", "grow", "memory-fill", "leak-bodies"]),
+    ("caller", ["loop-host", "loop-host body", "loop-host attributes", "loop-host clocks"]),
+    ("talker", ["loop-host stdout", "loop-host lines", "log-bytes 100000000", "log-lines 1000000"]),
+    ("crasher", ["recurse", "abort", "panic at once", "unreachable"]),
+    ("liar", ["use-after-drop", "use-handle 7", "use-message-as-store", "realloc 4294967295 4294967295"]),
+    ("flooder", ["send 100000", "send-bytes 100000000", "open-writers 100000 x", "put-nonce x"]),
+    (
+        "reader",
+        ["get ../../good/in/0", "get @output ../../good/in/0", "get {t}/good/in/0", "head ../../good/in/0"],
+    ),
+    (
+        "copier",
+        ["copy ../../good/in/0 taken", "copy {t}/good/in/0 taken", "list ../../good/", "list @output ../"],
+    ),
+    (
+        "writer",
+        [
+            "put @output ../../good/out/0 x",
+            "put @output {t}/good/out/0 x",
+            "delete ../../good/in/0",
+            "delete {t}/good/in/0",
+        ],
+    ),
+    ("prober", ["canary-read 1000", "env", "preopens", "keys {t}/good/in/0"]),
+];
+
+/// Keys that could be taken for the good tenant's. Their messages try to read and to replace its objects.
+const KEYS: [&str; 8] =
+    ["../good", "good/", "good/in", "GOOD", "good.", "%67ood", "evil/../good", "go\u{200b}od"];
+
+/// All messages of hostile tenants, each with its key.
+fn attacks(parts: &str) -> Vec<(String, String)> {
+    let of_tenants = HOSTILE.iter().flat_map(|(key, bodies)| bodies.iter().map(move |body| (*key, *body)));
+    let of_keys = KEYS.iter().flat_map(|key| [(*key, "get 0"), (*key, "put @output 0 x")]);
+    of_tenants.chain(of_keys).map(|(key, body)| (key.to_owned(), body.replace("{t}", parts))).collect()
+}
+
+fn good_messages() -> Vec<String> {
+    (0..GOOD).map(|number| format!("copy {number} {number}")).collect()
+}
+
+/// A worker with few permits, which the spinners and sleepers alone could take.
+fn worker(world: &World) -> Command {
+    world
+        .wasmrun(["run", "--until-empty", "--usage", "usage.jsonl", "--max-per-key", "1"])
+        .args([
+            "--instances",
+            "4",
+            "--timeout",
+            "500ms",
+            "--memory",
+            "64MiB",
+            "--send",
+            "next=sqlite:next.db",
+        ])
+        .args(["--max-consecutive-failures", "off", "--on", "retry=dead-letter"])
+        .env("WASMRUN_LOG", "info,wasmrun_runtime=debug")
+        .arg(guest("misbehave"))
+}
+
+/// Checks what the worker said and recorded: all messages of `good` completed before most others ended, and nothing
+/// that others said has the secret.
+fn check(world: &World, output: &Output, attacks: usize) {
+    let usage = String::from_utf8(world.read("usage.jsonl")).expect("UTF-8");
+    let records: Vec<Value> =
+        usage.lines().map(|line| serde_json::from_str(line).expect("a record")).collect();
+    let (good, hostile): (Vec<_>, Vec<_>) = records.iter().partition(|record| record["key"] == "good");
+    assert!(good.iter().all(|record| record["outcome"] == "completed"), "{good:?}");
+    assert_eq!((good.len(), hostile.len()), (GOOD, attacks), "{output}");
+    let last = records.iter().rposition(|record| record["key"] == "good").expect("a good record");
+    assert!(last < records.len() / 2 + GOOD, "the good tenant ended last: {last} of {}", records.len());
+    let said = output.logs().into_iter().filter(|line| line["key"] != "good");
+    for line in said.map(|line| line.to_string()) {
+        assert!(!line.contains(SECRET), "{line}");
+    }
+}
+
+/// All files below a directory that have the secret, as paths from it.
+fn files_with_secret(root: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open = vec![root.to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(directory).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                open.push(path);
+            } else if String::from_utf8_lossy(&fs::read(&path).expect("a file")).contains(SECRET) {
+                found.push(path.strip_prefix(root).expect("below").display().to_string());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn twelve_hostile_tenants_harm_nobody_on_one_machine() {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    for number in 0..GOOD {
+        world.write(&format!("t/good/in/{number}"), format!("{SECRET}: {number}"));
+    }
+    for key in HOSTILE.map(|(key, _)| key).iter().chain(&["good"]) {
+        world.write(&format!("t/{key}/out/own"), *key);
+    }
+    let attacks = attacks(&world.path("t").display().to_string());
+    let send = |key: &str, body: &str| {
+        let enqueue =
+            ["enqueue", "--queue", QUEUE, "--attribute", &format!("tenant={key}"), "--message", body];
+        world.wasmrun(enqueue).succeeds();
+    };
+    // The hostile messages come first.
+    attacks.iter().for_each(|(key, body)| send(key, body));
+    good_messages().iter().for_each(|body| send("good", body));
+    let output = worker(&world)
+        .args(["--queue", QUEUE, "--key", "attribute:tenant"])
+        .args(["--store", "input=dir:t/{key}/in:ro", "--store", "output=dir:t/{key}/out:rw"])
+        .succeeds();
+    check(&world, &output, attacks.len());
+    let mut expected: Vec<_> =
+        (0..GOOD).flat_map(|number| [format!("good/in/{number}"), format!("good/out/{number}")]).collect();
+    expected.sort();
+    assert_eq!(files_with_secret(&world.path("t")), expected);
+    for number in 0..GOOD {
+        let (read, written) = (format!("t/good/in/{number}"), format!("t/good/out/{number}"));
+        assert_eq!(world.read(&read), format!("{SECRET}: {number}").into_bytes());
+        assert_eq!(world.read(&written), world.read(&read));
+    }
+    // Whatever they sent and whatever is kept of their failures.
+    for queue in [QUEUE, "sqlite:jobs.db#dead", "sqlite:next.db"] {
+        let letters = Value::from(world.peek(queue)).to_string();
+        assert!(!letters.contains(SECRET), "{queue}: {letters}");
+    }
+}
+
+#[test]
+fn twelve_hostile_tenants_harm_nobody_on_sqs_and_s3() {
+    let Some((world, amazon, queue)) = Amazon::with_jobs(30, 4) else { return };
+    for number in 0..GOOD {
+        amazon.put("bucket-in", &format!("t/good/in/{number}"), format!("{SECRET}: {number}"));
+    }
+    for key in HOSTILE.map(|(key, _)| key).iter().chain(&["good"]) {
+        amazon.put("bucket-in", &format!("t/{key}/out/own"), *key);
+    }
+    let attacks = attacks("t");
+    let good = good_messages().into_iter().map(|body| (body, "good".to_owned()));
+    let messages = attacks.iter().map(|(key, body)| (body.clone(), key.clone()));
+    amazon.send_all_with(&queue, "tenant", messages.chain(good));
+    let command = worker(&world)
+        .args(["--queue", &queue, "--key", "attribute:tenant"])
+        .args(["--store", "input=s3://bucket-in/t/{key}/in:ro"])
+        .args(["--store", "output=s3://bucket-in/t/{key}/out:rw"]);
+    let output = amazon.environment(command).succeeds();
+    check(&world, &output, attacks.len());
+    for key in amazon.keys("bucket-in") {
+        let (content, _) = amazon.get("bucket-in", &key).expect("an object");
+        let is_secret = String::from_utf8_lossy(&content).contains(SECRET);
+        let is_good = key.starts_with("t/good/") && !key.ends_with("/own");
+        assert_eq!(is_secret, is_good, "{key}");
+    }
+    for number in 0..GOOD {
+        let (content, _) = amazon.get("bucket-in", &format!("t/good/out/{number}")).expect("an output");
+        assert_eq!(content, format!("{SECRET}: {number}").into_bytes());
+    }
+    let letters = json!(amazon.receive(&queue.replace("/jobs", "/dead"))).to_string();
+    assert!(!letters.contains(SECRET), "{letters}");
+}
