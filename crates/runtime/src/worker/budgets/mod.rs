@@ -21,7 +21,7 @@ use super::receive::Polling;
 use crate::model::budget::Budgets;
 use crate::model::key::MOST_BYTES as MOST_KEY_BYTES;
 use crate::model::usage::Usage;
-use crate::ports::budgets::{BudgetStore, MOST_ACCOUNTS};
+use crate::ports::budgets::{BudgetStore, CALL_TIMEOUT, MOST_ACCOUNTS};
 use crate::ports::queue::QueueError;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,10 +30,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Interval at which a worker looks whether a period has ended.
 const TICK: Duration = Duration::from_secs(1);
-/// Maximum number of accounts in one call.
-const MOST_CHARGES: usize = 500;
-/// Longest time for a call to the store. Meanwhile, messages of keys that the worker hasn't seen wait.
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum number of keys that are logged in one interval.
 const MOST_LOGGED: usize = 20;
 
@@ -114,9 +110,8 @@ impl Worker {
     /// Tells the store what tasks have used since the last time, as the worker ends.
     pub(super) async fn close_book(&self) {
         let (Some(budgets), Some(keyed)) = (&self.options.budgets, &self.keyed) else { return };
-        let telling = self.ask_store(&*budgets.store, keyed, true);
-        let answer = tokio::time::timeout(CALL_TIMEOUT, telling).await;
-        self.tell_of_store(&*budgets.store, answer.unwrap_or(Some(Err(no_answer()))), &mut false);
+        let answer = self.ask_store(&*budgets.store, keyed, true).await;
+        self.tell_of_store(&*budgets.store, answer, &mut false);
     }
 
     /// Asks the store of keys that the worker hasn't seen before; if `writes`, tells it what is used, too. Returns `None` if
@@ -128,24 +123,20 @@ impl Worker {
         writes: bool,
     ) -> Option<Result<(), QueueError>> {
         let due = keyed.due(writes);
-        let (mut failure, mut is_silent) = (None, false);
-        for charges in due.chunks(MOST_CHARGES) {
-            // A store that doesn't answer isn't waited for once for each chunk.
-            let time = if is_silent { Duration::ZERO } else { CALL_TIMEOUT };
-            let asked = tokio::time::timeout(time, store.charge(charges.to_vec())).await;
-            let answers = asked.unwrap_or_else(|_| {
-                is_silent = true;
-                vec![Err(no_answer()); charges.len()]
-            });
-            let missing = std::iter::repeat_with(|| Err(QueueError::unanswered()));
-            let mut answered = Vec::with_capacity(charges.len());
-            for (charge, answer) in charges.iter().zip(answers.into_iter().chain(missing)) {
-                answered.push((charge, answer.as_ref().ok().copied()));
-                failure = failure.or(answer.err());
-            }
-            keyed.answered(answered);
+        if due.is_empty() {
+            return None;
         }
-        (!due.is_empty()).then_some(failure.map_or(Ok(()), Err))
+        let asked = tokio::time::timeout(CALL_TIMEOUT, store.charge(due.clone())).await;
+        let answers = asked
+            .unwrap_or_else(|_| vec![Err(QueueError::Unavailable("no answer in time".into())); due.len()]);
+        let answers = answers.into_iter().chain(std::iter::repeat_with(|| Err(QueueError::unanswered())));
+        let (mut failure, mut answered) = (None, Vec::with_capacity(due.len()));
+        for (charge, answer) in due.iter().zip(answers) {
+            answered.push((charge, answer.as_ref().ok().copied()));
+            failure = failure.or(answer.err());
+        }
+        keyed.answered(answered);
+        Some(failure.map_or(Ok(()), Err))
     }
 
     /// Logs when the store begins to fail, and when it answers again.
@@ -168,10 +159,6 @@ impl Worker {
             Some(Ok(())) | None => {}
         }
     }
-}
-
-fn no_answer() -> QueueError {
-    QueueError::Unavailable("no answer in time".into())
 }
 
 /// Logs the keys that have used up their budgets, each once in a period.
