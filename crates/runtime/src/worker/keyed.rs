@@ -307,9 +307,14 @@ impl State {
         }
     }
 
+    /// Returns whether a held message may start once a permit is free. Those of keys of which the store of budgets must be
+    /// asked may, soon: while it doesn't answer, no message is released for it.
     fn can_start(&self) -> bool {
-        let parking = self.parking.as_ref();
-        self.shares.can_start_within(&|key| parking.map_or(usize::MAX, |parking| parking.most_running(key)))
+        let most = |key: &Key| match self.parking.as_ref().map(|parking| parking.most_running(key)) {
+            None | Some(0) => usize::MAX,
+            Some(most) => most,
+        };
+        self.shares.can_start_within(&most)
     }
 }
 

@@ -74,7 +74,7 @@ pub(in crate::worker) fn groups(messages: &[LeasedMessage]) -> Vec<&str> {
 }
 
 /// Lets it look as if no message has started for long enough to be stuck.
-fn long_ago(keyed: &KeyedMessages) {
+pub(in crate::worker) fn long_ago(keyed: &KeyedMessages) {
     keyed.lock().started_at = Instant::now().checked_sub(STUCK_AFTER).expect("a second ago");
 }
 

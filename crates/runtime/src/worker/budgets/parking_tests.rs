@@ -3,8 +3,9 @@ use crate::model::budget::{Budget, BudgetUnit, Budgets};
 use crate::model::key::KeySource;
 use crate::ports::memory::MemoryStore;
 use crate::ports::object_budgets::ObjectBudgets;
+use crate::worker::holding::LEAST_HELD;
 use crate::worker::keyed::KeyOptions;
-use crate::worker::keyed::tests::{LIMIT, TIMEOUT, World, add, groups};
+use crate::worker::keyed::tests::{LIMIT, TIMEOUT, World, add, groups, long_ago};
 use crate::worker::shares::ShareOptions;
 use proptest::prelude::*;
 use std::collections::{BTreeSet, HashSet};
@@ -53,6 +54,16 @@ async fn the_first_message_of_a_key_waits_until_the_store_has_answered() {
         assert_eq!((started.len(), released(&keyed).len()), (starts, leaves), "{sum:?}");
         assert!(keyed.due(false).is_empty() && keyed.is_empty());
     }
+}
+
+#[tokio::test]
+async fn while_the_store_does_not_answer_no_message_is_released_for_it() {
+    let world = World::new();
+    let keyed = held(OverBudget::Park, None);
+    add(&keyed, world.receive_all(&["a"; LEAST_HELD]).await);
+    long_ago(&keyed);
+    assert!(keyed.take(1).is_empty() && keyed.room(LIMIT) == 0);
+    assert!(keyed.surplus(LIMIT, true, TIMEOUT).is_empty());
 }
 
 #[tokio::test]
