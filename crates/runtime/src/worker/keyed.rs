@@ -42,8 +42,6 @@ pub struct KeyOptions {
 /// The messages that are held, by key.
 pub(super) struct KeyedMessages {
     source: KeySource,
-    /// Number of receives up to which a message may be released without a task.
-    pub(super) most_receives: u32,
     state: Mutex<State>,
     /// Notified when a message may start.
     pub(super) startable: Notify,
@@ -96,13 +94,8 @@ impl Drop for KeyPermit {
 }
 
 impl KeyedMessages {
-    /// Creates an empty hold. `max_receives` is the number of receives after which the queue dead-letters a message, if a
-    /// released message keeps its receive.
-    pub(super) fn new(
-        options: KeyOptions,
-        budgets: Option<BudgetOptions>,
-        max_receives: Option<u32>,
-    ) -> Arc<Self> {
+    /// Creates an empty hold.
+    pub(super) fn new(options: KeyOptions, budgets: Option<BudgetOptions>) -> Arc<Self> {
         let state = State {
             shares: Shares::new(options.shares),
             parking: budgets.map(Parking::new),
@@ -112,7 +105,6 @@ impl KeyedMessages {
         };
         Arc::new(Self {
             source: options.source,
-            most_receives: max_receives.map_or(u32::MAX, holding::most_receives),
             state: Mutex::new(state),
             startable: Notify::new(),
             room: Notify::new(),
@@ -154,7 +146,7 @@ impl KeyedMessages {
             state.bytes += leased.message.bytes();
             let State { shares, parking, .. } = &mut *state;
             match parking {
-                Some(parking) => is_due |= parking.hold(&key, leased, shares, self.most_receives),
+                Some(parking) => is_due |= parking.hold(&key, leased, shares),
                 None => shares.add(&key, leased),
             }
         }
@@ -219,9 +211,9 @@ impl KeyedMessages {
         if is_stuck {
             state.started_at = Instant::now();
         }
-        let mut rule = Surplus::new(is_stuck, Some(self.most_receives));
+        let mut rule = Surplus::new(is_stuck);
         let surplus = state.shares.take_out(|leased, before, count| {
-            rule.has(leased.message.receive_count, leased.received_at.elapsed(), before, count)
+            rule.has(leased.may_release(), leased.received_at.elapsed(), before, count)
                 || !leased.lease.lasts(timeout)
         });
         state.bytes -= bytes(&surplus);

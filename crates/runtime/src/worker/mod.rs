@@ -191,9 +191,8 @@ impl Worker {
         }
         check_keys(&routes, options.keys.is_some())?;
         check_budgets(&options, &routes)?;
-        let counted_receives = sources.all().iter().filter_map(|source| source.counted_receives()).min();
         let budgets = options.budgets.clone();
-        let keyed = options.keys.clone().map(|keys| KeyedMessages::new(keys, budgets, counted_receives));
+        let keyed = options.keys.clone().map(|keys| KeyedMessages::new(keys, budgets));
         let (tally, io) = (Arc::<Tally>::default(), Handle::current());
         let body_store = options.bodies.iter().map(|_| BODY_STORE.to_owned());
         let ledger = options.once.iter().map(|_| LEDGER.to_owned());

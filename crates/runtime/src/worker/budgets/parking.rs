@@ -37,19 +37,17 @@ impl Parking {
         Self { book: Book::new(options.budgets.clone()), options, leaving: Vec::new(), has_turned: false }
     }
 
-    /// Adds a received message to those that wait, or to those that are released if its key is parked. One that was
-    /// received more than `most_receives` times isn't released. Returns whether the store must be asked, or a message must
+    /// Adds a received message to those that wait, or to those that are released if its key is parked and it may be. Returns whether the store must be asked, or a message must
     /// be released.
     pub(in crate::worker) fn hold(
         &mut self,
         key: &Key,
         leased: LeasedMessage,
         shares: &mut Shares<LeasedMessage>,
-        most_receives: u32,
     ) -> bool {
         let now = self.turn();
         let must_ask = self.book.received(key, now);
-        if self.is_parked(key) && leased.message.receive_count <= most_receives {
+        if self.is_parked(key) && leased.may_release() {
             self.leaving.push((key.clone(), leased));
             return true;
         }
@@ -92,10 +90,9 @@ impl Parking {
 
 impl State {
     /// Takes the messages of a key that is over its budget from those that wait.
-    fn park(&mut self, key: &Key, most_receives: u32) {
+    fn park(&mut self, key: &Key) {
         let Some(parking) = self.parking.as_mut().filter(|parking| parking.is_parked(key)) else { return };
-        let may_leave = |leased: &LeasedMessage| leased.message.receive_count <= most_receives;
-        let leaving = self.shares.take_out_of(|of| of == key, |leased, _, _| may_leave(leased));
+        let leaving = self.shares.take_out_of(|of| of == key, |leased, _, _| leased.may_release());
         parking.leaving.extend(leaving.into_iter().map(|leased| (key.clone(), leased)));
     }
 }
@@ -108,7 +105,7 @@ impl KeyedMessages {
         let now = parking.turn();
         let cost = &parking.options.cost;
         if parking.book.add(key, |budget| budget.unit.of(usage, |usage| cost(usage)), now) {
-            state.park(key, self.most_receives);
+            state.park(key);
             drop(state);
             self.due.notify_one();
         }
@@ -165,7 +162,7 @@ impl KeyedMessages {
         for (charge, answer) in answers {
             let Some(parking) = &mut state.parking else { return };
             if parking.book.answered(charge, answer) {
-                state.park(&charge.account.key, self.most_receives);
+                state.park(&charge.account.key);
                 self.due.notify_one();
             }
         }

@@ -20,6 +20,7 @@ use super::attributes_of;
 use super::breaker::Breaker;
 use super::dead_letter::DeadLetterQueue;
 use super::decision::Rules;
+use super::holding::may_release;
 use super::options::{StartError, WorkerOptions, check_queue};
 use crate::model::message::{MAX_BATCH, MAX_VISIBILITY, Message};
 use crate::ports::queue::{BatchPolicy, Depth, Queue, QueueError};
@@ -135,15 +136,10 @@ impl Source {
         self.queue.url()
     }
 
-    /// Returns the number of receives after which the queue itself dead-letters a message, if a released message keeps its
-    /// receive.
-    pub(super) fn counted_receives(&self) -> Option<u32> {
-        self.rules.max_receives.filter(|_| self.queue.counts_releases())
-    }
-
-    /// Returns whether a message may be released without a task. Half of its receives are left for errors.
-    fn may_release(&self, message: &Message) -> bool {
-        self.counted_receives().is_none_or(|most| message.receive_count <= most / 2)
+    /// Returns whether a message may be released without a task.
+    pub(super) fn may_release(&self, message: &Message) -> bool {
+        let max_receives = self.rules.max_receives.filter(|_| self.queue.counts_releases());
+        may_release(message.receive_count, max_receives)
     }
 
     /// Shortens a delay to one that the queue accepts: SQS refuses a delay that ends later than its longest visibility,

@@ -123,7 +123,7 @@ impl Sources {
     fn overdue(&self, source: &Source, timeout: Duration) -> Vec<LeasedMessage> {
         let is_overdue = |leased: &mut LeasedMessage| {
             leased.source.index == source.index
-                && (source.may_release(&leased.message) || !leased.lease.lasts(timeout))
+                && (leased.may_release() || !leased.lease.lasts(timeout))
         };
         self.watched.held.lock().messages.extract_if(.., is_overdue).collect()
     }
