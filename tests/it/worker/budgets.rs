@@ -223,6 +223,23 @@ fn workers_on_sqs_share_budgets_in_a_bucket() {
 }
 
 #[test]
+fn a_budget_store_that_tasks_or_messages_could_reach_is_refused() {
+    let Some((world, amazon, jobs)) = Amazon::with_jobs(30, 5) else { return };
+    ["budgets", "in"].map(|bucket| amazon.create_bucket(bucket));
+    for (option, store, named) in [
+        ("--body-store", "s3://budgets", "body store (s3://budgets/)"),
+        ("--store", "in=s3://budgets:ro", "store in (s3://budgets/)"),
+        ("--store", "in=s3://budgets/of-jobs/more:rw", "store in (s3://budgets/of-jobs/more/)"),
+    ] {
+        let run = world.wasmrun(["run", "--queue", &jobs, "--key", "group", option, store]);
+        let run = run.arg(guest("misbehave")).args(["--budget", "acme=fuel:1/1h"]);
+        let run = amazon.environment(run.args(["--budget-store", "s3://budgets/of-jobs"]));
+        let said = "overlap: give the budget store a prefix of its own";
+        run.fails_with(2, &format!("the budget store s3://budgets/of-jobs/ and the {named} {said}"));
+    }
+}
+
+#[test]
 fn a_message_on_sqs_whose_receives_belong_to_errors_runs_and_is_not_dead_lettered() {
     let Some((world, amazon, jobs)) = Amazon::with_jobs(30, 1) else { return };
     amazon.create_bucket("budgets");

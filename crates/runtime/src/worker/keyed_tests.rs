@@ -143,11 +143,7 @@ async fn a_key_that_fills_the_room_of_others_stays_in_the_queue() {
     assert_eq!(keyed.groups(LIMIT), Some(Groups { except: vec!["a".into()] }));
     let by_attribute =
         KeyOptions { source: KeySource::Attribute("t".into()), shares: ShareOptions::default() };
-    assert_eq!(
-        KeyedMessages::new(by_attribute, None).groups(LIMIT),
-        None,
-        "the queue sees no attributes"
-    );
+    assert_eq!(KeyedMessages::new(by_attribute, None).groups(LIMIT), None, "the queue sees no attributes");
 }
 
 #[tokio::test]

@@ -122,8 +122,7 @@ impl Sources {
     /// Takes the held messages of a queue that are to be released.
     fn overdue(&self, source: &Source, timeout: Duration) -> Vec<LeasedMessage> {
         let is_overdue = |leased: &mut LeasedMessage| {
-            leased.source.index == source.index
-                && (leased.may_release() || !leased.lease.lasts(timeout))
+            leased.source.index == source.index && (leased.may_release() || !leased.lease.lasts(timeout))
         };
         self.watched.held.lock().messages.extract_if(.., is_overdue).collect()
     }
