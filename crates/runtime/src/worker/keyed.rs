@@ -47,8 +47,10 @@ pub(super) struct KeyedMessages {
     pub(super) startable: Notify,
     /// Notified when there is room for another message.
     pub(super) room: Notify,
-    /// Notified when the store of budgets must be asked, or messages of parked keys must be released.
+    /// Notified when the store of budgets must be asked.
     pub(super) due: Notify,
+    /// Notified when messages of parked keys must be released.
+    pub(super) parks: Notify,
 }
 
 pub(super) struct State {
@@ -109,6 +111,7 @@ impl KeyedMessages {
             startable: Notify::new(),
             room: Notify::new(),
             due: Notify::new(),
+            parks: Notify::new(),
         })
     }
 
@@ -154,6 +157,7 @@ impl KeyedMessages {
         self.startable.notify_waiters();
         if is_due {
             self.due.notify_one();
+            self.parks.notify_one();
         }
         Vec::new()
     }

@@ -25,10 +25,10 @@ use crate::ports::budgets::{BudgetStore, CALL_TIMEOUT, MOST_ACCOUNTS};
 use crate::ports::queue::QueueError;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-/// Interval at which a worker looks whether a period has ended.
+/// Interval at which a worker looks whether a period has ended, and logs keys that are over their budgets.
 const TICK: Duration = Duration::from_secs(1);
 /// Maximum number of keys that are logged in one interval.
 const MOST_LOGGED: usize = 20;
@@ -69,16 +69,55 @@ pub struct OverBudgetStatus {
 }
 
 impl Worker {
-    /// Keeps the book: asks and tells the store, and releases the messages of parked keys, until `over` is cancelled.
-    pub(super) async fn keep_book(
+    /// Applies the budgets until `over` is cancelled. A store that doesn't answer keeps no message from its release, and the
+    /// other way round.
+    pub(super) async fn apply_budgets(
         &self,
         keyed: &Arc<KeyedMessages>,
         polling: &Polling<'_>,
         over: &CancellationToken,
     ) {
         let Some(budgets) = &self.options.budgets else { return };
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tokio::join!(
+            self.release_parked(budgets.over, keyed, polling, over),
+            self.charge_store(&*budgets.store, keyed, over)
+        );
+    }
+
+    /// Releases the messages of parked keys, logs such keys, and begins the current periods.
+    async fn release_parked(
+        &self,
+        over_budget: OverBudget,
+        keyed: &KeyedMessages,
+        polling: &Polling<'_>,
+        over: &CancellationToken,
+    ) {
+        let mut ticks = ticks();
+        loop {
+            tokio::select! {
+                biased;
+                () = over.cancelled() => break,
+                _ = ticks.tick() => {
+                    keyed.turn();
+                    log_over(&keyed.newly_over(), over_budget);
+                }
+                () = keyed.has_parked() => {}
+            }
+            for (left, parked) in keyed.parked() {
+                self.tally.counters.parked_messages.add(parked.len());
+                tracing::debug!(
+                    messages = parked.len(),
+                    "released messages of a key that is over its budget"
+                );
+                self.release_after(left, parked, polling.in_progress).await;
+            }
+        }
+        log_over(&keyed.newly_over(), over_budget);
+    }
+
+    /// Asks the store of keys that the worker hasn't seen before, and once in an interval adds what tasks have used.
+    async fn charge_store(&self, store: &dyn BudgetStore, keyed: &KeyedMessages, over: &CancellationToken) {
+        let mut ticks = ticks();
         let mut writes_at = Instant::now();
         let mut fails = false;
         loop {
@@ -88,22 +127,12 @@ impl Worker {
                 () = keyed.has_due() => {}
                 _ = ticks.tick() => {}
             }
-            keyed.turn();
-            for (left, parked) in keyed.parked() {
-                self.tally.counters.parked_messages.add(parked.len());
-                tracing::debug!(
-                    messages = parked.len(),
-                    "released messages of a key that is over its budget"
-                );
-                self.release_after(left, parked, polling.in_progress).await;
-            }
             let writes = Instant::now() >= writes_at;
             if writes {
-                writes_at = Instant::now() + budgets.store.interval();
+                writes_at = Instant::now() + store.interval();
             }
-            let answer = self.ask_store(&*budgets.store, keyed, writes).await;
-            self.tell_of_store(&*budgets.store, answer, &mut fails);
-            tell_of(&keyed.newly_over(), budgets.over);
+            let answer = self.ask_store(store, keyed, writes).await;
+            self.tell_of_store(store, answer, &mut fails);
         }
     }
 
@@ -161,8 +190,14 @@ impl Worker {
     }
 }
 
+fn ticks() -> Interval {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
 /// Logs the keys that have used up their budgets, each once in a period.
-fn tell_of(spent: &[Spent], over: OverBudget) {
+fn log_over(spent: &[Spent], over: OverBudget) {
     let what = match over {
         OverBudget::Park => "a key is over its budget: its messages wait until the period ends",
         OverBudget::Trickle => "a key is over its budget: it runs one task at a time until the period ends",

@@ -37,8 +37,8 @@ impl Parking {
         Self { book: Book::new(options.budgets.clone()), options, leaving: Vec::new(), has_turned: false }
     }
 
-    /// Adds a received message to those that wait, or to those that are released if its key is parked and it may be. Returns whether the store must be asked, or a message must
-    /// be released.
+    /// Adds a received message to those that wait, or to those that are released if its key is parked and it may be.
+    /// Returns whether the store must be asked, or a message must be released.
     pub(in crate::worker) fn hold(
         &mut self,
         key: &Key,
@@ -107,13 +107,18 @@ impl KeyedMessages {
         if parking.book.add(key, |budget| budget.unit.of(usage, |usage| cost(usage)), now) {
             state.park(key);
             drop(state);
-            self.due.notify_one();
+            self.parks.notify_one();
         }
     }
 
-    /// Waits until the store must be asked, or messages of parked keys must be released.
+    /// Waits until the store must be asked.
     pub(in crate::worker) async fn has_due(&self) {
         self.due.notified().await;
+    }
+
+    /// Waits until messages of parked keys must be released.
+    pub(in crate::worker) async fn has_parked(&self) {
+        self.parks.notified().await;
     }
 
     /// Begins the current periods, in which no key is parked.
@@ -163,7 +168,7 @@ impl KeyedMessages {
             let Some(parking) = &mut state.parking else { return };
             if parking.book.answered(charge, answer) {
                 state.park(&charge.account.key);
-                self.due.notify_one();
+                self.parks.notify_one();
             }
         }
         drop(state);
