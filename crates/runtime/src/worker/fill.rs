@@ -33,7 +33,8 @@ impl Worker {
                 tokio::select! {
                     () = over.cancelled() => {}
                     () = polling.stop.cancelled() => {}
-                    () = keyed.started() => {}
+                    // The watches of empty queues may leave out a key that has room again.
+                    () = keyed.started() => self.sources.watch_anew(),
                     () = tokio::time::sleep(SHORT_POLL) => {}
                 }
             } else if self.receive_ahead(most, keyed, polling, over).await == Received::End {

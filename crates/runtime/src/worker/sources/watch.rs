@@ -303,7 +303,7 @@ impl Worker {
                 () = polling.in_progress.abandon.cancelled() => return false,
                 () = over.cancelled(), if !stop.is_cancelled() => stop.cancel(),
                 () = self.pause.began(), if !stop.is_cancelled() => stop.cancel(),
-                () = sources.watched.anew.notified(), if !stop.is_cancelled() => stop.cancel(),
+                () = sources.watched.anew.notified(), if leaves_out && !stop.is_cancelled() => stop.cancel(),
             }
         };
         let Some(messages) = self.received_from(source, received) else { return false };
