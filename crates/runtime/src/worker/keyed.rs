@@ -295,7 +295,7 @@ impl State {
         let Self { shares, parking, .. } = self;
         match parking {
             Some(parking) => {
-                parking.turn();
+                parking.begin_periods();
                 let of_key = |key: &Key| parking.most_running(key);
                 std::iter::from_fn(|| shares.start_within(&of_key)).take(most).collect()
             }

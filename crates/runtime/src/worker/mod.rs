@@ -55,7 +55,7 @@ mod tally;
 mod waiting;
 
 pub use self::body::BodyStore;
-pub use self::budgets::{BudgetOptions, MOST_BOOK_BYTES, OverBudget, OverBudgetStatus};
+pub use self::budgets::{BudgetOptions, MOST_ACCOUNTS_BYTES, OverBudget, OverBudgetStatus};
 pub use self::completion::GroupOptions;
 pub use self::control::NotCancelled;
 pub use self::decision::Backoff;
@@ -314,7 +314,7 @@ impl Worker {
             () = self.sweep_once() => {}
             () = self.watched.beat() => {}
         }
-        self.close_book().await;
+        self.charge_last().await;
         self.routes.clear_away().await;
         Summary { stalled: self.stalled(), ..self.tally.summary() }
     }

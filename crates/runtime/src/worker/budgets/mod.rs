@@ -1,6 +1,6 @@
 //! Budgets: a key that has used up its budget is parked until the period ends, or runs one task at a time.
 //!
-//! The end of a task adds what it has used to the [`Book`] of its worker. Once in an interval, the worker adds that to the
+//! The end of a task adds what it has used to the [`Accounts`] of its worker. Once in an interval, the worker adds that to the
 //! accounts in the store, which all workers share, and learns what the others have added. So no task waits for the store,
 //! except for the first message of a key that the worker hasn't seen: the store is asked before its task starts. If the
 //! store fails, each worker goes on with what it knows.
@@ -9,12 +9,12 @@
 //! that was received more than half as often as the queue allows isn't released for this: it runs, one task of its key at
 //! a time, so that a parked message is never dead-lettered.
 
-mod book;
+mod accounts;
 mod parking;
 
 pub(super) use self::parking::Parking;
 
-use self::book::Spent;
+use self::accounts::Spent;
 use super::Worker;
 use super::keyed::KeyedMessages;
 use super::receive::Polling;
@@ -34,7 +34,7 @@ const TICK: Duration = Duration::from_secs(1);
 const MOST_LOGGED: usize = 20;
 
 /// Maximum number of bytes that a worker remembers about keys with budgets: accounts with the longest keys.
-pub const MOST_BOOK_BYTES: usize = MOST_ACCOUNTS * (2 * MOST_KEY_BYTES);
+pub const MOST_ACCOUNTS_BYTES: usize = MOST_ACCOUNTS * (2 * MOST_KEY_BYTES);
 
 /// What happens to the messages of a key that has used up its budget.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl Worker {
                 biased;
                 () = over.cancelled() => break,
                 _ = ticks.tick() => {
-                    keyed.turn();
+                    keyed.begin_periods();
                     log_over(&keyed.newly_over(), over_budget);
                 }
                 () = keyed.has_parked() => {}
@@ -115,7 +115,7 @@ impl Worker {
         log_over(&keyed.newly_over(), over_budget);
     }
 
-    /// Asks the store of keys that the worker hasn't seen before, and once in an interval adds what tasks have used.
+    /// Asks the store of keys that the worker hasn't seen before, and charges once in an interval what tasks have used.
     async fn charge_store(&self, store: &dyn BudgetStore, keyed: &KeyedMessages, over: &CancellationToken) {
         let mut ticks = ticks();
         let mut writes_at = Instant::now();
@@ -131,21 +131,21 @@ impl Worker {
             if writes {
                 writes_at = Instant::now() + store.interval();
             }
-            let answer = self.ask_store(store, keyed, writes).await;
-            self.tell_of_store(store, answer, &mut fails);
+            let answer = self.charge_due(store, keyed, writes).await;
+            self.record_answer(store, answer, &mut fails);
         }
     }
 
-    /// Tells the store what tasks have used since the last time, as the worker ends.
-    pub(super) async fn close_book(&self) {
+    /// Charges what tasks have used since the last time, as the worker ends.
+    pub(super) async fn charge_last(&self) {
         let (Some(budgets), Some(keyed)) = (&self.options.budgets, &self.keyed) else { return };
-        let answer = self.ask_store(&*budgets.store, keyed, true).await;
-        self.tell_of_store(&*budgets.store, answer, &mut false);
+        let answer = self.charge_due(&*budgets.store, keyed, true).await;
+        self.record_answer(&*budgets.store, answer, &mut false);
     }
 
-    /// Asks the store of keys that the worker hasn't seen before; if `writes`, tells it what is used, too. Returns `None` if
+    /// Asks the store of keys that the worker hasn't seen before; if `writes`, charges what is used, too. Returns `None` if
     /// there was nothing to ask, and otherwise the first failure, if there is one.
-    async fn ask_store(
+    async fn charge_due(
         &self,
         store: &dyn BudgetStore,
         keyed: &KeyedMessages,
@@ -169,7 +169,7 @@ impl Worker {
     }
 
     /// Logs when the store begins to fail, and when it answers again.
-    fn tell_of_store(
+    fn record_answer(
         &self,
         store: &dyn BudgetStore,
         answer: Option<Result<(), QueueError>>,

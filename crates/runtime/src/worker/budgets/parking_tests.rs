@@ -211,7 +211,7 @@ async fn any_schedule(steps: Vec<Step>, over: OverBudget, max_receives: u32) {
     let mut running: Vec<LeasedMessage> = Vec::new();
     for step in steps {
         let is_over: HashSet<Key> =
-            keyed.lock().parking.iter().flat_map(|parking| parking.book.over().clone()).collect();
+            keyed.lock().parking.iter().flat_map(|parking| parking.accounts.over().clone()).collect();
         match step {
             Step::Receive(group, count) if keyed.room(LIMIT) > 0 => {
                 add(&keyed, vec![world.receive(&group.to_string(), count, 1).await]);
