@@ -94,7 +94,7 @@ impl World<'_> {
         let Some(hold) = hold_of(&mut self.workers, key) else { return };
         let chooses_groups = keys.source == KeySource::Group;
         let room = holding::room(limit, hold.shares.waiting());
-        let most = most_ahead(room, chooses_groups, self.plan.queue.batches.receive_batch);
+        let most = most_ahead(room, chooses_groups, self.plan.queue.batches.batch());
         if most == 0 {
             if !std::mem::replace(&mut hold.fill_is_due, true) {
                 self.calendar.add(self.now + nanos(SHORT_POLL), Event::Fill(key));

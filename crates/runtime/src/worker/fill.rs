@@ -99,7 +99,7 @@ impl Worker {
             Admission::Probe | Admission::Wait if fails => room.min(usize::from(keyed.is_empty())),
             // While tasks fail, fair shares choose the probes: one key's failures must not keep held messages waiting.
             Admission::All | Admission::Probe | Admission::Wait => {
-                most_ahead(room, keyed.chooses_groups(), self.sources.policy.receive_batch)
+                most_ahead(room, keyed.chooses_groups(), self.sources.policy.batch())
             }
         }
     }

@@ -26,11 +26,11 @@ pub fn room(limit: usize, held: usize) -> usize {
 }
 
 /// Returns the number of messages that a receive asks for ahead of free permits. `chooses_groups` says whether the keys
-/// are groups, which the queue can see.
-pub fn most_ahead(room: usize, chooses_groups: bool, receive_batch: usize) -> usize {
+/// are groups, which the queue can see, and `batch` how many messages a receive asks for at most.
+pub fn most_ahead(room: usize, chooses_groups: bool, batch: usize) -> usize {
     // Half of the room where keys can be left out: one receive may bring a single key.
     let most = if chooses_groups { room.div_ceil(2) } else { room };
-    most.min(receive_batch.clamp(1, MAX_BATCH))
+    most.min(batch)
 }
 
 /// Returns whether a message may be released without a task. Where a released message keeps its receive, `max_receives` is

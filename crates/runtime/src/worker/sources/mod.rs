@@ -22,7 +22,7 @@ use super::dead_letter::DeadLetterQueue;
 use super::decision::Rules;
 use super::holding::may_release;
 use super::options::{StartError, WorkerOptions, check_queue};
-use crate::model::message::{MAX_BATCH, MAX_VISIBILITY, Message};
+use crate::model::message::{MAX_VISIBILITY, Message};
 use crate::ports::queue::{BatchPolicy, Depth, Queue, QueueError};
 use futures_util::future::join_all;
 use parking_lot::Mutex;
@@ -185,7 +185,7 @@ impl Sources {
     }
 
     fn new(all: Vec<Arc<Source>>) -> Self {
-        let places = all.iter().map(|source| (source.priority, batch(&*source.queue)));
+        let places = all.iter().map(|source| (source.priority, source.queue.batch_policy().batch()));
         let turns = Mutex::new(Turns::new(places));
         let policies = all.iter().map(|source| source.queue.batch_policy());
         let policy = policies.reduce(together).unwrap_or_default();
@@ -217,7 +217,7 @@ impl Sources {
 
     /// Returns the smallest batch of a receive: the more pollers are needed.
     pub(super) fn smallest_batch(&self) -> usize {
-        self.all.iter().map(|source| source.queue.batch_policy().receive_batch.max(1)).min().unwrap_or(1)
+        self.all.iter().map(|source| source.queue.batch_policy().batch()).min().unwrap_or(1)
     }
 
     /// Returns whether each message that is rejected is sent to a dead-letter queue.
@@ -265,11 +265,6 @@ impl Sources {
             .iter()
             .all(|source| source.empty.load(Ordering::Relaxed) >= source.queue.batch_policy().empty_receives)
     }
-}
-
-/// Returns how many messages a receive of a queue may return.
-fn batch(queue: &dyn Queue) -> usize {
-    queue.batch_policy().receive_batch.clamp(1, MAX_BATCH)
 }
 
 /// Returns how receives are batched that may go to one of two queues.
