@@ -13,7 +13,7 @@ use crate::world::{Event, World};
 use std::time::Duration;
 use wasmrun_runtime::model::key::KeySource;
 use wasmrun_runtime::worker::decision::Decision;
-use wasmrun_runtime::worker::holding::{self, RELEASED_FOR, Surplus, most_ahead};
+use wasmrun_runtime::worker::holding::{self, RELEASED_FOR, Surplus, may_release, most_ahead};
 use wasmrun_runtime::worker::shares::{Shares, Started};
 use wasmrun_runtime::worker::{KeyOptions, SHORT_POLL};
 
@@ -67,10 +67,10 @@ impl Hold {
         if is_stuck {
             self.started_at = now;
         }
-        let mut rule = Surplus::new(is_stuck, max_receives.map(holding::most_receives));
+        let mut rule = Surplus::new(is_stuck);
         self.shares.take_out(|held, before, count| {
             let held_for = Duration::from_nanos(now - held.received_at);
-            rule.has(held.message.receives, held_for, before, count)
+            rule.has(may_release(held.message.receives, max_receives), held_for, before, count)
         })
     }
 }
@@ -94,7 +94,7 @@ impl World<'_> {
         let Some(hold) = hold_of(&mut self.workers, key) else { return };
         let chooses_groups = keys.source == KeySource::Group;
         let room = holding::room(limit, hold.shares.waiting());
-        let most = most_ahead(room, chooses_groups, self.plan.queue.batches.receive_batch);
+        let most = most_ahead(room, chooses_groups, self.plan.queue.batches.batch());
         if most == 0 {
             if !std::mem::replace(&mut hold.fill_is_due, true) {
                 self.calendar.add(self.now + nanos(SHORT_POLL), Event::Fill(key));

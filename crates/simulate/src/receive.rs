@@ -7,7 +7,6 @@ use crate::time::nanos;
 use crate::worker::State;
 use crate::world::{Event, World};
 use std::time::Duration;
-use wasmrun_runtime::model::message::MAX_BATCH;
 use wasmrun_runtime::worker::{LONG_POLL, SHORT_POLL};
 
 /// A receive under way.
@@ -84,7 +83,7 @@ impl World<'_> {
             } else {
                 return;
             };
-            let asked = free.min(queue.batches.receive_batch.max(1)).min(MAX_BATCH);
+            let asked = free.min(queue.batches.batch());
             worker.receiving += asked;
             let holds = worker.hold.is_some();
             // Waiting for held messages takes no call, and queues don't bound it.

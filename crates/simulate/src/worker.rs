@@ -83,7 +83,7 @@ impl Worker {
         let model = plan.worker;
         let Sizing { most, scale } = model.sizing;
         let scaling = scale.map(|scale| Scaled::new(most, model.threads, scale, now));
-        let batch = plan.queue.batches.receive_batch.max(1);
+        let batch = plan.queue.batches.batch();
         Self {
             state: State::Starting,
             version,

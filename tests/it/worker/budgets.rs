@@ -93,6 +93,33 @@ fn workers_that_run_at_the_same_time_learn_what_the_other_has_used() {
 }
 
 #[test]
+fn a_budget_holds_for_the_messages_of_all_queues_of_a_worker() {
+    const OTHER: &str = "sqlite:other.db";
+    let world = World::with_queue(&["--max-receives", "1"]);
+    world.wasmrun(["queue", "create", OTHER, "--max-receives", "1"]).succeeds();
+    let send = |queue: &str, key: &str, count: usize| {
+        let enqueue = world.wasmrun(["enqueue", "--queue", queue, "--group", key]);
+        (0..count).fold(enqueue, |command, _| command.args(["--message", "ok"])).succeeds();
+    };
+    let run = world.run("misbehave").args(["--queue", OTHER, "--key", "group", "--instances", "1"]);
+    let worker = run.args(["--listen", "0", "--budget", "acme=fuel:1/31d"]).args(STORE).start();
+    send(QUEUE, "acme", 1);
+    worker.until_logged(PARKED);
+    // Both queues have messages of the parked key, and those of others go on.
+    for (key, count) in [("acme", 30), ("free", 5)] {
+        send(QUEUE, key, count);
+        send(OTHER, key, count);
+    }
+    worker.until_logged_times(11, "task completed");
+    assert_eq!(keys_over_budget(&worker), 1);
+    assert_eq!(stop(worker)["outcomes"], json!({"completed": 11}));
+    assert_eq!(receive_counts(&world), [0; 30]);
+    let left = world.depth_of(OTHER);
+    assert_eq!((left.visible + left.delayed, left.in_flight), (30, 0));
+    assert_eq!((world.dead(), world.depth_of("sqlite:other.db#dead")), (Depth::EMPTY, Depth::EMPTY));
+}
+
+#[test]
 fn in_the_next_period_a_parked_key_goes_on_and_no_message_is_lost() {
     let world = World::with_queue(&["--max-receives", "1"]);
     send(&world, "acme", 3);
@@ -220,6 +247,23 @@ fn workers_on_sqs_share_budgets_in_a_bucket() {
     wait_until("all messages of the key are parked", || parked() >= Some(20));
     assert_eq!(stop(second)["outcomes"], json!({"completed": 5}));
     assert_eq!(amazon.depth(&jobs).iter().sum::<u64>(), 20);
+}
+
+#[test]
+fn a_budget_store_that_tasks_or_messages_could_reach_is_refused() {
+    let Some((world, amazon, jobs)) = Amazon::with_jobs(30, 5) else { return };
+    amazon.create_bucket("budgets");
+    for (option, store, named) in [
+        ("--body-store", "s3://budgets", "body store (s3://budgets/)"),
+        ("--store", "in=s3://budgets:ro", "store in (s3://budgets/)"),
+        ("--store", "in=s3://budgets/of-jobs/more:rw", "store in (s3://budgets/of-jobs/more/)"),
+    ] {
+        let run = world.wasmrun(["run", "--queue", &jobs, "--key", "group", option, store]);
+        let run = run.arg(guest("misbehave")).args(["--budget", "acme=fuel:1/1h"]);
+        let run = amazon.environment(run.args(["--budget-store", "s3://budgets/of-jobs"]));
+        let said = "overlap: give the budget store a prefix of its own";
+        run.fails_with(2, &format!("the budget store s3://budgets/of-jobs/ and the {named} {said}"));
+    }
 }
 
 #[test]

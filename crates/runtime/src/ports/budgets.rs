@@ -10,6 +10,8 @@ use std::time::Duration;
 pub const MOST_ACCOUNTS: usize = 16_384;
 /// How long an account outlasts its period: clocks of workers may differ by that.
 pub const GRACE: Duration = Duration::from_secs(60);
+/// Longest time for a call. Meanwhile, messages of keys that the worker hasn't seen wait.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An amount that tasks of a key have used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub trait BudgetStore: Send + Sync + 'static {
     /// Checks with one cheap call that accounts can be read.
     async fn check(&self) -> Result<(), QueueError>;
 
-    /// Adds amounts to accounts of different keys. Returns the sum in each account, in the same order.
+    /// Adds amounts to accounts of different keys, at most [`MOST_ACCOUNTS`]. Returns the sum in each account, in the same
+    /// order. Where some accounts may answer and others not, those that don't are errors before [`CALL_TIMEOUT`]: an
+    /// amount whose answer isn't known is added again.
     async fn charge(&self, charges: Vec<Charge>) -> Vec<Result<u64, QueueError>>;
 }

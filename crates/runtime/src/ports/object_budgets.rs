@@ -3,7 +3,7 @@
 
 use crate::model::budget::AccountId;
 use crate::model::key::Key;
-use crate::ports::budgets::{BudgetStore, Charge, GRACE, MOST_ACCOUNTS};
+use crate::ports::budgets::{BudgetStore, CALL_TIMEOUT, Charge, GRACE, MOST_ACCOUNTS};
 use crate::ports::object_store::ObjectStore;
 use crate::ports::queue::QueueError;
 use crate::ports::shared_objects::SharedObjects;
@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::timeout;
 
 /// Maximum size of an object: twice that of the largest accounts.
 const MAX_BYTES: usize = 4 << 20;
@@ -23,6 +24,9 @@ const OBJECTS: usize = 16;
 const MOST_IN_OBJECT: usize = MOST_ACCOUNTS / OBJECTS;
 /// Interval at which a worker writes and reads. Each costs two calls for each object whose keys have messages.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// Longest time to change one object. The call ends in time with the answers of the others.
+const OBJECT_TIMEOUT: Duration = Duration::from_secs(4);
+const _: () = assert!(OBJECT_TIMEOUT.as_secs() < CALL_TIMEOUT.as_secs());
 
 /// Adds up what keys have used in the objects of a store.
 pub struct ObjectBudgets {
@@ -106,7 +110,10 @@ impl ObjectBudgets {
             accounts.change = fastrand::u64(..);
             (writes.then_some(accounts), sums)
         };
-        Ok(self.objects.update(object, change).await?)
+        match timeout(OBJECT_TIMEOUT, self.objects.update(object, change)).await {
+            Ok(sums) => Ok(sums?),
+            Err(_) => Err(QueueError::Unavailable(format!("the object {object}: no answer in time"))),
+        }
     }
 }
 
@@ -154,7 +161,67 @@ mod tests {
     use super::*;
     use crate::model::budget::{Budget, BudgetUnit};
     use crate::ports::memory::MemoryStore;
+    use crate::ports::object_store::{
+        ObjectInfo, ObjectPage, ObjectReader, ObjectWriter, PutOptions, StoreError,
+    };
     use std::num::NonZeroU64;
+    use std::ops::Range;
+
+    /// A store in memory whose reads take so long that others read the same, and of which one object may never answer.
+    struct Slow {
+        memory: MemoryStore,
+        hangs: Option<String>,
+    }
+
+    #[async_trait]
+    impl ObjectStore for Slow {
+        fn url(&self) -> &str {
+            self.memory.url()
+        }
+
+        fn part(&self, prefix: &str) -> Arc<dyn ObjectStore> {
+            self.memory.part(prefix)
+        }
+
+        async fn probe(&self, writes: bool) -> Result<(), StoreError> {
+            self.memory.probe(writes).await
+        }
+
+        async fn head(&self, key: &str, version: Option<&str>) -> Result<ObjectInfo, StoreError> {
+            self.memory.head(key, version).await
+        }
+
+        async fn read(
+            &self,
+            key: &str,
+            version: Option<&str>,
+            range: Option<Range<u64>>,
+        ) -> Result<Box<dyn ObjectReader>, StoreError> {
+            let read = self.memory.read(key, version, range).await;
+            tokio::task::yield_now().await;
+            if self.hangs.as_deref() == Some(key) {
+                std::future::pending::<()>().await;
+            }
+            read
+        }
+
+        async fn write(&self, key: &str, options: PutOptions) -> Result<Box<dyn ObjectWriter>, StoreError> {
+            self.memory.write(key, options).await
+        }
+
+        async fn list(
+            &self,
+            prefix: &str,
+            continuation: Option<&str>,
+            limit: usize,
+        ) -> Result<ObjectPage, StoreError> {
+            self.memory.list(prefix, continuation, limit).await
+        }
+
+        async fn delete(&self, key: &str) -> Result<(), StoreError> {
+            self.memory.delete(key).await
+        }
+    }
 
     fn charge(key: &str, began: u64, amount: u64) -> Charge {
         let (key, unit) = (Key::new(key), BudgetUnit::Fuel);
@@ -227,5 +294,31 @@ mod tests {
         let error = answers[0].as_ref().expect_err("refused").to_string();
         assert!(error.contains(&own) && error.contains("delete it"), "{error}");
         assert_eq!(answers[1].as_ref().ok(), Some(&2));
+    }
+
+    #[tokio::test]
+    async fn an_object_that_hangs_keeps_no_answer_of_the_others_from_the_worker() {
+        let (hangs, hour) = ("a", hour());
+        let object = object_key(&Key::new(hangs));
+        let store = Slow { memory: MemoryStore::new("budgets"), hangs: Some(object.clone()) };
+        let budgets = ObjectBudgets::new(Arc::new(store));
+        let keys: Vec<String> = (0..100).map(|number| format!("k{number}")).collect();
+        let charges =
+            keys.iter().map(String::as_str).chain([hangs]).map(|key| charge(key, hour, 1)).collect();
+        let answers = budgets.charge(charges).await;
+        for (key, answer) in keys.iter().map(String::as_str).chain([hangs]).zip(answers) {
+            assert_eq!(answer.is_err(), object_key(&Key::new(key)) == object, "{key}: {answer:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn equal_charges_of_two_workers_that_read_the_same_object_are_both_counted() {
+        let memory = MemoryStore::new("budgets");
+        let store = || Arc::new(Slow { memory: memory.clone(), hangs: None });
+        let workers = [(); 2].map(|()| ObjectBudgets::new(store()));
+        let hour = hour();
+        let charging = workers.each_ref().map(|worker| worker.charge(vec![charge("a", hour, 7)]));
+        join_all(charging).await;
+        assert_eq!(sums(&workers[0], vec![charge("a", hour, 0)]).await, [14]);
     }
 }

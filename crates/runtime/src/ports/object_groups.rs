@@ -9,7 +9,7 @@ use crate::model::outcome::OutcomeKind;
 use crate::ports::groups::{Counted, DroppedGroup, GroupStore, LONGEST, Swept};
 use crate::ports::object_store::ObjectStore;
 use crate::ports::queue::QueueError;
-use crate::ports::shared_objects::{SharedError, SharedObjects};
+use crate::ports::shared_objects::SharedObjects;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -132,15 +132,6 @@ impl ObjectGroups {
             (Some(group), counted)
         };
         Ok(self.objects.update(&key, change).await?)
-    }
-}
-
-impl From<SharedError> for QueueError {
-    fn from(error: SharedError) -> Self {
-        match error {
-            SharedError::Unavailable(text) => Self::Unavailable(text),
-            SharedError::Unusable(text) | SharedError::Damaged(text) => Self::Unusable(text),
-        }
     }
 }
 

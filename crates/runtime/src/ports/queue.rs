@@ -122,6 +122,11 @@ impl Default for BatchPolicy {
 }
 
 impl BatchPolicy {
+    /// Returns how many messages a receive asks for at most.
+    pub fn batch(&self) -> usize {
+        self.receive_batch.clamp(1, MAX_BATCH)
+    }
+
     /// Returns how many messages may be unsettled after their tasks ended, in addition to those of running tasks: two
     /// batches for each call.
     pub fn unsettled(&self) -> usize {

@@ -1,6 +1,7 @@
 //! Objects that several workers change: each is changed only if nobody else has changed it.
 
 use super::object_store::{Condition, ObjectStore, PutOptions, StoreError};
+use super::queue::QueueError;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -30,6 +31,15 @@ pub(super) enum SharedError {
     Unusable(String),
     /// The object isn't what it should be: another program wrote it.
     Damaged(String),
+}
+
+impl From<SharedError> for QueueError {
+    fn from(error: SharedError) -> Self {
+        match error {
+            SharedError::Unavailable(text) => Self::Unavailable(text),
+            SharedError::Unusable(text) | SharedError::Damaged(text) => Self::Unusable(text),
+        }
+    }
 }
 
 impl SharedObjects {

@@ -204,9 +204,10 @@ pub(crate) fn mixed((name, by_key): (&str, &StoreGrant), (other_name, other): (&
     )
 }
 
-/// Returns whether one of two stores holds the other. Both URLs end with a slash.
+/// Returns whether one of two stores holds the other. URLs end with a slash, except for those of files.
 pub(crate) fn overlap(one: &str, other: &str) -> bool {
-    one.starts_with(other) || other.starts_with(one)
+    let holds = |outer: &str, inner: &str| outer.ends_with('/') && inner.starts_with(outer);
+    one == other || holds(one, other) || holds(other, one)
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ use super::rate::{BURST, Taken};
 use super::receive::{Poller, Polling, Received};
 use super::sources::Source;
 use crate::model::message::MAX_BATCH;
-use crate::ports::queue::BatchPolicy;
 use crate::task::grant::Grants;
 use std::fmt::Display;
 use std::ops::ControlFlow;
@@ -58,15 +57,15 @@ impl Worker {
     }
 
     /// Waits for a permit, then takes other free permits for the same receive. A request costs the same for one message
-    /// as for ten. So if tasks are short, it waits up to [`BatchPolicy::receiving_wait`] for more of them to end.
+    /// as for ten. So if tasks are short, it waits for more of them to end, as long as the batch policy says.
     async fn take_permits(&self, polling: &Polling<'_>) -> ControlFlow<Received, Vec<Permit>> {
         let first = tokio::select! {
             biased;
             () = polling.stop.cancelled() => return ControlFlow::Break(Received::End),
             first = self.permits.acquire() => first,
         };
-        let BatchPolicy { receive_batch, receiving_wait, .. } = self.sources.policy;
-        let batch = receive_batch.clamp(1, MAX_BATCH);
+        let policy = self.sources.policy;
+        let (batch, receiving_wait) = (policy.batch(), policy.receiving_wait);
         let mut permits = vec![first];
         permits.extend(std::iter::from_fn(|| self.permits.try_acquire()).take(batch - 1));
         if self.mean_wall.get() >= receiving_wait {

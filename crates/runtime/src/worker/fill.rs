@@ -33,7 +33,8 @@ impl Worker {
                 tokio::select! {
                     () = over.cancelled() => {}
                     () = polling.stop.cancelled() => {}
-                    () = keyed.started() => {}
+                    // The watches of empty queues may leave out a key that has room again.
+                    () = keyed.started() => self.sources.watch_anew(),
                     () = tokio::time::sleep(SHORT_POLL) => {}
                 }
             } else if self.receive_ahead(most, keyed, polling, over).await == Received::End {
@@ -98,7 +99,7 @@ impl Worker {
             Admission::Probe | Admission::Wait if fails => room.min(usize::from(keyed.is_empty())),
             // While tasks fail, fair shares choose the probes: one key's failures must not keep held messages waiting.
             Admission::All | Admission::Probe | Admission::Wait => {
-                most_ahead(room, keyed.chooses_groups(), self.sources.policy.receive_batch)
+                most_ahead(room, keyed.chooses_groups(), self.sources.policy.batch())
             }
         }
     }

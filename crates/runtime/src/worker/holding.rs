@@ -26,17 +26,17 @@ pub fn room(limit: usize, held: usize) -> usize {
 }
 
 /// Returns the number of messages that a receive asks for ahead of free permits. `chooses_groups` says whether the keys
-/// are groups, which the queue can see.
-pub fn most_ahead(room: usize, chooses_groups: bool, receive_batch: usize) -> usize {
+/// are groups, which the queue can see, and `batch` how many messages a receive asks for at most.
+pub fn most_ahead(room: usize, chooses_groups: bool, batch: usize) -> usize {
     // Half of the room where keys can be left out: one receive may bring a single key.
     let most = if chooses_groups { room.div_ceil(2) } else { room };
-    most.min(receive_batch.clamp(1, MAX_BATCH))
+    most.min(batch)
 }
 
-/// Returns the number of receives up to which a message may be released without a task, where a released message keeps
-/// its receive: half of those after which the queue dead-letters it.
-pub fn most_receives(max_receives: u32) -> u32 {
-    max_receives / 2
+/// Returns whether a message may be released without a task. Where a released message keeps its receive, `max_receives` is
+/// the number of receives after which the queue dead-letters it: half of them are left for errors.
+pub fn may_release(receive_count: u32, max_receives: Option<u32>) -> bool {
+    max_receives.is_none_or(|most| receive_count <= most / 2)
 }
 
 /// Returns whether a worker is stuck: permits are free, there is no room for other messages, and for a while none of
@@ -49,22 +49,22 @@ pub fn is_stuck(has_permits: bool, room: usize, since_start: Duration, can_start
 #[derive(Debug)]
 pub struct Surplus {
     is_stuck: bool,
-    most_receives: u32,
     single: usize,
 }
 
 impl Surplus {
-    /// Begins with the first message. A message that was received more often than `most_receives` stays.
-    pub fn new(is_stuck: bool, most_receives: Option<u32>) -> Self {
-        Self { is_stuck, most_receives: most_receives.unwrap_or(u32::MAX), single: 0 }
+    /// Begins with the first message.
+    pub fn new(is_stuck: bool) -> Self {
+        Self { is_stuck, single: 0 }
     }
 
-    /// Returns whether a message is released. `before` of the `count` held messages of its key come before it.
-    pub fn has(&mut self, receive_count: u32, held_for: Duration, before: usize, count: usize) -> bool {
+    /// Returns whether a message is released, if it [may be](may_release). `before` of the `count` held messages of its key
+    /// come before it.
+    pub fn has(&mut self, may_release: bool, held_for: Duration, before: usize, count: usize) -> bool {
         // The newest half of each key's messages makes room for other keys, and of keys with one message every second.
         self.single += usize::from(count == 1);
         let is_half = if count == 1 { self.single.is_multiple_of(2) } else { before >= count.div_ceil(2) };
         let is_surplus = self.is_stuck && is_half;
-        receive_count <= self.most_receives && (is_surplus || held_for >= LONGEST)
+        may_release && (is_surplus || held_for >= LONGEST)
     }
 }

@@ -42,15 +42,15 @@ pub struct KeyOptions {
 /// The messages that are held, by key.
 pub(super) struct KeyedMessages {
     source: KeySource,
-    /// Number of receives up to which a message may be released without a task.
-    pub(super) most_receives: u32,
     state: Mutex<State>,
     /// Notified when a message may start.
     pub(super) startable: Notify,
     /// Notified when there is room for another message.
     pub(super) room: Notify,
-    /// Notified when the store of budgets must be asked, or messages of parked keys must be released.
+    /// Notified when the store of budgets must be asked.
     pub(super) due: Notify,
+    /// Notified when messages of parked keys must be released.
+    pub(super) parks: Notify,
 }
 
 pub(super) struct State {
@@ -96,13 +96,8 @@ impl Drop for KeyPermit {
 }
 
 impl KeyedMessages {
-    /// Creates an empty hold. `max_receives` is the number of receives after which the queue dead-letters a message, if a
-    /// released message keeps its receive.
-    pub(super) fn new(
-        options: KeyOptions,
-        budgets: Option<BudgetOptions>,
-        max_receives: Option<u32>,
-    ) -> Arc<Self> {
+    /// Creates an empty hold.
+    pub(super) fn new(options: KeyOptions, budgets: Option<BudgetOptions>) -> Arc<Self> {
         let state = State {
             shares: Shares::new(options.shares),
             parking: budgets.map(Parking::new),
@@ -112,11 +107,11 @@ impl KeyedMessages {
         };
         Arc::new(Self {
             source: options.source,
-            most_receives: max_receives.map_or(u32::MAX, holding::most_receives),
             state: Mutex::new(state),
             startable: Notify::new(),
             room: Notify::new(),
             due: Notify::new(),
+            parks: Notify::new(),
         })
     }
 
@@ -154,7 +149,7 @@ impl KeyedMessages {
             state.bytes += leased.message.bytes();
             let State { shares, parking, .. } = &mut *state;
             match parking {
-                Some(parking) => is_due |= parking.hold(&key, leased, shares, self.most_receives),
+                Some(parking) => is_due |= parking.hold(&key, leased, shares),
                 None => shares.add(&key, leased),
             }
         }
@@ -162,6 +157,7 @@ impl KeyedMessages {
         self.startable.notify_waiters();
         if is_due {
             self.due.notify_one();
+            self.parks.notify_one();
         }
         Vec::new()
     }
@@ -219,9 +215,9 @@ impl KeyedMessages {
         if is_stuck {
             state.started_at = Instant::now();
         }
-        let mut rule = Surplus::new(is_stuck, Some(self.most_receives));
+        let mut rule = Surplus::new(is_stuck);
         let surplus = state.shares.take_out(|leased, before, count| {
-            rule.has(leased.message.receive_count, leased.received_at.elapsed(), before, count)
+            rule.has(leased.may_release(), leased.received_at.elapsed(), before, count)
                 || !leased.lease.lasts(timeout)
         });
         state.bytes -= bytes(&surplus);
@@ -299,7 +295,7 @@ impl State {
         let Self { shares, parking, .. } = self;
         match parking {
             Some(parking) => {
-                parking.turn();
+                parking.begin_periods();
                 let of_key = |key: &Key| parking.most_running(key);
                 std::iter::from_fn(|| shares.start_within(&of_key)).take(most).collect()
             }
@@ -307,9 +303,14 @@ impl State {
         }
     }
 
+    /// Returns whether a held message may start once a permit is free. Those of keys of which the store of budgets must be
+    /// asked may, soon: while it doesn't answer, no message is released for it.
     fn can_start(&self) -> bool {
-        let parking = self.parking.as_ref();
-        self.shares.can_start_within(&|key| parking.map_or(usize::MAX, |parking| parking.most_running(key)))
+        let most = |key: &Key| match self.parking.as_ref().map(|parking| parking.most_running(key)) {
+            None | Some(0) => usize::MAX,
+            Some(most) => most,
+        };
+        self.shares.can_start_within(&most)
     }
 }
 

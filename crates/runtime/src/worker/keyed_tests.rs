@@ -22,12 +22,18 @@ pub(in crate::worker) struct World {
 
 impl World {
     pub(in crate::worker) fn new() -> Self {
-        Self::with_longest(HOUR)
+        Self::with_max_receives(None)
     }
 
-    fn with_longest(longest: Duration) -> Self {
+    /// The queue dead-letters messages after this number of receives, and a released message keeps its receive.
+    pub(in crate::worker) fn with_max_receives(max_receives: Option<u32>) -> Self {
+        Self::of(max_receives, HOUR)
+    }
+
+    fn of(max_receives: Option<u32>, longest: Duration) -> Self {
         let queue = Arc::new(MemoryQueue::new("q", HOUR));
-        let source = Source::of_test(queue.clone(), HOUR, longest);
+        let mut source = Source::of_test(queue.clone(), HOUR, longest);
+        Arc::get_mut(&mut source).expect("the only one").rules.max_receives = max_receives;
         Self { queue, source: source.clone(), leases: Leases::new(vec![source], Arc::default()) }
     }
 
@@ -59,10 +65,10 @@ impl World {
     }
 }
 
-fn held(max_per_key: Option<u32>, max_receives: Option<u32>) -> Arc<KeyedMessages> {
+fn held(max_per_key: Option<u32>) -> Arc<KeyedMessages> {
     let max_per_key = max_per_key.and_then(NonZeroU32::new);
     let shares = ShareOptions { max_per_key, ..ShareOptions::default() };
-    KeyedMessages::new(KeyOptions { source: KeySource::Group, shares }, None, max_receives)
+    KeyedMessages::new(KeyOptions { source: KeySource::Group, shares }, None)
 }
 
 pub(in crate::worker) fn add(keyed: &KeyedMessages, messages: Vec<LeasedMessage>) {
@@ -74,14 +80,14 @@ pub(in crate::worker) fn groups(messages: &[LeasedMessage]) -> Vec<&str> {
 }
 
 /// Lets it look as if no message has started for long enough to be stuck.
-fn long_ago(keyed: &KeyedMessages) {
+pub(in crate::worker) fn long_ago(keyed: &KeyedMessages) {
     keyed.lock().started_at = Instant::now().checked_sub(STUCK_AFTER).expect("a second ago");
 }
 
 #[tokio::test]
 async fn a_held_message_runs_no_task_and_its_key_is_free_when_the_task_ends() {
     let world = World::new();
-    let keyed = held(Some(1), None);
+    let keyed = held(Some(1));
     add(&keyed, world.receive_all(&["a", "a", "b"]).await);
     assert_eq!(world.leases.running(0).0, 0);
     let mut started = keyed.take(3);
@@ -96,7 +102,7 @@ async fn a_held_message_runs_no_task_and_its_key_is_free_when_the_task_ends() {
 #[tokio::test]
 async fn who_waits_for_a_message_is_woken_by_an_arrival_and_by_a_task_of_the_key_that_ends() {
     let world = World::new();
-    let keyed = held(Some(1), None);
+    let keyed = held(Some(1));
     let never = CancellationToken::new();
     let first = world.receive("a", 1, 1).await;
     let (started, ()) = tokio::join!(keyed.next(1, HOUR, &never), async { add(&keyed, vec![first]) });
@@ -112,7 +118,7 @@ async fn who_waits_for_a_message_is_woken_by_an_arrival_and_by_a_task_of_the_key
 #[tokio::test]
 async fn what_is_held_is_bounded_in_number_and_bytes() {
     let world = World::new();
-    let keyed = held(None, None);
+    let keyed = held(None);
     assert_eq!((keyed.room(1), keyed.room(16), keyed.room(usize::MAX)), (LEAST_HELD, 64, MOST_HELD));
     add(&keyed, world.receive_all(&["a", "b"]).await);
     assert_eq!(keyed.room(1), LEAST_HELD - 2);
@@ -128,7 +134,7 @@ async fn what_is_held_is_bounded_in_number_and_bytes() {
 #[tokio::test]
 async fn a_key_that_fills_the_room_of_others_stays_in_the_queue() {
     let world = World::new();
-    let keyed = held(None, None);
+    let keyed = held(None);
     assert_eq!(keyed.groups(LIMIT), Some(Groups::default()));
     add(&keyed, world.receive_all(&["a"; LEAST_HELD / 2 - 1]).await);
     add(&keyed, world.receive_all(&["b"]).await);
@@ -137,17 +143,13 @@ async fn a_key_that_fills_the_room_of_others_stays_in_the_queue() {
     assert_eq!(keyed.groups(LIMIT), Some(Groups { except: vec!["a".into()] }));
     let by_attribute =
         KeyOptions { source: KeySource::Attribute("t".into()), shares: ShareOptions::default() };
-    assert_eq!(
-        KeyedMessages::new(by_attribute, None, None).groups(LIMIT),
-        None,
-        "the queue sees no attributes"
-    );
+    assert_eq!(KeyedMessages::new(by_attribute, None).groups(LIMIT), None, "the queue sees no attributes");
 }
 
 #[tokio::test]
 async fn a_stuck_worker_releases_the_newest_half_of_each_key() {
     let world = World::new();
-    let keyed = held(Some(1), Some(5));
+    let keyed = held(Some(1));
     add(&keyed, world.receive_all(&["a"; LEAST_HELD + 1]).await);
     let running = keyed.take(1);
     long_ago(&keyed);
@@ -162,7 +164,7 @@ async fn a_stuck_worker_releases_the_newest_half_of_each_key() {
 #[tokio::test]
 async fn a_worker_that_is_stuck_with_one_message_of_each_key_releases_those_of_half_of_the_keys() {
     let world = World::new();
-    let keyed = held(Some(1), Some(5));
+    let keyed = held(Some(1));
     let groups: Vec<String> = (0..LEAST_HELD).map(|number| format!("group-{number}")).collect();
     let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
     add(&keyed, world.receive_all(&groups).await);
@@ -176,11 +178,11 @@ async fn a_worker_that_is_stuck_with_one_message_of_each_key_releases_those_of_h
 
 #[tokio::test]
 async fn releasing_takes_at_most_half_of_the_receives_that_the_queue_counts() {
-    let world = World::new();
     for (max_receives, receive_count, is_released) in
         [(Some(5), 2, true), (Some(5), 3, false), (Some(1), 1, false), (None, 1000, true)]
     {
-        let keyed = held(None, max_receives);
+        let keyed = held(None);
+        let world = World::with_max_receives(max_receives);
         let mut old = world.receive("a", receive_count, 1).await;
         old.received_at = Instant::now().checked_sub(LONGEST).expect("ten minutes ago");
         add(&keyed, vec![old, world.receive("a", receive_count, 1).await]);
@@ -191,8 +193,8 @@ async fn releasing_takes_at_most_half_of_the_receives_that_the_queue_counts() {
 
 #[tokio::test]
 async fn a_message_whose_lease_ends_before_its_task_would_is_released() {
-    let world = World::with_longest(TIMEOUT * 2);
-    let keyed = held(None, Some(1));
+    let world = World::of(Some(1), TIMEOUT * 2);
+    let keyed = held(None);
     add(&keyed, world.receive_all(&["a"]).await);
     assert!(keyed.surplus(LIMIT, true, TIMEOUT).is_empty());
     assert_eq!(keyed.surplus(LIMIT, true, TIMEOUT * 3).len(), 1);
@@ -201,7 +203,7 @@ async fn a_message_whose_lease_ends_before_its_task_would_is_released() {
 #[tokio::test]
 async fn nothing_is_held_once_the_worker_stops() {
     let world = World::new();
-    let keyed = held(None, None);
+    let keyed = held(None);
     add(&keyed, world.receive_all(&["a", "b"]).await);
     let started = keyed.take(1);
     assert_eq!((keyed.close().len(), keyed.room(LIMIT)), (1, 0));
@@ -234,8 +236,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// Runs a schedule. Panics if a message is lost or comes twice, a cap is exceeded, too much is held, or a message is
 /// released that has only the receives left that belong to errors.
 async fn any_schedule(steps: Vec<Step>, max_per_key: u32, max_receives: u32) {
-    let world = World::new();
-    let keyed = held(Some(max_per_key), Some(max_receives));
+    let world = World::with_max_receives(Some(max_receives));
+    let keyed = held(Some(max_per_key));
     let (mut received, mut ended) = (0, BTreeSet::new());
     let mut running: Vec<LeasedMessage> = Vec::new();
     for step in steps {

@@ -55,7 +55,7 @@ mod tally;
 mod waiting;
 
 pub use self::body::BodyStore;
-pub use self::budgets::{BudgetOptions, MOST_BOOK_BYTES, OverBudget, OverBudgetStatus};
+pub use self::budgets::{BudgetOptions, MOST_ACCOUNTS_BYTES, OverBudget, OverBudgetStatus};
 pub use self::completion::GroupOptions;
 pub use self::control::NotCancelled;
 pub use self::decision::Backoff;
@@ -191,9 +191,8 @@ impl Worker {
         }
         check_keys(&routes, options.keys.is_some())?;
         check_budgets(&options, &routes)?;
-        let counted_receives = sources.all().iter().filter_map(|source| source.counted_receives()).min();
         let budgets = options.budgets.clone();
-        let keyed = options.keys.clone().map(|keys| KeyedMessages::new(keys, budgets, counted_receives));
+        let keyed = options.keys.clone().map(|keys| KeyedMessages::new(keys, budgets));
         let (tally, io) = (Arc::<Tally>::default(), Handle::current());
         let body_store = options.bodies.iter().map(|_| BODY_STORE.to_owned());
         let ledger = options.once.iter().map(|_| LEDGER.to_owned());
@@ -315,7 +314,7 @@ impl Worker {
             () = self.sweep_once() => {}
             () = self.watched.beat() => {}
         }
-        self.close_book().await;
+        self.charge_last().await;
         self.routes.clear_away().await;
         Summary { stalled: self.stalled(), ..self.tally.summary() }
     }

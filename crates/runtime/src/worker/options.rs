@@ -209,7 +209,7 @@ pub(super) fn check_queue(
     Ok(())
 }
 
-/// Refuses a recipient of notifications and a group store that can't be used, or that guests can write to. `queues` are
+/// Refuses a recipient of notifications and a group store that can't be used, or that guests can reach. `queues` are
 /// those of the worker.
 pub(super) async fn check_notified<'a>(
     options: &WorkerOptions,
@@ -217,7 +217,7 @@ pub(super) async fn check_notified<'a>(
     queues: impl Iterator<Item = &'a Arc<dyn Queue>>,
 ) -> Result<(), StartError> {
     if let Some(groups) = &options.groups {
-        check_apart("group store", groups.store.url(), routes)?;
+        check_own("group store", groups.store.url(), options, routes)?;
     }
     let sends = routes.grants().flat_map(|(_, grants)| grants.queues.values());
     match &options.notify {
@@ -226,27 +226,38 @@ pub(super) async fn check_notified<'a>(
     }
 }
 
-/// Refuses budgets without keys, and a budget store in which guests may write.
+/// Refuses budgets without keys, and a budget store that guests can reach.
 pub(super) fn check_budgets(options: &WorkerOptions, routes: &Routes) -> Result<(), StartError> {
     match &options.budgets {
         None => Ok(()),
         Some(_) if options.keys.is_none() => Err(StartError::Settings(
             "keys have budgets, and messages have no keys: set where keys are found".into(),
         )),
-        Some(budgets) => check_apart("budget store", budgets.store.url(), routes),
+        Some(budgets) => check_own("budget store", budgets.store.url(), options, routes),
     }
 }
 
-/// Refuses a store of the worker's own in which guests may write.
-fn check_apart(what: &str, url: &str, routes: &Routes) -> Result<(), StartError> {
-    let overlaps = |(_, grant): &(_, &StoreGrant)| grant.mode.writes() && overlap(url, grant.store.url());
-    let mut stores =
-        routes.grants().flat_map(|(route, grants)| grants.stores.values().map(move |grant| (route, grant)));
-    match stores.find(overlaps) {
+/// Refuses a store of the worker's own of which a guest or a message could name objects: they tell what other tasks have
+/// done, and a guest could forge them.
+pub(super) fn check_own(
+    what: &str,
+    url: &str,
+    options: &WorkerOptions,
+    routes: &Routes,
+) -> Result<(), StartError> {
+    let granted = routes.grants().flat_map(|(route, grants)| {
+        let name = move |grant: &StoreGrant| format!("store {}", of_route(route, &grant.alias));
+        grants.stores.values().map(move |grant| (name(grant), grant.store.url()))
+    });
+    let bodies = options.bodies.iter().map(|bodies| ("body store", bodies.store.url()));
+    let groups = options.groups.iter().map(|groups| ("group store", groups.store.url()));
+    let budgets = options.budgets.iter().map(|budgets| ("budget store", budgets.store.url()));
+    let named = bodies.chain(groups).chain(budgets).filter(|(name, _)| *name != what);
+    let mut others = granted.chain(named.map(|(name, url)| (name.to_owned(), url)));
+    match others.find(|(_, other)| overlap(url, other)) {
         None => Ok(()),
-        Some((route, grant)) => Err(StartError::Settings(format!(
-            "the {what} {url} and the store {} overlap, and guests may write there: give the {what} a prefix of its own, or grant the store as ro",
-            of_route(route, &grant.alias)
+        Some((name, other)) => Err(StartError::Settings(format!(
+            "the {what} {url} and the {name} ({other}) overlap: give the {what} a prefix of its own"
         ))),
     }
 }

@@ -93,7 +93,7 @@ impl Worker {
         };
         let fill = async {
             if let Some(keyed) = &self.keyed {
-                tokio::join!(self.fill(keyed, &polling, &over), self.keep_book(keyed, &polling, &over));
+                tokio::join!(self.fill(keyed, &polling, &over), self.apply_budgets(keyed, &polling, &over));
             }
         };
         let watches = async {

@@ -37,6 +37,11 @@ pub(super) struct LeasedMessage {
 }
 
 impl LeasedMessage {
+    /// Returns whether the message may be released without a task.
+    pub(super) fn may_release(&self) -> bool {
+        self.source.may_release(&self.message)
+    }
+
     /// Returns the message's key, if the worker tells messages apart by key.
     pub(super) fn key(&self) -> Option<&Key> {
         self.key_permit.as_ref().map(KeyPermit::key)

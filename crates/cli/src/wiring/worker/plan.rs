@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::message::MAX_MESSAGE_BYTES;
 use wasmrun_runtime::model::outcome::{Action, Policy};
-use wasmrun_runtime::worker::{Backoff, KeyOptions, MOST_BOOK_BYTES, MOST_HELD_BYTES, WorkerOptions};
+use wasmrun_runtime::worker::{Backoff, KeyOptions, MOST_ACCOUNTS_BYTES, MOST_HELD_BYTES, WorkerOptions};
 
 /// Settings of a worker, merged and validated before anything is opened.
 pub(crate) struct RunPlan {
@@ -200,7 +200,7 @@ impl RunPlan {
         let of_keys = if self.keys.is_some() { MOST_HELD_BYTES } else { 0 };
         // Of several queues, one message each.
         let of_queues = if self.queues.len() > 1 { self.queues.len() * MAX_MESSAGE_BYTES } else { 0 };
-        let of_budgets = if self.budgets.is_some() { MOST_BOOK_BYTES } else { 0 };
+        let of_budgets = if self.budgets.is_some() { MOST_ACCOUNTS_BYTES } else { 0 };
         of_keys + of_queues + of_budgets
     }
 

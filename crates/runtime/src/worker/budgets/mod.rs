@@ -1,6 +1,6 @@
 //! Budgets: a key that has used up its budget is parked until the period ends, or runs one task at a time.
 //!
-//! The end of a task adds what it has used to the [`Book`] of its worker. Once in an interval, the worker adds that to the
+//! The end of a task adds what it has used to the [`Accounts`] of its worker. Once in an interval, the worker adds that to the
 //! accounts in the store, which all workers share, and learns what the others have added. So no task waits for the store,
 //! except for the first message of a key that the worker hasn't seen: the store is asked before its task starts. If the
 //! store fails, each worker goes on with what it knows.
@@ -9,36 +9,32 @@
 //! that was received more than half as often as the queue allows isn't released for this: it runs, one task of its key at
 //! a time, so that a parked message is never dead-lettered.
 
-mod book;
+mod accounts;
 mod parking;
 
 pub(super) use self::parking::Parking;
 
-use self::book::Spent;
+use self::accounts::Spent;
 use super::Worker;
 use super::keyed::KeyedMessages;
 use super::receive::Polling;
 use crate::model::budget::Budgets;
 use crate::model::key::MOST_BYTES as MOST_KEY_BYTES;
 use crate::model::usage::Usage;
-use crate::ports::budgets::{BudgetStore, MOST_ACCOUNTS};
+use crate::ports::budgets::{BudgetStore, CALL_TIMEOUT, MOST_ACCOUNTS};
 use crate::ports::queue::QueueError;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-/// Interval at which a worker looks whether a period has ended.
+/// Interval at which a worker looks whether a period has ended, and logs keys that are over their budgets.
 const TICK: Duration = Duration::from_secs(1);
-/// Maximum number of accounts in one call.
-const MOST_CHARGES: usize = 500;
-/// Longest time for a call to the store. Meanwhile, messages of keys that the worker hasn't seen wait.
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum number of keys that are logged in one interval.
 const MOST_LOGGED: usize = 20;
 
 /// Maximum number of bytes that a worker remembers about keys with budgets: accounts with the longest keys.
-pub const MOST_BOOK_BYTES: usize = MOST_ACCOUNTS * (2 * MOST_KEY_BYTES);
+pub const MOST_ACCOUNTS_BYTES: usize = MOST_ACCOUNTS * (2 * MOST_KEY_BYTES);
 
 /// What happens to the messages of a key that has used up its budget.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,16 +69,55 @@ pub struct OverBudgetStatus {
 }
 
 impl Worker {
-    /// Keeps the book: asks and tells the store, and releases the messages of parked keys, until `over` is cancelled.
-    pub(super) async fn keep_book(
+    /// Applies the budgets until `over` is cancelled. A store that doesn't answer keeps no message from its release, and the
+    /// other way round.
+    pub(super) async fn apply_budgets(
         &self,
         keyed: &Arc<KeyedMessages>,
         polling: &Polling<'_>,
         over: &CancellationToken,
     ) {
         let Some(budgets) = &self.options.budgets else { return };
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tokio::join!(
+            self.release_parked(budgets.over, keyed, polling, over),
+            self.charge_store(&*budgets.store, keyed, over)
+        );
+    }
+
+    /// Releases the messages of parked keys, logs such keys, and begins the current periods.
+    async fn release_parked(
+        &self,
+        over_budget: OverBudget,
+        keyed: &KeyedMessages,
+        polling: &Polling<'_>,
+        over: &CancellationToken,
+    ) {
+        let mut ticks = ticks();
+        loop {
+            tokio::select! {
+                biased;
+                () = over.cancelled() => break,
+                _ = ticks.tick() => {
+                    keyed.begin_periods();
+                    log_over(&keyed.newly_over(), over_budget);
+                }
+                () = keyed.has_parked() => {}
+            }
+            for (left, parked) in keyed.parked() {
+                self.tally.counters.parked_messages.add(parked.len());
+                tracing::debug!(
+                    messages = parked.len(),
+                    "released messages of a key that is over its budget"
+                );
+                self.release_after(left, parked, polling.in_progress).await;
+            }
+        }
+        log_over(&keyed.newly_over(), over_budget);
+    }
+
+    /// Asks the store of keys that the worker hasn't seen before, and charges once in an interval what tasks have used.
+    async fn charge_store(&self, store: &dyn BudgetStore, keyed: &KeyedMessages, over: &CancellationToken) {
+        let mut ticks = ticks();
         let mut writes_at = Instant::now();
         let mut fails = false;
         loop {
@@ -92,64 +127,49 @@ impl Worker {
                 () = keyed.has_due() => {}
                 _ = ticks.tick() => {}
             }
-            keyed.turn();
-            for (left, parked) in keyed.parked() {
-                self.tally.counters.parked_messages.add(parked.len());
-                tracing::debug!(
-                    messages = parked.len(),
-                    "released messages of a key that is over its budget"
-                );
-                self.release_after(left, parked, polling.in_progress).await;
-            }
             let writes = Instant::now() >= writes_at;
             if writes {
-                writes_at = Instant::now() + budgets.store.interval();
+                writes_at = Instant::now() + store.interval();
             }
-            let answer = self.ask_store(&*budgets.store, keyed, writes).await;
-            self.tell_of_store(&*budgets.store, answer, &mut fails);
-            tell_of(&keyed.newly_over(), budgets.over);
+            let answer = self.charge_due(store, keyed, writes).await;
+            self.record_answer(store, answer, &mut fails);
         }
     }
 
-    /// Tells the store what tasks have used since the last time, as the worker ends.
-    pub(super) async fn close_book(&self) {
+    /// Charges what tasks have used since the last time, as the worker ends.
+    pub(super) async fn charge_last(&self) {
         let (Some(budgets), Some(keyed)) = (&self.options.budgets, &self.keyed) else { return };
-        let telling = self.ask_store(&*budgets.store, keyed, true);
-        let answer = tokio::time::timeout(CALL_TIMEOUT, telling).await;
-        self.tell_of_store(&*budgets.store, answer.unwrap_or(Some(Err(no_answer()))), &mut false);
+        let answer = self.charge_due(&*budgets.store, keyed, true).await;
+        self.record_answer(&*budgets.store, answer, &mut false);
     }
 
-    /// Asks the store of keys that the worker hasn't seen before; if `writes`, tells it what is used, too. Returns `None` if
+    /// Asks the store of keys that the worker hasn't seen before; if `writes`, charges what is used, too. Returns `None` if
     /// there was nothing to ask, and otherwise the first failure, if there is one.
-    async fn ask_store(
+    async fn charge_due(
         &self,
         store: &dyn BudgetStore,
         keyed: &KeyedMessages,
         writes: bool,
     ) -> Option<Result<(), QueueError>> {
         let due = keyed.due(writes);
-        let (mut failure, mut is_silent) = (None, false);
-        for charges in due.chunks(MOST_CHARGES) {
-            // A store that doesn't answer isn't waited for once for each chunk.
-            let time = if is_silent { Duration::ZERO } else { CALL_TIMEOUT };
-            let asked = tokio::time::timeout(time, store.charge(charges.to_vec())).await;
-            let answers = asked.unwrap_or_else(|_| {
-                is_silent = true;
-                vec![Err(no_answer()); charges.len()]
-            });
-            let missing = std::iter::repeat_with(|| Err(QueueError::unanswered()));
-            let mut answered = Vec::with_capacity(charges.len());
-            for (charge, answer) in charges.iter().zip(answers.into_iter().chain(missing)) {
-                answered.push((charge, answer.as_ref().ok().copied()));
-                failure = failure.or(answer.err());
-            }
-            keyed.answered(answered);
+        if due.is_empty() {
+            return None;
         }
-        (!due.is_empty()).then_some(failure.map_or(Ok(()), Err))
+        let asked = tokio::time::timeout(CALL_TIMEOUT, store.charge(due.clone())).await;
+        let answers = asked
+            .unwrap_or_else(|_| vec![Err(QueueError::Unavailable("no answer in time".into())); due.len()]);
+        let answers = answers.into_iter().chain(std::iter::repeat_with(|| Err(QueueError::unanswered())));
+        let (mut failure, mut answered) = (None, Vec::with_capacity(due.len()));
+        for (charge, answer) in due.iter().zip(answers) {
+            answered.push((charge, answer.as_ref().ok().copied()));
+            failure = failure.or(answer.err());
+        }
+        keyed.answered(answered);
+        Some(failure.map_or(Ok(()), Err))
     }
 
     /// Logs when the store begins to fail, and when it answers again.
-    fn tell_of_store(
+    fn record_answer(
         &self,
         store: &dyn BudgetStore,
         answer: Option<Result<(), QueueError>>,
@@ -170,12 +190,14 @@ impl Worker {
     }
 }
 
-fn no_answer() -> QueueError {
-    QueueError::Unavailable("no answer in time".into())
+fn ticks() -> Interval {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// Logs the keys that have used up their budgets, each once in a period.
-fn tell_of(spent: &[Spent], over: OverBudget) {
+fn log_over(spent: &[Spent], over: OverBudget) {
     let what = match over {
         OverBudget::Park => "a key is over its budget: its messages wait until the period ends",
         OverBudget::Trickle => "a key is over its budget: it runs one task at a time until the period ends",

@@ -1,6 +1,6 @@
 //! The messages that fair shares hold, and the budgets of their keys.
 
-use super::book::{Book, Spent};
+use super::accounts::{Accounts, Spent};
 use super::{BudgetOptions, OverBudget, OverBudgetStatus};
 use crate::model::key::Key;
 use crate::model::usage::Usage;
@@ -18,13 +18,13 @@ const MOST_LEFT_OUT: usize = 1000;
 /// Added to the whole seconds until a period ends, so that a released message never comes back before the end.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// The book of a worker, and the messages of parked keys that must be released.
+/// The accounts of a worker, and the messages of parked keys that must be released.
 pub(in crate::worker) struct Parking {
     options: BudgetOptions,
-    book: Book,
+    accounts: Accounts,
     leaving: Vec<(Key, LeasedMessage)>,
     /// Whether a period has ended since the last look.
-    has_turned: bool,
+    has_new_period: bool,
 }
 
 /// Returns the time since 1970. Periods are the same for all workers, so it isn't the monotonic clock.
@@ -34,22 +34,25 @@ fn now() -> Duration {
 
 impl Parking {
     pub(in crate::worker) fn new(options: BudgetOptions) -> Self {
-        Self { book: Book::new(options.budgets.clone()), options, leaving: Vec::new(), has_turned: false }
+        Self {
+            accounts: Accounts::new(options.budgets.clone()),
+            options,
+            leaving: Vec::new(),
+            has_new_period: false,
+        }
     }
 
-    /// Adds a received message to those that wait, or to those that are released if its key is parked. One that was
-    /// received more than `most_receives` times isn't released. Returns whether the store must be asked, or a message must
-    /// be released.
+    /// Adds a received message to those that wait, or to those that are released if its key is parked and it may be.
+    /// Returns whether the store must be asked, or a message must be released.
     pub(in crate::worker) fn hold(
         &mut self,
         key: &Key,
         leased: LeasedMessage,
         shares: &mut Shares<LeasedMessage>,
-        most_receives: u32,
     ) -> bool {
-        let now = self.turn();
-        let must_ask = self.book.received(key, now);
-        if self.is_parked(key) && leased.message.receive_count <= most_receives {
+        let now = self.begin_periods();
+        let must_ask = self.accounts.received(key, now);
+        if self.is_parked(key) && leased.may_release() {
             self.leaving.push((key.clone(), leased));
             return true;
         }
@@ -58,21 +61,21 @@ impl Parking {
     }
 
     /// Begins the current periods. Returns the time.
-    pub(in crate::worker) fn turn(&mut self) -> Duration {
+    pub(in crate::worker) fn begin_periods(&mut self) -> Duration {
         let now = now();
-        self.has_turned |= self.book.turn(now);
+        self.has_new_period |= self.accounts.begin_periods(now);
         now
     }
 
     /// Returns the number of tasks of a key that may run at once.
     pub(in crate::worker) fn most_running(&self, key: &Key) -> usize {
-        self.book.most_running(key)
+        self.accounts.most_running(key)
     }
 
     /// Returns the parked keys, of which no message should be received.
     pub(in crate::worker) fn keys(&self) -> impl Iterator<Item = &Key> {
         let parks = self.options.over == OverBudget::Park;
-        self.book.over().iter().filter(move |_| parks).take(MOST_LEFT_OUT)
+        self.accounts.over().iter().filter(move |_| parks).take(MOST_LEFT_OUT)
     }
 
     /// Returns the number of messages that must be released.
@@ -86,16 +89,15 @@ impl Parking {
     }
 
     fn is_parked(&self, key: &Key) -> bool {
-        self.options.over == OverBudget::Park && self.book.is_over(key)
+        self.options.over == OverBudget::Park && self.accounts.is_over(key)
     }
 }
 
 impl State {
     /// Takes the messages of a key that is over its budget from those that wait.
-    fn park(&mut self, key: &Key, most_receives: u32) {
+    fn park(&mut self, key: &Key) {
         let Some(parking) = self.parking.as_mut().filter(|parking| parking.is_parked(key)) else { return };
-        let may_leave = |leased: &LeasedMessage| leased.message.receive_count <= most_receives;
-        let leaving = self.shares.take_out_of(|of| of == key, |leased, _, _| may_leave(leased));
+        let leaving = self.shares.take_out_of(|of| of == key, |leased, _, _| leased.may_release());
         parking.leaving.extend(leaving.into_iter().map(|leased| (key.clone(), leased)));
     }
 }
@@ -105,28 +107,33 @@ impl KeyedMessages {
     pub(in crate::worker) fn charge(&self, key: &Key, usage: &Usage) {
         let mut state = self.lock();
         let Some(parking) = &mut state.parking else { return };
-        let now = parking.turn();
+        let now = parking.begin_periods();
         let cost = &parking.options.cost;
-        if parking.book.add(key, |budget| budget.unit.of(usage, |usage| cost(usage)), now) {
-            state.park(key, self.most_receives);
+        if parking.accounts.add(key, |budget| budget.unit.of(usage, |usage| cost(usage)), now) {
+            state.park(key);
             drop(state);
-            self.due.notify_one();
+            self.parks.notify_one();
         }
     }
 
-    /// Waits until the store must be asked, or messages of parked keys must be released.
+    /// Waits until the store must be asked.
     pub(in crate::worker) async fn has_due(&self) {
         self.due.notified().await;
     }
 
+    /// Waits until messages of parked keys must be released.
+    pub(in crate::worker) async fn has_parked(&self) {
+        self.parks.notified().await;
+    }
+
     /// Begins the current periods, in which no key is parked.
-    pub(in crate::worker) fn turn(&self) {
+    pub(in crate::worker) fn begin_periods(&self) {
         let mut state = self.lock();
         let Some(parking) = &mut state.parking else { return };
-        parking.turn();
-        let has_turned = std::mem::take(&mut parking.has_turned);
+        parking.begin_periods();
+        let has_new_period = std::mem::take(&mut parking.has_new_period);
         drop(state);
-        if has_turned {
+        if has_new_period {
             self.startable.notify_waiters();
             // A receive that leaves parked keys out begins anew.
             self.room.notify_one();
@@ -140,7 +147,7 @@ impl KeyedMessages {
         let Some(parking) = &mut state.parking else { return by_delay };
         for (key, leased) in parking.take() {
             // Whole seconds, as SQS counts them, let messages be released together.
-            let left = Duration::from_secs(parking.book.left(&key, now).as_secs()) + MARGIN;
+            let left = Duration::from_secs(parking.accounts.left(&key, now).as_secs()) + MARGIN;
             by_delay.entry(left).or_default().push(leased);
         }
         state.bytes -= by_delay.values().map(bytes).sum::<usize>();
@@ -151,12 +158,12 @@ impl KeyedMessages {
         by_delay
     }
 
-    /// Returns what the store has to be asked, and, if `writes`, what it has to be told.
+    /// Returns the accounts that the store has to be asked for and, if `writes`, those that have to be charged.
     pub(in crate::worker) fn due(&self, writes: bool) -> Vec<Charge> {
         let state = self.lock();
         let Some(parking) = &state.parking else { return Vec::new() };
         let active = writes.then(|| state.shares.active().cloned().collect());
-        parking.book.due(active.as_ref())
+        parking.accounts.due(active.as_ref())
     }
 
     /// Records the answers of the store; `None`: it has failed.
@@ -164,9 +171,9 @@ impl KeyedMessages {
         let mut state = self.lock();
         for (charge, answer) in answers {
             let Some(parking) = &mut state.parking else { return };
-            if parking.book.answered(charge, answer) {
-                state.park(&charge.account.key, self.most_receives);
-                self.due.notify_one();
+            if parking.accounts.answered(charge, answer) {
+                state.park(&charge.account.key);
+                self.parks.notify_one();
             }
         }
         drop(state);
@@ -175,13 +182,13 @@ impl KeyedMessages {
 
     /// Takes the keys that have used up their budgets since the last call.
     pub(in crate::worker) fn newly_over(&self) -> Vec<Spent> {
-        self.lock().parking.as_mut().map(|parking| parking.book.newly_over()).unwrap_or_default()
+        self.lock().parking.as_mut().map(|parking| parking.accounts.newly_over()).unwrap_or_default()
     }
 
     /// Returns the keys that have used up their budgets.
     pub(in crate::worker) fn over_budget(&self) -> OverBudgetStatus {
         let state = self.lock();
-        let over = state.parking.as_ref().map(|parking| parking.book.over());
+        let over = state.parking.as_ref().map(|parking| parking.accounts.over());
         let named = over.into_iter().flatten().take(NAMED).map(|key| key.as_str().to_owned());
         OverBudgetStatus { keys: over.map_or(0, |over| over.len()), named: named.collect() }
     }

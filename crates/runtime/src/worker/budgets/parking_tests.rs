@@ -3,8 +3,9 @@ use crate::model::budget::{Budget, BudgetUnit, Budgets};
 use crate::model::key::KeySource;
 use crate::ports::memory::MemoryStore;
 use crate::ports::object_budgets::ObjectBudgets;
+use crate::worker::holding::LEAST_HELD;
 use crate::worker::keyed::KeyOptions;
-use crate::worker::keyed::tests::{LIMIT, TIMEOUT, World, add, groups};
+use crate::worker::keyed::tests::{LIMIT, TIMEOUT, World, add, groups, long_ago};
 use crate::worker::shares::ShareOptions;
 use proptest::prelude::*;
 use std::collections::{BTreeSet, HashSet};
@@ -14,14 +15,14 @@ use std::sync::Arc;
 const BUDGET: u64 = 10;
 
 /// A hold in which each key may use [`BUDGET`] fuel in a period that doesn't end during a test.
-fn held(over: OverBudget, max_receives: Option<u32>) -> Arc<KeyedMessages> {
+fn held(over: OverBudget) -> Arc<KeyedMessages> {
     let number = |number| NonZeroU64::new(number).expect("above zero");
     let budget = Budget { unit: BudgetUnit::Fuel, amount: number(BUDGET), period: number(31 * 24 * 3600) };
     let budgets = Budgets { others: Some(budget), ..Budgets::default() };
     let store = Arc::new(ObjectBudgets::new(Arc::new(MemoryStore::new("budgets"))));
     let options = BudgetOptions { budgets, over, store, cost: Arc::new(|_| 0) };
     let keys = KeyOptions { source: KeySource::Group, shares: ShareOptions::default() };
-    KeyedMessages::new(keys, Some(options), max_receives)
+    KeyedMessages::new(keys, Some(options))
 }
 
 /// Answers all that is due: all workers together have used this amount of each account. `None`: the store fails.
@@ -44,7 +45,7 @@ fn released(keyed: &KeyedMessages) -> Vec<String> {
 async fn the_first_message_of_a_key_waits_until_the_store_has_answered() {
     let world = World::new();
     for (sum, starts, leaves) in [(Some(0), 1, 0), (Some(BUDGET), 0, 1), (None, 1, 0)] {
-        let keyed = held(OverBudget::Park, None);
+        let keyed = held(OverBudget::Park);
         add(&keyed, world.receive_all(&["a"]).await);
         assert!(keyed.take(1).is_empty());
         assert_eq!((keyed.due(false).len(), keyed.len()), (1, 1));
@@ -56,9 +57,19 @@ async fn the_first_message_of_a_key_waits_until_the_store_has_answered() {
 }
 
 #[tokio::test]
+async fn while_the_store_does_not_answer_no_message_is_released_for_it() {
+    let world = World::new();
+    let keyed = held(OverBudget::Park);
+    add(&keyed, world.receive_all(&["a"; LEAST_HELD]).await);
+    long_ago(&keyed);
+    assert!(keyed.take(1).is_empty() && keyed.room(LIMIT) == 0);
+    assert!(keyed.surplus(LIMIT, true, TIMEOUT).is_empty());
+}
+
+#[tokio::test]
 async fn a_key_that_is_over_is_parked_with_what_it_has_waiting_and_others_go_on() {
     let world = World::new();
-    let keyed = held(OverBudget::Park, None);
+    let keyed = held(OverBudget::Park);
     add(&keyed, world.receive_all(&["a", "a", "a", "b", "b"]).await);
     answer(&keyed, Some(0));
     let running = keyed.take(2);
@@ -80,7 +91,7 @@ async fn a_key_that_is_over_is_parked_with_what_it_has_waiting_and_others_go_on(
 #[tokio::test]
 async fn messages_are_released_until_the_period_ends_and_together() {
     let world = World::new();
-    let keyed = held(OverBudget::Park, None);
+    let keyed = held(OverBudget::Park);
     add(&keyed, world.receive_all(&["a"; 5]).await);
     answer(&keyed, Some(BUDGET));
     let parked = keyed.parked();
@@ -93,8 +104,8 @@ async fn messages_are_released_until_the_period_ends_and_together() {
 
 #[tokio::test]
 async fn with_trickle_a_key_that_is_over_runs_one_task_at_a_time() {
-    let world = World::new();
-    let keyed = held(OverBudget::Trickle, Some(5));
+    let world = World::with_max_receives(Some(5));
+    let keyed = held(OverBudget::Trickle);
     add(&keyed, world.receive_all(&["a", "a", "a", "b"]).await);
     answer(&keyed, Some(BUDGET));
     let mut running = keyed.take(9);
@@ -107,8 +118,8 @@ async fn with_trickle_a_key_that_is_over_runs_one_task_at_a_time() {
 
 #[tokio::test]
 async fn a_message_that_has_only_the_receives_left_that_belong_to_errors_is_not_parked() {
-    let world = World::new();
-    let keyed = held(OverBudget::Park, Some(5));
+    let world = World::with_max_receives(Some(5));
+    let keyed = held(OverBudget::Park);
     let mut messages = Vec::new();
     for count in [3, 1, 3, 2, 5] {
         messages.push(world.receive("a", count, 1).await);
@@ -128,9 +139,22 @@ async fn a_message_that_has_only_the_receives_left_that_belong_to_errors_is_not_
 }
 
 #[tokio::test]
+async fn of_several_queues_each_says_which_of_its_messages_may_be_parked() {
+    let (counting, other) = (World::with_max_receives(Some(2)), World::new());
+    let keyed = held(OverBudget::Park);
+    let messages = vec![counting.receive("a", 2, 1).await, other.receive("a", 3, 1).await];
+    add(&keyed, messages);
+    answer(&keyed, Some(BUDGET));
+    assert_eq!(released(&keyed), ["a"]);
+    assert_eq!(keyed.take(9)[0].message.receive_count, 2);
+    add(&keyed, vec![other.receive("a", 1000, 1).await]);
+    assert_eq!(released(&keyed), ["a"]);
+}
+
+#[tokio::test]
 async fn a_stop_takes_what_is_parked_too() {
     let world = World::new();
-    let keyed = held(OverBudget::Park, None);
+    let keyed = held(OverBudget::Park);
     add(&keyed, world.receive_all(&["a", "b"]).await);
     answer(&keyed, Some(BUDGET));
     assert_eq!(keyed.close().len(), 2);
@@ -140,7 +164,7 @@ async fn a_stop_takes_what_is_parked_too() {
 #[tokio::test]
 async fn who_waits_is_woken_when_the_store_answers() {
     let world = World::new();
-    let keyed = held(OverBudget::Park, None);
+    let keyed = held(OverBudget::Park);
     let never = tokio_util::sync::CancellationToken::new();
     let message = world.receive("a", 1, 1).await;
     let answering = async {
@@ -181,13 +205,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// one task of a key starts while it is over, or a message is released that has only the receives left that belong to
 /// errors.
 async fn any_schedule(steps: Vec<Step>, over: OverBudget, max_receives: u32) {
-    let world = World::new();
-    let keyed = held(over, Some(max_receives));
+    let world = World::with_max_receives(Some(max_receives));
+    let keyed = held(over);
     let (mut received, mut ended) = (0, BTreeSet::new());
     let mut running: Vec<LeasedMessage> = Vec::new();
     for step in steps {
         let is_over: HashSet<Key> =
-            keyed.lock().parking.iter().flat_map(|parking| parking.book.over().clone()).collect();
+            keyed.lock().parking.iter().flat_map(|parking| parking.accounts.over().clone()).collect();
         match step {
             Step::Receive(group, count) if keyed.room(LIMIT) > 0 => {
                 add(&keyed, vec![world.receive(&group.to_string(), count, 1).await]);

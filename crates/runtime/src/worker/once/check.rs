@@ -1,12 +1,10 @@
 //! What a worker with a ledger refuses at the start.
 
 use super::{OnceOptions, writable};
-use crate::ports::ledger::Ledger;
 use crate::ports::staging_area::staging_of;
-use crate::task::by_key::overlap;
 use crate::task::grant::{Grants, StoreGrant};
 use crate::task::routes::{Routes, of_route};
-use crate::worker::options::{StartError, WorkerOptions};
+use crate::worker::options::{StartError, WorkerOptions, check_own};
 
 /// # Errors
 ///
@@ -22,29 +20,10 @@ pub(super) fn check(once: &OnceOptions, options: &WorkerOptions, routes: &Routes
             )));
         }
     }
-    check_reach(ledger, options, routes)?;
+    check_own("ledger", ledger.url(), options, routes)?;
     check_apart(routes)?;
     warn_of_others(&routes.grants().map(|(_, grants)| grants).collect::<Vec<_>>());
     Ok(())
-}
-
-/// Refuses a ledger whose objects a guest or a message could name: they show what other tasks have written before it
-/// appears, and a guest could forge them.
-fn check_reach(ledger: &dyn Ledger, options: &WorkerOptions, routes: &Routes) -> Result<(), StartError> {
-    let url = ledger.url();
-    let stores = routes.grants().flat_map(|(route, grants)| {
-        let name = move |grant: &StoreGrant| format!("store {}", of_route(route, &grant.alias));
-        grants.stores.values().map(move |grant| (name(grant), grant.store.url()))
-    });
-    let bodies = options.bodies.iter().map(|bodies| ("body store".to_owned(), bodies.store.url()));
-    let groups = options.groups.iter().map(|groups| ("group store".to_owned(), groups.store.url()));
-    let mut others = stores.chain(bodies).chain(groups);
-    match others.find(|(_, other)| overlap(url, other)) {
-        None => Ok(()),
-        Some((name, other)) => Err(StartError::Settings(format!(
-            "the ledger {url} of --once and the {name} ({other}) overlap: give the ledger a prefix of its own"
-        ))),
-    }
 }
 
 /// Refuses a writable store that lies in another one: an object would have two places, and the last output for it

@@ -20,8 +20,9 @@ use super::attributes_of;
 use super::breaker::Breaker;
 use super::dead_letter::DeadLetterQueue;
 use super::decision::Rules;
+use super::holding::may_release;
 use super::options::{StartError, WorkerOptions, check_queue};
-use crate::model::message::{MAX_BATCH, MAX_VISIBILITY, Message};
+use crate::model::message::{MAX_VISIBILITY, Message};
 use crate::ports::queue::{BatchPolicy, Depth, Queue, QueueError};
 use futures_util::future::join_all;
 use parking_lot::Mutex;
@@ -135,15 +136,10 @@ impl Source {
         self.queue.url()
     }
 
-    /// Returns the number of receives after which the queue itself dead-letters a message, if a released message keeps its
-    /// receive.
-    pub(super) fn counted_receives(&self) -> Option<u32> {
-        self.rules.max_receives.filter(|_| self.queue.counts_releases())
-    }
-
-    /// Returns whether a message may be released without a task. Half of its receives are left for errors.
-    fn may_release(&self, message: &Message) -> bool {
-        self.counted_receives().is_none_or(|most| message.receive_count <= most / 2)
+    /// Returns whether a message may be released without a task.
+    pub(super) fn may_release(&self, message: &Message) -> bool {
+        let max_receives = self.rules.max_receives.filter(|_| self.queue.counts_releases());
+        may_release(message.receive_count, max_receives)
     }
 
     /// Shortens a delay to one that the queue accepts: SQS refuses a delay that ends later than its longest visibility,
@@ -189,7 +185,7 @@ impl Sources {
     }
 
     fn new(all: Vec<Arc<Source>>) -> Self {
-        let places = all.iter().map(|source| (source.priority, batch(&*source.queue)));
+        let places = all.iter().map(|source| (source.priority, source.queue.batch_policy().batch()));
         let turns = Mutex::new(Turns::new(places));
         let policies = all.iter().map(|source| source.queue.batch_policy());
         let policy = policies.reduce(together).unwrap_or_default();
@@ -221,7 +217,7 @@ impl Sources {
 
     /// Returns the smallest batch of a receive: the more pollers are needed.
     pub(super) fn smallest_batch(&self) -> usize {
-        self.all.iter().map(|source| source.queue.batch_policy().receive_batch.max(1)).min().unwrap_or(1)
+        self.all.iter().map(|source| source.queue.batch_policy().batch()).min().unwrap_or(1)
     }
 
     /// Returns whether each message that is rejected is sent to a dead-letter queue.
@@ -269,11 +265,6 @@ impl Sources {
             .iter()
             .all(|source| source.empty.load(Ordering::Relaxed) >= source.queue.batch_policy().empty_receives)
     }
-}
-
-/// Returns how many messages a receive of a queue may return.
-fn batch(queue: &dyn Queue) -> usize {
-    queue.batch_policy().receive_batch.clamp(1, MAX_BATCH)
 }
 
 /// Returns how receives are batched that may go to one of two queues.

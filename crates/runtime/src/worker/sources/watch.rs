@@ -122,8 +122,7 @@ impl Sources {
     /// Takes the held messages of a queue that are to be released.
     fn overdue(&self, source: &Source, timeout: Duration) -> Vec<LeasedMessage> {
         let is_overdue = |leased: &mut LeasedMessage| {
-            leased.source.index == source.index
-                && (source.may_release(&leased.message) || !leased.lease.lasts(timeout))
+            leased.source.index == source.index && (leased.may_release() || !leased.lease.lasts(timeout))
         };
         self.watched.held.lock().messages.extract_if(.., is_overdue).collect()
     }
@@ -304,7 +303,7 @@ impl Worker {
                 () = polling.in_progress.abandon.cancelled() => return false,
                 () = over.cancelled(), if !stop.is_cancelled() => stop.cancel(),
                 () = self.pause.began(), if !stop.is_cancelled() => stop.cancel(),
-                () = sources.watched.anew.notified(), if !stop.is_cancelled() => stop.cancel(),
+                () = sources.watched.anew.notified(), if leaves_out && !stop.is_cancelled() => stop.cancel(),
             }
         };
         let Some(messages) = self.received_from(source, received) else { return false };

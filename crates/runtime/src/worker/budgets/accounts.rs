@@ -1,6 +1,6 @@
-//! The book of a worker: what the keys that it has seen have used of their budgets in the current periods.
+//! The accounts of a worker: what the keys that it has seen have used of their budgets in the current periods.
 //!
-//! [`Book`] is plain data: it has no clock, no store and no lock. Times are counted from 1970.
+//! [`Accounts`] is plain data: it has no clock, no store and no lock. Times are counted from 1970.
 
 use crate::model::budget::{AccountId, Budget, Budgets};
 use crate::model::key::Key;
@@ -11,12 +11,12 @@ use std::time::Duration;
 
 /// The accounts of a worker.
 #[derive(Debug)]
-pub(in crate::worker) struct Book {
+pub(in crate::worker) struct Accounts {
     budgets: Budgets,
-    accounts: HashMap<Key, Account>,
+    by_key: HashMap<Key, Account>,
     /// Keys that have used up their budgets.
     over: BTreeSet<Key>,
-    /// Those of which nobody was told yet.
+    /// Those that weren't logged yet.
     newly_over: Vec<Spent>,
     /// When the first of the periods ends, and when the last one began, in seconds.
     first_end: u64,
@@ -57,11 +57,11 @@ impl Account {
     }
 }
 
-impl Book {
+impl Accounts {
     pub(in crate::worker) fn new(budgets: Budgets) -> Self {
         Self {
             budgets,
-            accounts: HashMap::new(),
+            by_key: HashMap::new(),
             over: BTreeSet::new(),
             newly_over: Vec::new(),
             first_end: u64::MAX,
@@ -70,16 +70,16 @@ impl Book {
     }
 
     /// Drops the accounts of periods that aren't the current ones. Returns whether there were any.
-    pub(in crate::worker) fn turn(&mut self, now: Duration) -> bool {
+    pub(in crate::worker) fn begin_periods(&mut self, now: Duration) -> bool {
         let now = now.as_secs();
         // The second part: the clock was set back.
         if now < self.first_end && now >= self.last_begin {
             return false;
         }
-        self.accounts.retain(|_, account| (account.id.began..account.id.ends()).contains(&now));
-        self.over.retain(|key| self.accounts.contains_key(key));
-        self.first_end = self.accounts.values().map(|account| account.id.ends()).min().unwrap_or(u64::MAX);
-        self.last_begin = self.accounts.values().map(|account| account.id.began).max().unwrap_or(0);
+        self.by_key.retain(|_, account| (account.id.began..account.id.ends()).contains(&now));
+        self.over.retain(|key| self.by_key.contains_key(key));
+        self.first_end = self.by_key.values().map(|account| account.id.ends()).min().unwrap_or(u64::MAX);
+        self.last_begin = self.by_key.values().map(|account| account.id.began).max().unwrap_or(0);
         true
     }
 
@@ -103,7 +103,7 @@ impl Book {
 
     /// Returns the number of tasks of a key that may run at once.
     pub(in crate::worker) fn most_running(&self, key: &Key) -> usize {
-        match self.accounts.get(key) {
+        match self.by_key.get(key) {
             Some(account) if !account.asked => 0,
             Some(account) if account.is_over() => 1,
             _ => usize::MAX,
@@ -127,18 +127,18 @@ impl Book {
 
     /// Returns the time until the period of a key ends.
     pub(in crate::worker) fn left(&self, key: &Key, now: Duration) -> Duration {
-        let ends = self.accounts.get(key).map_or(0, |account| account.id.ends());
+        let ends = self.by_key.get(key).map_or(0, |account| account.id.ends());
         Duration::from_secs(ends).saturating_sub(now)
     }
 
-    /// Returns what the store has to be asked or told now: of the keys of which it wasn't asked yet, and, with `active`, of
+    /// Returns what the store has to be charged or asked now: of the keys of which it wasn't asked yet, and, with `active`, of
     /// all keys with amounts that it doesn't know and of those in `active`.
     pub(in crate::worker) fn due(&self, active: Option<&HashSet<Key>>) -> Vec<Charge> {
         let is_due = |key: &Key, account: &Account| {
             let is_read = |active: &HashSet<Key>| !account.is_over() && active.contains(key);
             !account.asked || active.is_some_and(|active| account.pending > 0 || is_read(active))
         };
-        let due = self.accounts.iter().filter(|(key, account)| is_due(key, account));
+        let due = self.by_key.iter().filter(|(key, account)| is_due(key, account));
         due.map(|(_, account)| Charge { account: account.id.clone(), amount: account.pending }).collect()
     }
 
@@ -146,7 +146,7 @@ impl Book {
     /// Returns whether the key has used up its budget by it.
     pub(in crate::worker) fn answered(&mut self, charge: &Charge, answer: Option<u64>) -> bool {
         let Charge { account: id, amount } = charge;
-        let Some(account) = self.accounts.get_mut(&id.key).filter(|account| account.id == *id) else {
+        let Some(account) = self.by_key.get_mut(&id.key).filter(|account| account.id == *id) else {
             return false;
         };
         account.asked = true;
@@ -159,7 +159,7 @@ impl Book {
     }
 
     fn find_over(&mut self, key: &Key) -> bool {
-        let Some(account) = self.accounts.get(key) else { return false };
+        let Some(account) = self.by_key.get(key) else { return false };
         let is_newly_over = account.is_over() && self.over.insert(key.clone());
         if is_newly_over {
             let (budget, used) = (account.budget, account.sum());
@@ -169,17 +169,17 @@ impl Book {
     }
 
     fn account(&mut self, key: &Key, now: Duration) -> Option<&mut Account> {
-        if !self.accounts.contains_key(key) {
+        if !self.by_key.contains_key(key) {
             let budget = self.budgets.of(key)?;
-            if self.accounts.len() >= MOST_ACCOUNTS {
+            if self.by_key.len() >= MOST_ACCOUNTS {
                 self.make_room();
             }
             let id = budget.account(key, now);
             self.first_end = self.first_end.min(id.ends());
             self.last_begin = self.last_begin.max(id.began);
-            self.accounts.insert(key.clone(), Account::new(id, budget));
+            self.by_key.insert(key.clone(), Account::new(id, budget));
         }
-        self.accounts.get_mut(key)
+        self.by_key.get_mut(key)
     }
 
     /// Drops half of the accounts: first those that the store has as well, then those with the least used.
@@ -188,15 +188,15 @@ impl Book {
             (account.asked && account.pending == 0 && !account.is_over(), Reverse(account.sum()))
         };
         let mut ranked: Vec<_> =
-            self.accounts.iter().map(|(key, account)| (rank(account), key.clone())).collect();
+            self.by_key.iter().map(|(key, account)| (rank(account), key.clone())).collect();
         ranked.sort_by_key(|(rank, _)| *rank);
         for (_, key) in ranked.split_off(MOST_ACCOUNTS / 2) {
-            self.accounts.remove(&key);
+            self.by_key.remove(&key);
             self.over.remove(&key);
         }
     }
 }
 
 #[cfg(test)]
-#[path = "book_tests.rs"]
+#[path = "accounts_tests.rs"]
 mod tests;
