@@ -161,6 +161,18 @@ impl Source {
         }
     }
 
+    /// Records that the queue deleted a message, or that its dead-letter queue took one.
+    pub(super) fn succeeded(&self, at: Fails) {
+        if let Some(health) = &self.health {
+            health.succeeded(self.url(), at);
+        }
+    }
+
+    /// Returns how long the queue is left alone from now on: not at all if it works, or is the only one.
+    pub(super) fn pause(&self) -> Duration {
+        self.health.as_ref().map_or(Duration::ZERO, Health::pause)
+    }
+
     /// Returns why the queue fails, if it is one of several and does.
     pub(super) fn why_failing(&self) -> Option<String> {
         self.health.as_ref().and_then(Health::why)

@@ -255,7 +255,7 @@ impl Worker {
         loop {
             let ready = async {
                 self.sources.becomes_empty(source).await;
-                tokio::time::sleep(source.health.as_ref().map_or(Duration::ZERO, |it| it.pause())).await;
+                tokio::time::sleep(source.pause()).await;
                 self.pause.ended().await;
                 // While a backend fails, no message is taken from workers that it may not fail.
                 while matches!(self.breaker.admission(), Admission::Check(_)) {
@@ -360,13 +360,6 @@ impl Source {
         match groups {
             Some(groups) => self.queue.receive_by_group(most, wait, stop, groups).await,
             None => self.queue.receive(most, wait, stop).await,
-        }
-    }
-
-    /// Records that a message of the queue was settled.
-    pub(in crate::worker) fn settled(&self) {
-        if let Some(health) = &self.health {
-            health.settled(self.url());
         }
     }
 }
