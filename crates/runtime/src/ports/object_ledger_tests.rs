@@ -127,7 +127,7 @@ async fn claim(ledger: &ObjectLedger, text: &str) -> (Result<Claim, LedgerError>
 
 fn outputs() -> CommitList {
     let output = StagedOutput { store: 0, key: "k".into(), staged: None, bytes: 0 };
-    CommitList { stores: vec!["s3://b/".into()], outputs: vec![output] }
+    CommitList { route: None, stores: vec!["s3://b/".into()], outputs: vec![output] }
 }
 
 #[tokio::test]

@@ -90,8 +90,8 @@ impl StagedOutputs {
         Grants { stores, ..grants.clone() }
     }
 
-    /// Returns the list for the ledger.
-    pub(crate) fn list(&self) -> CommitList {
+    /// Returns the list for the ledger. `route`: the route of the task, if it is one's.
+    pub(crate) fn list(&self, route: Option<&str>) -> CommitList {
         let noted = self.noted.lock();
         let output = |((store, key), staged): (&(usize, String), &Option<StagedObject>)| StagedOutput {
             store: *store,
@@ -100,6 +100,7 @@ impl StagedOutputs {
             bytes: staged.map_or(0, |staged| staged.bytes),
         };
         CommitList {
+            route: route.map(str::to_owned),
             stores: self.stores.iter().map(|store| store.url().to_owned()).collect(),
             outputs: noted.by_place.iter().map(output).collect(),
         }
