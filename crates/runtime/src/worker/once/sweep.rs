@@ -4,7 +4,7 @@
 use super::{LEDGER, OnceRuns, writable};
 use crate::model::host_error::HostError;
 use crate::ports::ledger::{LedgerError, Swept};
-use crate::ports::staging::{StagedName, Staging};
+use crate::ports::staging::{RunToken, StagedName, Staging};
 use crate::task::routes::of_route;
 use crate::task::staged::AT_ONCE;
 use crate::worker::Worker;
@@ -16,6 +16,8 @@ use std::time::Duration;
 const INTERVALS: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(1)];
 /// Maximum number of entries and staged objects of one step.
 const STEP: usize = 500;
+/// Maximum number of runs about which one call asks the ledger. In S3 each costs up to three requests.
+const RUNS_OF_CALL: usize = 64;
 /// Maximum number of steps of one sweep: more entries than a worker can complete in a second.
 const MOST_STEPS: usize = 40;
 
@@ -40,7 +42,7 @@ impl OnceRuns {
             Ok(leaves_some) => leaves_some,
             Err(error) => {
                 tracing::warn!(%error, "cannot sweep the ledger of --once");
-                return false;
+                false
             }
         };
         let own = writable(&self.routes).filter_map(|(route, grant)| {
@@ -95,19 +97,18 @@ impl OnceRuns {
         for _ in 0..MOST_STEPS {
             // Nothing younger than a claim is abandoned for certain.
             let staged = staging.staged(ledger_id, after, STEP, self.lasts()).await;
-            let staged = staged.map_err(|error| error.to_string())?;
-            let Some(&last) = staged.last() else { break };
+            let names = staged.map_err(|error| error.to_string())?;
+            let Some(&last) = names.last() else { break };
             after = Some(last);
-            let runs: HashSet<_> = staged.iter().map(|name| name.run).collect();
-            let live = self.call(self.options.ledger.live(runs.into_iter().collect())).await;
-            let live: HashSet<_> = live.map_err(|error| error.to_string())?.into_iter().collect();
-            let is_abandoned = |name: &&StagedName| !live.contains(&name.run);
-            let abandoned: Vec<_> = staged.iter().copied().filter(|name| is_abandoned(&name)).collect();
+            let is_last = names.len() < STEP;
+            let live = self.live(&names).await.map_err(|error| error.to_string())?;
+            let is_abandoned = |name: &StagedName| !live.contains(&name.run);
+            let abandoned: Vec<_> = names.into_iter().filter(is_abandoned).collect();
             removed += abandoned.len();
             let discarding = abandoned.into_iter().map(|name| staging.discard(name));
             let discarded = stream::iter(discarding).buffer_unordered(AT_ONCE).try_collect::<()>().await;
             discarded.map_err(|error| error.to_string())?;
-            if staged.len() < STEP {
+            if is_last {
                 break;
             }
         }
@@ -115,5 +116,16 @@ impl OnceRuns {
             tracing::info!(removed, "removed what crashed tasks had staged");
         }
         Ok(())
+    }
+
+    /// Returns which of the runs that staged these objects hold an entry.
+    async fn live(&self, names: &[StagedName]) -> Result<HashSet<RunToken>, LedgerError> {
+        let runs: HashSet<_> = names.iter().map(|name| name.run).collect();
+        let runs: Vec<_> = runs.into_iter().collect();
+        let mut live = HashSet::new();
+        for runs in runs.chunks(RUNS_OF_CALL) {
+            live.extend(self.call(self.options.ledger.live(runs.to_vec())).await?);
+        }
+        Ok(live)
     }
 }
