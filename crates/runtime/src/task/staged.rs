@@ -9,8 +9,8 @@ use crate::ports::object_store::{
     Condition, Footprint, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectWriter, PutOptions,
     StoreError,
 };
-use crate::ports::staging::{RunToken, StagedName, Staging};
-use crate::ports::staging_area::staging_of;
+use crate::ports::staging::{RunToken, StagedName};
+use crate::ports::staging_area::{AnyStaging, staging_of};
 use crate::task::grant::{Grants, StoreGrant};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -68,7 +68,7 @@ impl StagedOutputs {
     }
 
     /// Returns where objects of a store are staged.
-    fn staging(&self, store: usize) -> Option<Box<dyn Staging + '_>> {
+    fn staging(&self, store: usize) -> Option<AnyStaging<'_>> {
         staging_of(&*self.stores[store], self.ledger.area())
     }
 

@@ -1,6 +1,7 @@
 use super::*;
 use crate::ports::memory::MemoryStore;
 use crate::ports::object_ledger::ObjectLedger;
+use crate::ports::staging::Staging;
 use crate::task::by_key::Scope;
 use crate::task::grant::Mode;
 use std::time::Duration;
@@ -35,7 +36,7 @@ async fn put(store: &dyn ObjectStore, key: &str, content: &'static str) -> Resul
 
 async fn staged_numbers(memory: &MemoryStore) -> Vec<u32> {
     let names = memory.staged(RUN.ledger, None, 1000, Duration::ZERO).await.expect("names");
-    names.into_iter().map(|name| name.number).collect()
+    names.names.into_iter().map(|name| name.number).collect()
 }
 
 #[tokio::test]

@@ -4,7 +4,8 @@
 use super::{LEDGER, OnceRuns, writable};
 use crate::model::host_error::HostError;
 use crate::ports::ledger::{LedgerError, Swept};
-use crate::ports::staging::{RunToken, StagedName, Staging};
+use crate::ports::staging::{RunToken, StagedName, StagedNames, Staging};
+use crate::ports::staging_area::AnyStaging;
 use crate::task::routes::of_route;
 use crate::task::staged::AT_ONCE;
 use crate::worker::Worker;
@@ -46,14 +47,12 @@ impl OnceRuns {
             }
         };
         let own = writable(&self.routes).filter_map(|(route, grant)| {
-            let staging: Box<dyn Staging + '_> = Box::new(grant.store.staging()?);
+            let staging = AnyStaging::Own(grant.store.staging()?);
             Some((of_route(route, &grant.alias), grant.store.url(), staging))
         });
         let ledger = &self.options.ledger;
-        let area = ledger.area().map(|area| {
-            let staging: Box<dyn Staging + '_> = Box::new(area.of_itself());
-            (LEDGER.to_owned(), ledger.url(), staging)
-        });
+        let area =
+            ledger.area().map(|area| (LEDGER.to_owned(), ledger.url(), AnyStaging::Area(area.of_itself())));
         let mut swept = HashSet::new();
         for (store, url, staging) in own.chain(area) {
             // Routes may have the same store.
@@ -97,10 +96,7 @@ impl OnceRuns {
         for _ in 0..MOST_STEPS {
             // Nothing younger than a claim is abandoned for certain.
             let staged = staging.staged(ledger_id, after, STEP, self.lasts()).await;
-            let names = staged.map_err(|error| error.to_string())?;
-            let Some(&last) = names.last() else { break };
-            after = Some(last);
-            let is_last = names.len() < STEP;
+            let StagedNames { names, goes_on_after } = staged.map_err(|error| error.to_string())?;
             let live = self.live(&names).await.map_err(|error| error.to_string())?;
             let is_abandoned = |name: &StagedName| !live.contains(&name.run);
             let abandoned: Vec<_> = names.into_iter().filter(is_abandoned).collect();
@@ -108,7 +104,8 @@ impl OnceRuns {
             let discarding = abandoned.into_iter().map(|name| staging.discard(name));
             let discarded = stream::iter(discarding).buffer_unordered(AT_ONCE).try_collect::<()>().await;
             discarded.map_err(|error| error.to_string())?;
-            if is_last {
+            after = goes_on_after;
+            if after.is_none() {
                 break;
             }
         }
