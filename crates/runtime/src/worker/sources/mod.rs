@@ -15,7 +15,7 @@ pub(super) use self::health::Fails;
 
 use self::health::Health;
 use self::turns::Turns;
-use self::watch::Watched;
+use self::watch::Watches;
 use super::attributes_of;
 use super::breaker::Breaker;
 use super::dead_letter::DeadLetterQueue;
@@ -96,7 +96,7 @@ pub(super) struct Sources {
     /// How receives are batched: of several queues, what suits all of them.
     pub(super) policy: BatchPolicy,
     turns: Mutex<Turns>,
-    watched: Watched,
+    watches: Watches,
 }
 
 impl Source {
@@ -205,7 +205,7 @@ impl Sources {
         let turns = Mutex::new(Turns::new(places));
         let policies = all.iter().map(|source| source.queue.batch_policy());
         let policy = policies.reduce(together).unwrap_or_default();
-        Self { all, policy, turns, watched: Watched::default() }
+        Self { all, policy, turns, watches: Watches::default() }
     }
 
     /// Returns the queue if there is only one.
