@@ -43,8 +43,6 @@ const REMOVAL: Duration = Duration::from_secs(3600);
 const TO_DELETE: Duration = Duration::from_secs(30);
 /// Number of entries that a sweep reads and removes at once. It returns the commits of one such batch.
 const AT_ONCE: usize = MOST_UNFINISHED;
-/// Number of runs of which it is found out at once whether they hold an entry. Their objects are small.
-const RUNS_AT_ONCE: usize = 32;
 /// Time after which a sweep begins no other batch, so that a slow store doesn't make it look like a failure.
 const LONGEST_SWEEP: Duration = Duration::from_secs(4);
 
@@ -353,12 +351,8 @@ impl Ledger for ObjectLedger {
     }
 
     async fn live(&self, runs: Vec<RunToken>) -> Result<Vec<RunToken>, LedgerError> {
-        let mut live = Vec::new();
-        for runs in runs.chunks(RUNS_AT_ONCE) {
-            let are_live = try_join_all(runs.iter().map(|&run| self.is_live(run))).await?;
-            live.extend(runs.iter().zip(are_live).filter_map(|(&run, is_live)| is_live.then_some(run)));
-        }
-        Ok(live)
+        let are_live = try_join_all(runs.iter().map(|&run| self.is_live(run))).await?;
+        Ok(runs.into_iter().zip(are_live).filter_map(|(run, is_live)| is_live.then_some(run)).collect())
     }
 
     /// Looks at the next entries in the order of their digests: at most `limit`, of which it reads those whose time may be

@@ -17,8 +17,8 @@ use std::time::Duration;
 const INTERVALS: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(1)];
 /// Maximum number of entries and staged objects of one step.
 const STEP: usize = 500;
-/// Maximum number of runs about which one call asks the ledger. In S3 each costs up to three requests.
-const RUNS_OF_CALL: usize = 64;
+/// Maximum number of runs about which one call asks the ledger. In S3 all are looked up at once.
+const RUNS_OF_CALL: usize = 32;
 /// Maximum number of steps of one sweep: more entries than a worker can complete in a second.
 const MOST_STEPS: usize = 40;
 
