@@ -362,7 +362,7 @@ fn outputs_of_a_route_are_written_with_the_role_of_that_route() {
         )
     });
     let top = "queue = 'sqlite:jobs.db'\nunmatched = 'reject'\n";
-    world.write("wasmrun.toml", &format!("{top}{}", routes.concat()));
+    world.write("wasmrun.toml", format!("{top}{}", routes.concat()));
     std::fs::copy(guest("misbehave"), world.path("misbehave.wasm")).expect("a component");
     for order in ["narrow", "wide"] {
         let attribute = format!("order={order}");
