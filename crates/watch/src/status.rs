@@ -49,7 +49,7 @@ fn value(about: &About, components: &Components, status: &Status, summary: &Summ
         "depth": status.depth.map(depth),
         "waited_seconds": status.waited.map(seconds),
         "waiting_for_backends": status.waiting,
-        "held_for_keys": status.held,
+        "held": status.held,
         "over_budget": {"keys": status.over_budget.keys, "named": status.over_budget.named},
         "has_dead_letter_queue": status.has_dead_letter_queue,
         "running": status.running.iter().map(running).collect::<Vec<_>>(),

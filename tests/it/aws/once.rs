@@ -336,3 +336,49 @@ fn outputs_for_a_key_are_staged_by_the_worker_and_written_in_the_session_of_the_
     assert!(paths.contains(&"/bucket/t/acme/out/new".to_owned()), "{paths:?}");
     assert!(!paths.iter().any(|path| path.contains("/staged/") || path.contains("/evil/")), "{paths:?}");
 }
+
+#[test]
+fn outputs_of_a_route_are_written_with_the_role_of_that_route() {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    let objects = Objects::default();
+    let stub = Stub::answering(move |request| {
+        let text = request.text();
+        let role = text.split_once("role%2F").filter(|_| text.contains("Action=AssumeRole"));
+        match role.map(|(_, rest)| rest.split('&').next().unwrap_or_default()) {
+            Some(role) => sessions::session(role, 3600),
+            None => objects.answer(request),
+        }
+    });
+    let routes = ["wide", "narrow"].map(|name| {
+        format!(
+            r#"
+            [[route]]
+            name = "{name}"
+            match.attribute = {{ order = "{name}" }}
+            component = "misbehave.wasm"
+            store.output = "s3://bucket/out:rw"
+            assume-role.output = "arn:aws:iam::123456789012:role/{name}"
+            "#
+        )
+    });
+    let top = "queue = 'sqlite:jobs.db'\nunmatched = 'reject'\n";
+    world.write("wasmrun.toml", format!("{top}{}", routes.concat()));
+    std::fs::copy(guest("misbehave"), world.path("misbehave.wasm")).expect("a component");
+    for order in ["narrow", "wide"] {
+        let attribute = format!("order={order}");
+        let enqueue = world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--attribute", &attribute]);
+        enqueue.args(["--message", &format!("put {order} x")]).succeeds();
+    }
+    let run = world.wasmrun(["run", "--config", "wasmrun.toml", "--until-empty"]).args(ONCE);
+    let output = signed(run).env("AWS_ENDPOINT_URL", stub.endpoint()).succeeds();
+    assert_eq!(output.summary()["outcomes"], json!({"completed": 2}), "{output}");
+    let seen = stub.seen();
+    let written = seen.iter().filter(|request| request.method == "PUT");
+    let mut written: Vec<_> = written
+        .filter(|request| request.target.starts_with("/bucket/out/"))
+        .map(|request| (request.target.split('?').next().unwrap_or_default(), request.access_key()))
+        .collect();
+    written.sort_unstable();
+    let expected = [("/bucket/out/narrow", "session-narrow"), ("/bucket/out/wide", "session-wide")];
+    assert_eq!(written, expected, "{output}");
+}

@@ -185,7 +185,12 @@ fn a_queue_that_cannot_be_used_is_named_with_what_is_wrong() {
 fn output_that_cannot_be_written_is_an_error() {
     let world = World::new();
     let program = wasmrun().display().to_string();
-    for arguments in ["--version", "completions bash", "new project --lang rust", "simulate --duration 1m"] {
+    for arguments in [
+        "--version",
+        "completions bash",
+        "new project --lang rust",
+        "simulate --arrivals burst:10 --service fixed:10ms",
+    ] {
         let shell = world.program(Path::new("/bin/sh")).arg("-c");
         let output = shell.arg(format!("'{program}' {arguments} > /dev/full"));
         output.fails_with(3, "cannot write to standard output");

@@ -225,7 +225,7 @@ fn a_wrong_grant_is_refused_at_the_start_and_a_check_creates_nothing() {
         ("Cache=sqlite:cache.db:rw", 2, "alias"),
         ("cache=sqlite:missing/cache.db:rw", 3, "create the directory first"),
         ("cache=sqlite:cache.db:ro", 3, "creates it"),
-        ("cache=sqlite:cache.db#other:rw", 3, "one key-value bucket"),
+        ("cache=sqlite:cache.db#other:rw", 3, "holds one bucket"),
         ("cache=sqlite:jobs.db:rw", 3, "the database of another application"),
         ("cache=sqlite:text:rw", 3, "not a SQLite database"),
         ("cache=sqlite:out:rw", 3, "not a file"),

@@ -2,6 +2,7 @@
 
 use crate::harness::{Amazon, Command, Output, World, guest};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
@@ -12,33 +13,33 @@ const GOOD: usize = 20;
 const SECRET: &str = "what belongs to good alone";
 
 /// What each hostile tenant sends. `{t}` is the place of all tenants' parts: an absolute path, or a bucket's prefix.
-const HOSTILE: [(&str, [&str; 4]); 12] = [
-    ("spinner", ["loop"; 4]),
-    ("sleeper", ["sleep-forever"; 4]),
-    ("hoarder", ["alloc", "grow", "memory-fill", "leak-bodies"]),
-    ("caller", ["loop-host", "loop-host body", "loop-host attributes", "loop-host clocks"]),
-    ("talker", ["loop-host stdout", "loop-host lines", "log-bytes 100000000", "log-lines 1000000"]),
-    ("crasher", ["recurse", "abort", "panic at once", "unreachable"]),
-    ("liar", ["use-after-drop", "use-handle 7", "use-message-as-store", "realloc 4294967295 4294967295"]),
-    ("flooder", ["send 100000", "send-bytes 100000000", "open-writers 100000 x", "put-nonce x"]),
+const HOSTILE: [(&str, &[&str]); 12] = [
+    ("spinner", &["loop"; 2]),
+    ("sleeper", &["sleep-forever"; 2]),
+    ("hoarder", &["alloc", "grow", "memory-fill", "leak-bodies"]),
+    ("caller", &["loop-host body", "loop-host clocks"]),
+    ("talker", &["loop-host stdout", "loop-host lines", "log-bytes 100000000", "log-lines 1000000"]),
+    ("crasher", &["recurse", "abort", "panic at once", "unreachable"]),
+    ("liar", &["use-after-drop", "use-handle 7", "use-message-as-store", "realloc 4294967295 4294967295"]),
+    ("flooder", &["send 100000", "send-bytes 100000000", "open-writers 100000 x", "put-nonce x"]),
     (
         "reader",
-        ["get ../../good/in/0", "get @output ../../good/in/0", "get {t}/good/in/0", "head ../../good/in/0"],
+        &["get ../../good/in/0", "get @output ../../good/in/0", "get {t}/good/in/0", "head ../../good/in/0"],
     ),
     (
         "copier",
-        ["copy ../../good/in/0 taken", "copy {t}/good/in/0 taken", "list ../../good/", "list @output ../"],
+        &["copy ../../good/in/0 taken", "copy {t}/good/in/0 taken", "list ../../good/", "list @output ../"],
     ),
     (
         "writer",
-        [
+        &[
             "put @output ../../good/out/0 x",
             "put @output {t}/good/out/0 x",
             "delete ../../good/in/0",
             "delete {t}/good/in/0",
         ],
     ),
-    ("prober", ["canary-read 1000", "env", "preopens", "keys {t}/good/in/0"]),
+    ("prober", &["canary-read 1000", "env", "preopens", "keys {t}/good/in/0"]),
 ];
 
 /// Keys that could be taken for the good tenant's. Their messages try to read and to replace its objects.
@@ -83,6 +84,8 @@ fn check(world: &World, output: &Output, attacks: usize) {
         usage.lines().map(|line| serde_json::from_str(line).expect("a record")).collect();
     let (good, hostile): (Vec<_>, Vec<_>) = records.iter().partition(|record| record["key"] == "good");
     assert!(good.iter().all(|record| record["outcome"] == "completed"), "{good:?}");
+    // On SQS, a hostile message may run more than once.
+    let hostile: HashSet<_> = hostile.iter().map(|record| record["message_id"].to_string()).collect();
     assert_eq!((good.len(), hostile.len()), (GOOD, attacks), "{output}");
     let last = records.iter().rposition(|record| record["key"] == "good").expect("a good record");
     assert!(last < records.len() / 2 + GOOD, "the good tenant ended last: {last} of {}", records.len());

@@ -55,7 +55,7 @@ fn is_shared(budget: &str) {
     let address = second.listens_on();
     assert_eq!(status(address)["over_budget"]["named"], json!(["acme", "other"]));
     assert!(get(address, "/metrics").body.contains("\nwasmrun_keys_over_budget 2\n"));
-    assert_eq!(status(address)["held_for_keys"], 0);
+    assert_eq!(status(address)["held"], 0);
     // A worker that has parked a key doesn't receive its messages. The third key shows that the worker goes on.
     send(&world, "acme", 20);
     send(&world, "third", 1);

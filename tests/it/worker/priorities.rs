@@ -326,6 +326,24 @@ fn an_sqs_queue_that_denies_access_later_does_not_stop_the_others() {
 }
 
 #[test]
+fn a_queue_whose_messages_cannot_end_is_paused_although_they_can_be_released() {
+    let dead_letters = scripted(&[], |call| call.operation == "SendMessageBatch");
+    let rejected = scripted(&["reject it"; 30], |_| false);
+    let undeleted = scripted(&["ok", "retry 1 it"].repeat(15), |call| call.operation == "DeleteMessageBatch");
+    for failing in [rejected, undeleted] {
+        let (world, works) = (World::new(), scripted(&["ok"; 200], |_| false));
+        let worker = signed(run(&world, &[&failing.url(), &works.url()])).args(["--instances", "2"]);
+        let worker = worker.args(["--dead-letter", &dead_letters.url()]).start();
+        wait_until("the other queue is empty", || works.depth() == [0, 0]);
+        assert_eq!(worker.logged("paused receiving from a queue"), 1);
+        assert_eq!(worker.logged("resumed receiving from a queue"), 0);
+        assert!(failing.received() < 15, "{} messages", failing.received());
+        worker.signal(Signal::TERM);
+        worker.finish().succeeded();
+    }
+}
+
+#[test]
 fn a_strict_queue_on_sqs_is_emptied_first_and_each_keeps_its_redrive_policy() {
     let Some(amazon) = Amazon::start() else { return };
     let (urgent, jobs) = (amazon.create_queue("urgent", 30, 1), amazon.create_queue("jobs", 30, 3));

@@ -17,7 +17,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use wasmrun_runtime::ports::object_store::{ObjectInfo, ObjectWriter, PutOptions, StoreError};
-use wasmrun_runtime::ports::staging::{StagedName, Staging};
+use wasmrun_runtime::ports::staging::{StagedName, StagedNames, Staging};
 
 #[async_trait]
 impl Staging for DirStore {
@@ -61,7 +61,7 @@ impl Staging for DirStore {
         after: Option<StagedName>,
         limit: usize,
         _: Duration,
-    ) -> Result<Vec<StagedName>, StoreError> {
+    ) -> Result<StagedNames, StoreError> {
         self.in_root(move |root, call| root.inside(|entered| staged(entered, ledger, after, limit, call)))
             .await
     }
@@ -146,7 +146,7 @@ fn staged(
     after: Option<StagedName>,
     limit: usize,
     call: &Call,
-) -> Result<Vec<StagedName>, StoreError> {
+) -> Result<StagedNames, StoreError> {
     let fail = |error: io::Error| unavailable("listed", &error);
     let prefix = StagedName::prefix(ledger);
     let mut names = BTreeSet::new();
@@ -167,7 +167,7 @@ fn staged(
             names.pop_last();
         }
     }
-    Ok(names.into_iter().collect())
+    Ok(StagedNames::of_at_most(limit, names))
 }
 
 /// Returns the error for a staged file. None of them concerns one object: the next call may succeed.

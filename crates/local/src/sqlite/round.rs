@@ -36,8 +36,19 @@ pub(super) const VISIBLE_WITHOUT_GROUP: &str = "SELECT sequence FROM (
 pub(super) struct Place {
     /// The group that was visited last.
     pub(super) group: String,
-    /// Whether the last receive visited all groups.
+    /// The lap that visits all groups in search of a message, and isn't over yet.
+    lap: Option<Lap>,
+    /// Whether the last transaction ended a lap, and so all groups were visited.
     pub(super) visited_all: bool,
+}
+
+/// One lap of the round, which takes several transactions if there are many groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Lap {
+    /// The group that was visited last when it began.
+    start: String,
+    /// Whether it has gone on with the first group, after the last.
+    is_second: bool,
 }
 
 impl Transaction<'_> {
@@ -51,18 +62,17 @@ impl Transaction<'_> {
         place: &mut Place,
     ) -> Result<Vec<MessageRow>, Fault> {
         let mut found: Vec<Vec<i64>> = Vec::new();
-        let start = std::mem::take(place);
-        let mut group = start.group.clone();
-        let mut is_second_lap = false;
+        let Place { mut group, lap, .. } = std::mem::take(place);
+        let mut lap = lap.unwrap_or_else(|| Lap { start: group.clone(), is_second: false });
         for _ in 0..MOST_VISITED {
             let next = self.group_after(queue, &group)?;
             // After the last group, the round goes on with the first. It is over at the group at which it began, or, if
             // that is gone, at the next one or after the last group.
             let is_end = next.is_none();
             group = next.unwrap_or_default();
-            place.visited_all = is_second_lap && is_end || (is_second_lap || is_end) && group >= start.group;
-            is_second_lap |= is_end;
-            if group == start.group || !place.visited_all {
+            place.visited_all = lap.is_second && is_end || (lap.is_second || is_end) && group >= lap.start;
+            lap.is_second |= is_end;
+            if group == lap.start || !place.visited_all {
                 let visible = self.visible_in(queue, &group, max, groups)?;
                 found.extend((!visible.is_empty()).then_some(visible));
             }
@@ -70,7 +80,13 @@ impl Transaction<'_> {
                 break;
             }
         }
-        place.group = if place.visited_all { start.group } else { group };
+        if place.visited_all {
+            place.group = lap.start;
+        } else {
+            place.group = group;
+            // Where a message is found, the next lap begins.
+            place.lap = found.is_empty().then_some(lap);
+        }
         // One message of each group, then a second one of each, and so on.
         let longest = found.iter().map(Vec::len).max().unwrap_or_default();
         let sequences = (0..longest).flat_map(|index| found.iter().filter_map(move |group| group.get(index)));

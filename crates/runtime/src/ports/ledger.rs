@@ -115,6 +115,9 @@ pub struct Swept {
 /// What a run has staged: at most one output for each key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommitList {
+    /// Name of the route that the message took; `None`: none, so that its task was the default component's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
     /// URLs of stores.
     pub stores: Vec<String>,
     /// The outputs, in no particular order.
@@ -183,7 +186,11 @@ mod tests {
             staged: Some(u32::MAX - number),
             bytes: u64::MAX,
         });
-        let list = CommitList { stores: vec!["dir:/x/".into()], outputs: outputs.collect() };
+        let list = CommitList {
+            route: Some("\u{1}".repeat(1 << 10)),
+            stores: vec!["dir:/x/".into()],
+            outputs: outputs.collect(),
+        };
         let bytes = list.to_bytes();
         assert!(bytes.len() <= MOST_LIST_BYTES, "{}", bytes.len());
         assert_eq!(CommitList::from_bytes(&bytes), Some(list));
@@ -194,7 +201,7 @@ mod tests {
         fn a_damaged_list_is_none(bytes in prop::collection::vec(any::<u8>(), 0..64), store in 1..9usize) {
             prop_assert_eq!(CommitList::from_bytes(&bytes), None);
             let output = StagedOutput { store, key: "x".into(), staged: None, bytes: 0 };
-            let beyond = CommitList { stores: vec!["dir:/x/".into()], outputs: vec![output] };
+            let beyond = CommitList { route: None, stores: vec!["dir:/x/".into()], outputs: vec![output] };
             prop_assert_eq!(CommitList::from_bytes(&beyond.to_bytes()), None);
         }
     }

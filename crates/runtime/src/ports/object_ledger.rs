@@ -43,6 +43,8 @@ const REMOVAL: Duration = Duration::from_secs(3600);
 const TO_DELETE: Duration = Duration::from_secs(30);
 /// Number of entries that a sweep reads and removes at once. It returns the commits of one such batch.
 const AT_ONCE: usize = MOST_UNFINISHED;
+/// Time after which a sweep begins no other batch, so that a slow store doesn't make it look like a failure.
+const LONGEST_SWEEP: Duration = Duration::from_secs(4);
 
 /// A ledger in an object store.
 pub struct ObjectLedger {
@@ -349,17 +351,14 @@ impl Ledger for ObjectLedger {
     }
 
     async fn live(&self, runs: Vec<RunToken>) -> Result<Vec<RunToken>, LedgerError> {
-        let mut live = Vec::new();
-        for runs in runs.chunks(AT_ONCE) {
-            let are_live = try_join_all(runs.iter().map(|&run| self.is_live(run))).await?;
-            live.extend(runs.iter().zip(are_live).filter_map(|(&run, is_live)| is_live.then_some(run)));
-        }
-        Ok(live)
+        let are_live = try_join_all(runs.iter().map(|&run| self.is_live(run))).await?;
+        Ok(runs.into_iter().zip(are_live).filter_map(|(run, is_live)| is_live.then_some(run)).collect())
     }
 
     /// Looks at the next entries in the order of their digests: at most `limit`, of which it reads those whose time may be
-    /// over.
+    /// over, as many as it can in its time.
     async fn sweep(&self, limit: usize, lasts: Duration) -> Result<Swept, LedgerError> {
+        let began_at = Instant::now();
         let objects = self.next_entries(limit).await?;
         let (last, number) = (objects.last().map(|object| object.key.clone()), objects.len());
         let over: Vec<_> = objects.into_iter().filter(|object| self.may_be_over(object, lasts)).collect();
@@ -376,7 +375,7 @@ impl Ledger for ObjectLedger {
                     SweptEntry::Unfinished(commit) => swept.unfinished.push(commit),
                 }
             }
-            if !swept.unfinished.is_empty() {
+            if !swept.unfinished.is_empty() || began_at.elapsed() >= LONGEST_SWEEP {
                 swept.goes_on = true;
                 return Ok(swept);
             }

@@ -4,6 +4,7 @@ use super::*;
 use crate::ports::ledger::{MOST_OUTPUTS, StagedOutput};
 use crate::ports::memory::MemoryStore;
 use crate::ports::object_store::{Condition, ObjectInfo, ObjectReader, ObjectWriter, PutOptions};
+use crate::ports::staging::{StagedName, StagedNames, Staging};
 use bytes::Bytes;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -127,7 +128,7 @@ async fn claim(ledger: &ObjectLedger, text: &str) -> (Result<Claim, LedgerError>
 
 fn outputs() -> CommitList {
     let output = StagedOutput { store: 0, key: "k".into(), staged: None, bytes: 0 };
-    CommitList { stores: vec!["s3://b/".into()], outputs: vec![output] }
+    CommitList { route: None, stores: vec!["s3://b/".into()], outputs: vec![output] }
 }
 
 #[tokio::test]
@@ -274,7 +275,6 @@ async fn what_others_have_written_among_the_entries_is_an_error_of_one_entry_alo
 
 #[tokio::test]
 async fn a_staged_object_is_placed_once_and_swept_when_it_is_old() {
-    use crate::ports::staging::{StagedName, Staging};
     let store = Store::new();
     let (ledger, _) = ledger(&store);
     let run = run_of(&ledger, "a").await;
@@ -305,10 +305,34 @@ async fn a_staged_object_is_placed_once_and_swept_when_it_is_old() {
     staging.place(name(0), "k").await.expect("placed before");
     assert_eq!(output.content("k"), Some("of another task".into()));
     let staged = |age| staging.staged(run.ledger, None, 10, age);
-    assert_eq!(staged(Duration::ZERO).await, Ok(vec![name(1)]));
-    assert_eq!(staged(Duration::from_secs(1 << 40)).await, Ok(vec![]), "its task may still run");
-    assert_eq!(staging.staged(run.ledger ^ 1, None, 10, Duration::ZERO).await, Ok(vec![]));
+    let all = |names| Ok(StagedNames { names, goes_on_after: None });
+    assert_eq!(staged(Duration::ZERO).await, all(vec![name(1)]));
+    assert_eq!(staged(Duration::from_secs(1 << 40)).await, all(vec![]), "its task may still run");
+    assert_eq!(staging.staged(run.ledger ^ 1, None, 10, Duration::ZERO).await, all(vec![]));
     staging.discard(name(1)).await.expect("removed");
     staging.discard(name(1)).await.expect("removed before");
-    assert_eq!(staged(Duration::ZERO).await, Ok(vec![]));
+    assert_eq!(staged(Duration::ZERO).await, all(vec![]));
+}
+
+#[tokio::test]
+async fn a_listing_that_finds_only_young_staged_objects_says_where_it_stopped() {
+    let (ledger, _) = ledger(&Store::new());
+    let area = ledger.area().expect("an area");
+    let (output, run) = (MemoryStore::new("out"), RunToken::new(7, entry("e")));
+    let staging = area.of(&output);
+    for number in 0..50 {
+        let name = StagedName { run, number };
+        let writer = staging.stage(name, "k", PutOptions::default()).await.expect("a writer");
+        writer.finish().await.expect("staged");
+    }
+    let (mut after, mut parts) = (None, 0);
+    loop {
+        let part = staging.staged(7, after, 1, Duration::from_secs(1 << 40)).await.expect("a part");
+        assert_eq!(part.names, []);
+        (after, parts) = (part.goes_on_after, parts + 1);
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(parts, 2, "it goes on where it stopped");
 }

@@ -35,7 +35,7 @@ pub trait Staging: Send + Sync {
     /// Removes a staged object; succeeds if there is none.
     async fn discard(&self, name: StagedName) -> Result<(), StoreError>;
 
-    /// Returns the first `limit` names after `after` of what is staged for a ledger, in order. It may leave out what was
+    /// Returns names after `after` of what is staged for a ledger, at most `limit` of the first. It may leave out what was
     /// staged less than `age` ago.
     async fn staged(
         &self,
@@ -43,7 +43,25 @@ pub trait Staging: Send + Sync {
         after: Option<StagedName>,
         limit: usize,
         age: Duration,
-    ) -> Result<Vec<StagedName>, StoreError>;
+    ) -> Result<StagedNames, StoreError>;
+}
+
+/// A part of the names of what is staged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StagedNames {
+    /// The names, in order.
+    pub names: Vec<StagedName>,
+    /// The name after which there may be more; `None`: there are no more.
+    pub goes_on_after: Option<StagedName>,
+}
+
+impl StagedNames {
+    /// Returns names in order, of which at most `limit` were asked for.
+    pub fn of_at_most(limit: usize, names: impl IntoIterator<Item = StagedName>) -> Self {
+        let names: Vec<_> = names.into_iter().collect();
+        let goes_on_after = names.last().filter(|_| names.len() >= limit).copied();
+        Self { names, goes_on_after }
+    }
 }
 
 /// One run of a task whose outputs are staged. No two runs have the same token.

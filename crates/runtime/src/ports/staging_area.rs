@@ -4,11 +4,13 @@
 //! service that knows both stores copies by itself; otherwise the content passes through this process.
 
 use super::object_store::{
-    Condition, ObjectInfo, ObjectReader, ObjectStore, ObjectWriter, PutOptions, StoreError, Transfer,
+    Condition, ObjectInfo, ObjectReader, ObjectStore, ObjectSummary, ObjectWriter, PutOptions, StoreError,
+    Transfer,
 };
-use super::staging::{StagedName, Staging};
+use super::staging::{StagedName, StagedNames, Staging};
 use async_trait::async_trait;
 use bytes::Bytes;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -28,16 +30,32 @@ pub(crate) struct StagingOf<'a> {
     store: &'a dyn ObjectStore,
 }
 
-/// Returns the staging area of a store: its own, or else this one.
+/// Where a store's objects are staged.
+pub(crate) enum AnyStaging<'a> {
+    /// The store stages by itself.
+    Own(&'a dyn Staging),
+    /// They are staged in an area of another store.
+    Area(StagingOf<'a>),
+}
+
+impl<'a> Deref for AnyStaging<'a> {
+    type Target = dyn Staging + 'a;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::Own(own) => *own,
+            Self::Area(area) => area,
+        }
+    }
+}
+
+/// Returns where a store's objects are staged: by the store itself, or else in this area.
 pub(crate) fn staging_of<'a>(
     store: &'a dyn ObjectStore,
     area: Option<&'a StagingArea>,
-) -> Option<Box<dyn Staging + 'a>> {
-    match (store.staging(), area) {
-        (Some(own), _) => Some(Box::new(own)),
-        (None, Some(area)) => Some(Box::new(area.of(store))),
-        (None, None) => None,
-    }
+) -> Option<AnyStaging<'a>> {
+    let own = store.staging().map(AnyStaging::Own);
+    own.or_else(|| area.map(|area| AnyStaging::Area(area.of(store))))
 }
 
 impl StagingArea {
@@ -68,25 +86,25 @@ impl StagingArea {
         after: Option<StagedName>,
         limit: usize,
         age: Duration,
-    ) -> Result<Vec<StagedName>, StoreError> {
+    ) -> Result<StagedNames, StoreError> {
         let prefix = StagedName::prefix(ledger);
         let now = SystemTime::now();
-        let is_old = |modified_at: Option<SystemTime>| {
-            modified_at.is_none_or(|at| now.duration_since(at).unwrap_or_default() >= age)
+        let is_old = |object: &ObjectSummary| {
+            object.modified_at.is_none_or(|at| now.duration_since(at).unwrap_or_default() >= age)
         };
-        let mut names = Vec::new();
+        let name_of = |object: &ObjectSummary| object.key.parse::<StagedName>().ok();
+        let (mut names, mut goes_on_after) = (Vec::new(), after);
         let mut continuation = after.map(|name| name.to_string());
         for _ in 0..MOST_PAGES {
             let page = self.store.list(&prefix, continuation.as_deref(), limit).await?;
-            let old = page.objects.iter().filter(|object| is_old(object.modified_at));
-            names.extend(old.filter_map(|object| object.key.parse::<StagedName>().ok()));
-            names.truncate(limit);
+            names.extend(page.objects.iter().filter(|object| is_old(object)).filter_map(name_of));
+            goes_on_after = page.objects.iter().rev().find_map(name_of).or(goes_on_after);
             continuation = page.continuation;
-            if continuation.is_none() || names.len() == limit {
+            if continuation.is_none() || !names.is_empty() {
                 break;
             }
         }
-        Ok(names)
+        Ok(StagedNames { names, goes_on_after: goes_on_after.filter(|_| continuation.is_some()) })
     }
 
     /// Copies a staged object. Returns `NotFound` if there is none.
@@ -155,43 +173,8 @@ impl Staging for StagingOf<'_> {
         after: Option<StagedName>,
         limit: usize,
         age: Duration,
-    ) -> Result<Vec<StagedName>, StoreError> {
+    ) -> Result<StagedNames, StoreError> {
         self.area.staged(ledger, after, limit, age).await
-    }
-}
-
-/// A store's own staging area.
-#[async_trait]
-impl Staging for &dyn Staging {
-    fn has_directories(&self) -> bool {
-        (**self).has_directories()
-    }
-
-    async fn stage(
-        &self,
-        name: StagedName,
-        key: &str,
-        options: PutOptions,
-    ) -> Result<Box<dyn ObjectWriter>, StoreError> {
-        (**self).stage(name, key, options).await
-    }
-
-    async fn place(&self, name: StagedName, key: &str) -> Result<(), StoreError> {
-        (**self).place(name, key).await
-    }
-
-    async fn discard(&self, name: StagedName) -> Result<(), StoreError> {
-        (**self).discard(name).await
-    }
-
-    async fn staged(
-        &self,
-        ledger: u64,
-        after: Option<StagedName>,
-        limit: usize,
-        age: Duration,
-    ) -> Result<Vec<StagedName>, StoreError> {
-        (**self).staged(ledger, after, limit, age).await
     }
 }
 

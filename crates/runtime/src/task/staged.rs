@@ -9,8 +9,8 @@ use crate::ports::object_store::{
     Condition, Footprint, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectWriter, PutOptions,
     StoreError,
 };
-use crate::ports::staging::{RunToken, StagedName, Staging};
-use crate::ports::staging_area::staging_of;
+use crate::ports::staging::{RunToken, StagedName};
+use crate::ports::staging_area::{AnyStaging, staging_of};
 use crate::task::grant::{Grants, StoreGrant};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -68,7 +68,7 @@ impl StagedOutputs {
     }
 
     /// Returns where objects of a store are staged.
-    fn staging(&self, store: usize) -> Option<Box<dyn Staging + '_>> {
+    fn staging(&self, store: usize) -> Option<AnyStaging<'_>> {
         staging_of(&*self.stores[store], self.ledger.area())
     }
 
@@ -90,8 +90,8 @@ impl StagedOutputs {
         Grants { stores, ..grants.clone() }
     }
 
-    /// Returns the list for the ledger.
-    pub(crate) fn list(&self) -> CommitList {
+    /// Returns the list for the ledger. `route`: the route of the task, if it is one's.
+    pub(crate) fn list(&self, route: Option<&str>) -> CommitList {
         let noted = self.noted.lock();
         let output = |((store, key), staged): (&(usize, String), &Option<StagedObject>)| StagedOutput {
             store: *store,
@@ -100,6 +100,7 @@ impl StagedOutputs {
             bytes: staged.map_or(0, |staged| staged.bytes),
         };
         CommitList {
+            route: route.map(str::to_owned),
             stores: self.stores.iter().map(|store| store.url().to_owned()).collect(),
             outputs: noted.by_place.iter().map(output).collect(),
         }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::ports::memory::MemoryStore;
 use crate::ports::object_ledger::ObjectLedger;
+use crate::ports::staging::Staging;
 use crate::task::by_key::Scope;
 use crate::task::grant::Mode;
 use std::time::Duration;
@@ -35,7 +36,7 @@ async fn put(store: &dyn ObjectStore, key: &str, content: &'static str) -> Resul
 
 async fn staged_numbers(memory: &MemoryStore) -> Vec<u32> {
     let names = memory.staged(RUN.ledger, None, 1000, Duration::ZERO).await.expect("names");
-    names.into_iter().map(|name| name.number).collect()
+    names.names.into_iter().map(|name| name.number).collect()
 }
 
 #[tokio::test]
@@ -47,7 +48,7 @@ async fn what_a_run_writes_and_deletes_is_seen_by_nobody_before_it_is_placed() {
     assert_eq!((memory.content("new"), memory.content("old")), (None, Some("old".into())));
     assert_eq!(store.head("new", None).await, Err(StoreError::NotFound), "nor by the run itself");
     assert_eq!(store.list("", None, 10).await.expect("a page").objects.len(), 1);
-    let list = outputs.list();
+    let list = outputs.list(None);
     let of = |key: &str, staged: Option<u32>| StagedOutput {
         store: 0,
         key: key.into(),
@@ -67,7 +68,7 @@ async fn the_last_output_of_a_key_counts_and_the_others_leave_nothing() {
     put(&*store, "b", "x").await.expect("staged");
     store.delete("b").await.expect("noted");
     assert_eq!(staged_numbers(&memory).await, [2]);
-    let staged: Vec<_> = outputs.list().outputs.into_iter().map(|output| output.staged).collect();
+    let staged: Vec<_> = outputs.list(None).outputs.into_iter().map(|output| output.staged).collect();
     assert_eq!(staged, [Some(2), None]);
     outputs.discard().await;
     assert_eq!(staged_numbers(&memory).await, [0_u32; 0]);
@@ -99,7 +100,7 @@ async fn a_condition_is_refused_and_so_are_more_outputs_than_a_commit_holds() {
     assert!(matches!(put(&*store, "one more", "x").await, Err(StoreError::Invalid(_))));
     put(&*store, "7", "instead of a deletion").await.expect("staged");
     assert_eq!(staged_numbers(&memory).await.len(), 1);
-    assert_eq!(outputs.list().outputs.len(), MOST_OUTPUTS);
+    assert_eq!(outputs.list(None).outputs.len(), MOST_OUTPUTS);
 }
 
 #[tokio::test]
@@ -131,7 +132,7 @@ async fn a_part_of_a_store_stages_by_the_keys_of_the_whole_store() {
         staged,
         bytes: staged.map_or(0, |_| 3),
     };
-    let list = outputs.list();
+    let list = outputs.list(None);
     assert_eq!(list.outputs, [of("acme/new", Some(0)), of("acme/old", None)]);
     assert_eq!(list.stores, ["memory:out/"]);
 }

@@ -77,10 +77,6 @@ impl Worker {
     ///
     /// Says why the message can't be cancelled. Nothing has changed then.
     pub fn cancel(&self, message_id: &str, then: Action) -> Result<bool, NotCancelled> {
-        if then == Action::DeadLetter && self.sources.all().iter().all(|source| source.dead_letter.is_none())
-        {
-            return Err(NotCancelled::NoDeadLetterQueue);
-        }
         let runs = self.leases.cancel(message_id, then)?;
         tracing::warn!(message_id, ?then, runs, "cancelled by an operator");
         Ok(runs)

@@ -125,6 +125,7 @@ impl Worker {
         match answer {
             Ok(id) => {
                 self.tally.counters.dead_lettered.add(1);
+                source.succeeded(Fails::DeadLettering);
                 let (outcome, reason) = (outcome.kind().as_str(), outcome.reason());
                 tracing::warn!(message_id, dead_letter_id = id, outcome, reason, "dead-lettered the message");
                 Decision::DeadLetter
@@ -138,8 +139,9 @@ impl Worker {
                 let error = error.to_string();
                 tracing::warn!(message_id, queue, error, "cannot dead-letter the message");
                 let what = "the dead-letter queue does not take messages";
-                source.failed(&self.breaker, Fails::Settling, what);
-                Decision::Release(self.options.backoff.first)
+                source.failed(&self.breaker, Fails::DeadLettering, what);
+                // It comes again when its queue is tried again.
+                Decision::Release(self.options.backoff.first.max(source.pause()))
             }
         }
     }

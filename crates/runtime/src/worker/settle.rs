@@ -70,7 +70,8 @@ pub(super) struct Settling<'a> {
     pub(super) give_up: &'a CancellationToken,
 }
 
-/// Carries out the settlements of one queue's messages until all senders are dropped. The queue's batch policy sets the number of concurrent calls.
+/// Carries out the settlements of one queue's messages until all senders are dropped. The queue's batch policy sets the
+/// number of concurrent calls.
 pub(super) async fn settle_all(settling: Settling<'_>, receiver: mpsc::UnboundedReceiver<Settlement>) {
     let calls = settling.source.queue.batch_policy().settling_calls.max(1);
     let receiver = Mutex::new(receiver);
@@ -189,7 +190,9 @@ async fn settle_batch(
             }
             match answer {
                 Ok(()) => {
-                    source.settled();
+                    if operation == Operation::Delete {
+                        source.succeeded(Fails::Settling);
+                    }
                     breaker.settled(settlement.evidence, settlement.probe.take());
                     None
                 }

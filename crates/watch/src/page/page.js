@@ -191,7 +191,7 @@
       ["Longest wait", duration(status.waited_seconds), "in the queue, of the last receive"],
       ["Tasks", number(status.tasks), "since the start"],
     ];
-    if (status.held_for_keys > 0) rows.push(["Held", number(status.held_for_keys), "for fair shares or a permit"]);
+    if (status.held > 0) rows.push(["Held", number(status.held), "for fair shares or a permit"]);
     const failing = status.queues.filter((queue) => queue.failing);
     if (failing.length > 0) rows.push(["Failing queues", number(failing.length), failing.map((queue) => queue.queue).join(", ")]);
     if (status.waiting_for_backends > 0) rows.push(["Waiting", number(status.waiting_for_backends), "for a store or a queue"]);

@@ -59,8 +59,8 @@ pub(crate) struct ModelArgs {
     /// or burst:N[@TIME]; a rate is such as 20/s, 5/m or 1e9/d. Several are added [default: those of --usage]
     #[arg(long, value_name = "WHEN", value_parser = typed::<ArrivalsSetting>, help_heading = "Work")]
     pub(crate) arrivals: Vec<ArrivalsSetting>,
-    /// Tenant whose messages have a key, in addition to --arrivals: its name, when they arrive and, if others than
-    /// of --service, the times of its tasks. NAME:N stands for N such tenants [default: with --key, the keys of --usage]
+    /// Tenant whose messages have a key, in addition to --arrivals: its name, when they arrive and, if they differ
+    /// from --service, the times of its tasks. NAME:N stands for N such tenants [default: with --key, the keys of --usage]
     #[arg(long, value_name = "NAME[:N]=WHEN[,TIMES]", value_parser = typed::<TenantSetting>, help_heading = "Work")]
     pub(crate) tenant: Vec<TenantSetting>,
     /// How long tasks take without waiting for a thread: fixed:TIME or exponential:TIME [default: those of --usage]

@@ -2,7 +2,7 @@
 
 use super::*;
 use std::time::Duration;
-use wasmrun_runtime::ports::staging::{RunToken, StagedName};
+use wasmrun_runtime::ports::staging::{RunToken, StagedName, StagedNames};
 
 const RUN: RunToken = RunToken { ledger: 7, run: 1 };
 
@@ -18,7 +18,7 @@ async fn stage(store: &DirStore, number: u32, key: &str, content: &str) -> Resul
 }
 
 async fn staged(store: &DirStore) -> Vec<StagedName> {
-    store.staged(RUN.ledger, None, 1000, Duration::ZERO).await.unwrap()
+    store.staged(RUN.ledger, None, 1000, Duration::ZERO).await.unwrap().names
 }
 
 #[tokio::test]
@@ -83,8 +83,11 @@ async fn only_the_names_of_one_ledger_are_listed_in_order_and_in_pages() {
     world.store.stage(other, "a", PutOptions::default()).await.unwrap().finish().await.unwrap();
     world.place(".wasmrun/staged/0000000000000007-not a name", "x");
     assert_eq!(staged(&world.store).await, [name(1), name(2), name(3)]);
-    assert_eq!(world.store.staged(RUN.ledger, Some(name(1)), 1, Duration::ZERO).await.unwrap(), [name(2)]);
-    assert_eq!(world.store.staged(9, None, 10, Duration::ZERO).await.unwrap(), []);
+    let after = |after, limit| world.store.staged(RUN.ledger, Some(name(after)), limit, Duration::ZERO);
+    let second = StagedNames { names: vec![name(2)], goes_on_after: Some(name(2)) };
+    assert_eq!(after(1, 1).await, Ok(second));
+    assert_eq!(after(2, 2).await, Ok(StagedNames { names: vec![name(3)], goes_on_after: None }));
+    assert_eq!(world.store.staged(9, None, 10, Duration::ZERO).await, Ok(StagedNames::default()));
 }
 
 #[tokio::test]

@@ -87,7 +87,7 @@ fn outputs(number: u32) -> CommitList {
         staged: Some(number),
         bytes: 7,
     };
-    CommitList { stores: vec!["dir:/out/".into()], outputs: vec![output] }
+    CommitList { route: None, stores: vec!["dir:/out/".into()], outputs: vec![output] }
 }
 
 async fn new_run(ledger: &dyn Ledger, text: &str) -> RunToken {

@@ -2,7 +2,7 @@
 
 use super::store::{MemoryStore, MemoryWriter};
 use crate::ports::object_store::{ObjectInfo, ObjectWriter, PutOptions, StoreError};
-use crate::ports::staging::{StagedName, Staging};
+use crate::ports::staging::{StagedName, StagedNames, Staging};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::time::Duration;
@@ -40,10 +40,10 @@ impl Staging for MemoryStore {
         after: Option<StagedName>,
         limit: usize,
         _: Duration,
-    ) -> Result<Vec<StagedName>, StoreError> {
+    ) -> Result<StagedNames, StoreError> {
         let staged = self.lock_staged();
         let names = staged.keys().filter(|name| name.run.ledger == ledger && Some(**name) > after);
-        Ok(names.take(limit).copied().collect())
+        Ok(StagedNames::of_at_most(limit, names.take(limit).copied()))
     }
 }
 

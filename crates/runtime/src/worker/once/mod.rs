@@ -121,12 +121,17 @@ impl OnceRuns {
     /// Puts the outputs of a committed run in place, and completes its entry. Does nothing twice, except for deleting, and
     /// for a copy of which it isn't known that it was made.
     async fn finish(&self, commit: Commit) -> Result<(), Unfinished> {
-        let Commit { entry, run, outputs: CommitList { stores, outputs } } = commit;
+        let Commit { entry, run, outputs: CommitList { route, stores, outputs } } = commit;
+        // The list was checked: each output has a store.
+        let grants: Vec<_> = stores.iter().map(|url| self.grants_of(route.as_deref(), url)).collect();
         // In a directory, an object may have to go before another has its place.
         let (deleted, staged): (Vec<_>, Vec<_>) =
             outputs.into_iter().partition(|output| output.staged.is_none());
         for outputs in [deleted, staged] {
-            let putting = outputs.into_iter().map(|output| self.put_in_place(run, &stores, output));
+            let putting = outputs.into_iter().map(|output| {
+                let store = output.store;
+                self.put_in_place(run, &stores[store], &grants[store], output)
+            });
             stream::iter(putting).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
         }
         // Another worker may have completed it meanwhile.
@@ -134,23 +139,31 @@ impl OnceRuns {
         Ok(())
     }
 
-    /// Puts an output in place with the first grant of its store that may write there: routes may have different roles for
-    /// one store.
+    /// Returns the grants with which outputs of a route's task are put into a store: those of the route, as another
+    /// route may have a role that may do more. If the settings have changed since, and the route has no such grant any
+    /// more, those of all routes.
+    fn grants_of(&self, route: Option<&str>, url: &str) -> Vec<(Option<&Arc<str>>, &StoreGrant)> {
+        let (own, others): (Vec<_>, Vec<_>) = writable(&self.routes)
+            .filter(|(_, grant)| grant.store.url() == url)
+            .partition(|(of, _)| of.map(|name| &**name) == route);
+        if own.is_empty() { others } else { own }
+    }
+
+    /// Puts an output in place with the first of these grants of its store that may write there.
     async fn put_in_place(
         &self,
         run: RunToken,
-        stores: &[String],
+        url: &str,
+        grants: &[(Option<&Arc<str>>, &StoreGrant)],
         output: StagedOutput,
     ) -> Result<(), Unfinished> {
-        // The list was checked.
-        let Some(url) = stores.get(output.store) else { return Ok(()) };
-        let mut refused = Unfinished::NoStore(url.clone());
-        for (route, grant) in writable(&self.routes).filter(|(_, grant)| grant.store.url() == url) {
+        let mut refused = Unfinished::NoStore(url.to_owned());
+        for (route, grant) in grants {
             match self.put_with(grant, run, &output).await {
                 Ok(()) => return Ok(()),
                 Err(error) => {
                     let is_refused = matches!(error, StoreError::AccessDenied(_) | StoreError::KeyDenied(_));
-                    refused = Unfinished::Store { backend: of_route(route, &grant.alias), error };
+                    refused = Unfinished::Store { backend: of_route(*route, &grant.alias), error };
                     if !is_refused {
                         break;
                     }
@@ -189,7 +202,7 @@ impl OnceRuns {
             self.undo(entry, outputs).await;
             return report;
         }
-        let commit = Commit { entry, run: outputs.run(), outputs: outputs.list() };
+        let commit = Commit { entry, run: outputs.run(), outputs: outputs.list(report.route.as_deref()) };
         let most = placing_time(&commit.outputs);
         let committed = tokio::time::timeout(most, self.commit(commit)).await;
         match committed.unwrap_or_else(|_| Err(late(most))) {

@@ -4,7 +4,8 @@
 use super::{LEDGER, OnceRuns, writable};
 use crate::model::host_error::HostError;
 use crate::ports::ledger::{LedgerError, Swept};
-use crate::ports::staging::{StagedName, Staging};
+use crate::ports::staging::{RunToken, StagedName, StagedNames, Staging};
+use crate::ports::staging_area::AnyStaging;
 use crate::task::routes::of_route;
 use crate::task::staged::AT_ONCE;
 use crate::worker::Worker;
@@ -16,6 +17,8 @@ use std::time::Duration;
 const INTERVALS: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(1)];
 /// Maximum number of entries and staged objects of one step.
 const STEP: usize = 500;
+/// Maximum number of runs about which one call asks the ledger. In S3 all are looked up at once.
+const RUNS_OF_CALL: usize = 32;
 /// Maximum number of steps of one sweep: more entries than a worker can complete in a second.
 const MOST_STEPS: usize = 40;
 
@@ -40,18 +43,16 @@ impl OnceRuns {
             Ok(leaves_some) => leaves_some,
             Err(error) => {
                 tracing::warn!(%error, "cannot sweep the ledger of --once");
-                return false;
+                false
             }
         };
         let own = writable(&self.routes).filter_map(|(route, grant)| {
-            let staging: Box<dyn Staging + '_> = Box::new(grant.store.staging()?);
+            let staging = AnyStaging::Own(grant.store.staging()?);
             Some((of_route(route, &grant.alias), grant.store.url(), staging))
         });
         let ledger = &self.options.ledger;
-        let area = ledger.area().map(|area| {
-            let staging: Box<dyn Staging + '_> = Box::new(area.of_itself());
-            (LEDGER.to_owned(), ledger.url(), staging)
-        });
+        let area =
+            ledger.area().map(|area| (LEDGER.to_owned(), ledger.url(), AnyStaging::Area(area.of_itself())));
         let mut swept = HashSet::new();
         for (store, url, staging) in own.chain(area) {
             // Routes may have the same store.
@@ -95,19 +96,16 @@ impl OnceRuns {
         for _ in 0..MOST_STEPS {
             // Nothing younger than a claim is abandoned for certain.
             let staged = staging.staged(ledger_id, after, STEP, self.lasts()).await;
-            let staged = staged.map_err(|error| error.to_string())?;
-            let Some(&last) = staged.last() else { break };
-            after = Some(last);
-            let runs: HashSet<_> = staged.iter().map(|name| name.run).collect();
-            let live = self.call(self.options.ledger.live(runs.into_iter().collect())).await;
-            let live: HashSet<_> = live.map_err(|error| error.to_string())?.into_iter().collect();
-            let is_abandoned = |name: &&StagedName| !live.contains(&name.run);
-            let abandoned: Vec<_> = staged.iter().copied().filter(|name| is_abandoned(&name)).collect();
+            let StagedNames { names, goes_on_after } = staged.map_err(|error| error.to_string())?;
+            let live = self.live(&names).await.map_err(|error| error.to_string())?;
+            let is_abandoned = |name: &StagedName| !live.contains(&name.run);
+            let abandoned: Vec<_> = names.into_iter().filter(is_abandoned).collect();
             removed += abandoned.len();
             let discarding = abandoned.into_iter().map(|name| staging.discard(name));
             let discarded = stream::iter(discarding).buffer_unordered(AT_ONCE).try_collect::<()>().await;
             discarded.map_err(|error| error.to_string())?;
-            if staged.len() < STEP {
+            after = goes_on_after;
+            if after.is_none() {
                 break;
             }
         }
@@ -115,5 +113,16 @@ impl OnceRuns {
             tracing::info!(removed, "removed what crashed tasks had staged");
         }
         Ok(())
+    }
+
+    /// Returns which of the runs that staged these objects hold an entry.
+    async fn live(&self, names: &[StagedName]) -> Result<HashSet<RunToken>, LedgerError> {
+        let runs: HashSet<_> = names.iter().map(|name| name.run).collect();
+        let runs: Vec<_> = runs.into_iter().collect();
+        let mut live = HashSet::new();
+        for runs in runs.chunks(RUNS_OF_CALL) {
+            live.extend(self.call(self.options.ledger.live(runs.to_vec())).await?);
+        }
+        Ok(live)
     }
 }

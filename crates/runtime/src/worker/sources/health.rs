@@ -3,17 +3,23 @@
 //!
 //! With a single queue, the circuit breaker looks after this: while its only queue fails, a worker has nothing else to do.
 
-use crate::worker::circuit::{FIRST_PAUSE, longer};
+use crate::worker::circuit::{FIRST_PAUSE, LONGEST_PAUSE, longer};
 use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
-/// What a queue doesn't do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Time after which a failed dead letter says nothing any more: there may be none left to send.
+const LONGEST_WITHOUT_DEAD_LETTER: Duration = LONGEST_PAUSE.saturating_mul(2);
+
+/// What a queue doesn't do. Of several failures the last in this order counts, as success at another shows nothing of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::worker) enum Fails {
     /// Deliver messages.
     Receiving,
-    /// End them: it settles none, or its dead-letter queue takes none. Only a settled message shows that it works again.
+    /// Delete them or make them visible again. Only a deleted message shows that it works again: a queue may deny one and
+    /// allow the other.
     Settling,
+    /// Have their dead letters taken by its dead-letter queue.
+    DeadLettering,
 }
 
 /// Whether a queue works.
@@ -27,6 +33,7 @@ struct Failure {
     /// The pause before the next try. It doubles with each failure.
     pause: Duration,
     until: Instant,
+    failed_at: Instant,
 }
 
 impl Health {
@@ -46,12 +53,8 @@ impl Health {
         } else {
             tracing::debug!(queue = url, why, again_in_ms, "a queue still fails");
         }
-        // Receiving or not, only a settled message shows that the queue settles messages again.
-        let fails = match &*failure {
-            Some(Failure { fails: Fails::Settling, .. }) => Fails::Settling,
-            _ => fails,
-        };
-        *failure = Some(Failure { fails, why: why.to_owned(), pause, until: now + pause });
+        let fails = failure.as_ref().map_or(fails, |before| before.fails.max(fails));
+        *failure = Some(Failure { fails, why: why.to_owned(), pause, until: now + pause, failed_at: now });
     }
 
     /// Records a receive that was answered. Returns whether the queue works.
@@ -65,20 +68,26 @@ impl Health {
                 true
             }
             // The next message is received after another pause.
-            Some(Failure { fails: Fails::Settling, pause, until, .. }) => {
+            Some(Failure { pause, until, .. }) => {
                 *until = Instant::now() + *pause;
                 false
             }
         }
     }
 
-    /// Records a message that was settled. Returns whether the queue failed before.
-    pub(super) fn settled(&self, url: &str) -> bool {
-        let failed = self.0.lock().take_if(|failure| failure.fails == Fails::Settling).is_some();
-        if failed {
+    /// Records that a message was deleted or a dead letter sent. Returns whether the queue failed before and works again.
+    pub(super) fn succeeded(&self, url: &str, at: Fails) -> bool {
+        let is_over = |failure: &mut Failure| match failure.fails {
+            Fails::Receiving => false,
+            fails if fails == at => true,
+            Fails::Settling => false,
+            Fails::DeadLettering => failure.failed_at.elapsed() >= LONGEST_WITHOUT_DEAD_LETTER,
+        };
+        let works_again = self.0.lock().take_if(is_over).is_some();
+        if works_again {
             resumed(url);
         }
-        failed
+        works_again
     }
 
     /// Returns how long the queue is left alone from now on.
@@ -111,18 +120,46 @@ mod tests {
         health.failed(URL, Fails::Receiving, "another call of that time");
         assert_eq!(health.why().as_deref(), Some("gone"));
         assert!(health.pause() > Duration::ZERO && health.pause() <= FIRST_PAUSE);
-        assert!(!health.settled(URL), "that a message was settled proves nothing");
+        for at in [Fails::Settling, Fails::DeadLettering] {
+            assert!(!health.succeeded(URL, at), "that a message was settled proves nothing");
+        }
         assert!(health.received(URL) && health.why().is_none() && health.pause().is_zero());
     }
 
     #[test]
-    fn a_queue_that_settles_nothing_works_again_only_with_a_settled_message() {
+    fn a_queue_that_settles_nothing_works_again_only_with_a_deleted_message() {
         let health = Health::default();
         health.failed(URL, Fails::Settling, "access denied");
         assert!(!health.received(URL) && health.why().is_some());
         assert!(!health.pause().is_zero(), "each message waits for a pause");
-        assert!(health.settled(URL) && health.why().is_none());
+        assert!(!health.succeeded(URL, Fails::DeadLettering) && health.why().is_some());
+        assert!(health.succeeded(URL, Fails::Settling) && health.why().is_none());
         assert!(health.received(URL));
+    }
+
+    #[test]
+    fn a_failed_dead_letter_counts_until_one_is_sent_or_it_is_long_ago() {
+        let health = Health::default();
+        health.failed(URL, Fails::DeadLettering, "access denied");
+        assert!(!health.received(URL) && !health.succeeded(URL, Fails::Settling));
+        assert!(health.succeeded(URL, Fails::DeadLettering) && health.why().is_none());
+        health.failed(URL, Fails::DeadLettering, "access denied");
+        over(&health);
+        health.failed(URL, Fails::Settling, "access denied");
+        assert!(!health.succeeded(URL, Fails::Settling), "the dead-letter queue is still to be tried");
+        if let Some(failure) = &mut *health.0.lock() {
+            failure.failed_at =
+                Instant::now().checked_sub(LONGEST_WITHOUT_DEAD_LETTER).expect("a minute ago");
+        }
+        assert!(health.succeeded(URL, Fails::Settling), "another worker may have sent it");
+        assert!(health.why().is_none());
+    }
+
+    /// Ends the pause.
+    fn over(health: &Health) {
+        if let Some(failure) = &mut *health.0.lock() {
+            failure.until = Instant::now();
+        }
     }
 
     #[test]
@@ -130,14 +167,10 @@ mod tests {
         let health = Health::default();
         health.failed(URL, Fails::Receiving, "gone");
         for _ in 0..10 {
-            let mut failure = health.0.lock();
-            if let Some(failure) = &mut *failure {
-                failure.until = Instant::now();
-            }
-            drop(failure);
+            over(&health);
             health.failed(URL, Fails::Receiving, "gone");
         }
         let pause = health.0.lock().as_ref().map(|failure| failure.pause);
-        assert_eq!(pause, Some(crate::worker::circuit::LONGEST_PAUSE));
+        assert_eq!(pause, Some(LONGEST_PAUSE));
     }
 }

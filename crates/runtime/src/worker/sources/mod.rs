@@ -15,7 +15,7 @@ pub(super) use self::health::Fails;
 
 use self::health::Health;
 use self::turns::Turns;
-use self::watch::Watched;
+use self::watch::Watches;
 use super::attributes_of;
 use super::breaker::Breaker;
 use super::dead_letter::DeadLetterQueue;
@@ -97,7 +97,7 @@ pub(super) struct Sources {
     /// How receives are batched: of several queues, what suits all of them.
     pub(super) policy: BatchPolicy,
     turns: Mutex<Turns>,
-    watched: Watched,
+    watches: Watches,
 }
 
 impl Source {
@@ -157,6 +157,18 @@ impl Source {
         }
     }
 
+    /// Records that the queue deleted a message, or that its dead-letter queue took one.
+    pub(super) fn succeeded(&self, at: Fails) {
+        if let Some(health) = &self.health {
+            health.succeeded(self.url(), at);
+        }
+    }
+
+    /// Returns how long the queue is left alone from now on: not at all if it works, or is the only one.
+    pub(super) fn pause(&self) -> Duration {
+        self.health.as_ref().map_or(Duration::ZERO, Health::pause)
+    }
+
     /// Returns why the queue fails, if it is one of several and does.
     pub(super) fn why_failing(&self) -> Option<String> {
         self.health.as_ref().and_then(Health::why)
@@ -189,7 +201,7 @@ impl Sources {
         let turns = Mutex::new(Turns::new(places));
         let policies = all.iter().map(|source| source.queue.batch_policy());
         let policy = policies.reduce(together).unwrap_or_default();
-        Self { all, policy, turns, watched: Watched::default() }
+        Self { all, policy, turns, watches: Watches::default() }
     }
 
     /// Returns the queue if there is only one.

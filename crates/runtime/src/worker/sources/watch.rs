@@ -28,7 +28,7 @@ const LONGEST_HELD: Duration = Duration::from_secs(30);
 
 /// What the watches of all queues share with those who ask for messages.
 #[derive(Default)]
-pub(super) struct Watched {
+pub(super) struct Watches {
     held: Mutex<Held>,
     /// Number of calls that ask for messages now.
     asking: AtomicUsize,
@@ -48,7 +48,7 @@ struct Held {
 }
 
 /// Counts a call that asks for messages, until it is dropped.
-struct Asking<'a>(&'a Watched);
+struct Asking<'a>(&'a Watches);
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
@@ -56,7 +56,7 @@ impl Drop for Asking<'_> {
     }
 }
 
-impl Watched {
+impl Watches {
     fn asks(&self) -> Asking<'_> {
         self.asking.fetch_add(1, Ordering::Relaxed);
         self.asked.fetch_add(1, Ordering::Relaxed);
@@ -76,24 +76,24 @@ impl Watched {
 impl Sources {
     /// Lets the watches choose messages anew: the groups that they leave out may have changed.
     pub(in crate::worker) fn watch_anew(&self) {
-        self.watched.anew.notify_waiters();
+        self.watches.anew.notify_waiters();
     }
 
     /// Returns the number of messages that are held without a permit.
     pub(in crate::worker) fn held(&self) -> usize {
-        self.watched.held.lock().messages.len()
+        self.watches.held.lock().messages.len()
     }
 
     /// Takes all messages that are held. None is held from now on.
     pub(in crate::worker) fn close(&self) -> Vec<LeasedMessage> {
-        let mut held = self.watched.held.lock();
+        let mut held = self.watches.held.lock();
         held.closed = true;
         std::mem::take(&mut held.messages)
     }
 
     /// Holds messages. Returns them if the worker has ended.
     fn hold(&self, messages: Vec<LeasedMessage>) -> Vec<LeasedMessage> {
-        let mut held = self.watched.held.lock();
+        let mut held = self.watches.held.lock();
         if held.closed {
             return messages;
         }
@@ -104,7 +104,7 @@ impl Sources {
 
     /// Takes at most `most` held messages: those of strict queues first, and otherwise in the order of their arrival.
     fn take(&self, most: usize) -> Vec<LeasedMessage> {
-        let mut held = self.watched.held.lock();
+        let mut held = self.watches.held.lock();
         if held.messages.is_empty() {
             return Vec::new();
         }
@@ -115,7 +115,7 @@ impl Sources {
         let most = most.min(held.messages.len());
         let taken = held.messages.drain(..most).inspect(|leased| leased.lease.waits(false)).collect();
         drop(held);
-        self.watched.changed.notify_waiters();
+        self.watches.changed.notify_waiters();
         taken
     }
 
@@ -124,13 +124,13 @@ impl Sources {
         let is_overdue = |leased: &mut LeasedMessage| {
             leased.source.index == source.index && (leased.may_release() || !leased.lease.lasts(timeout))
         };
-        self.watched.held.lock().messages.extract_if(.., is_overdue).collect()
+        self.watches.held.lock().messages.extract_if(.., is_overdue).collect()
     }
 
     /// Waits until the queue is empty, so that it must be watched.
     async fn becomes_empty(&self, source: &Source) {
         loop {
-            let mut changed = pin!(self.watched.changed.notified());
+            let mut changed = pin!(self.watches.changed.notified());
             changed.as_mut().enable();
             if self.turns.lock().has_no_turn(source.index) {
                 return;
@@ -142,9 +142,9 @@ impl Sources {
     /// Waits until no message of the queue is held.
     async fn holds_none(&self, source: &Source) {
         loop {
-            let mut changed = pin!(self.watched.changed.notified());
+            let mut changed = pin!(self.watches.changed.notified());
             changed.as_mut().enable();
-            if !self.watched.holds(source) {
+            if !self.watches.holds(source) {
                 return;
             }
             changed.await;
@@ -154,14 +154,14 @@ impl Sources {
     /// Records that a queue may have messages, of which `messages` were received without a turn.
     fn has_messages(&self, source: &Source, messages: usize) {
         self.turns.lock().has_messages(source.index, messages);
-        self.watched.changed.notify_waiters();
+        self.watches.changed.notify_waiters();
     }
 
     /// Records the number of messages of a turn; `None`: it failed.
     fn had_turn(&self, turn: Turn, messages: Option<usize>) {
         self.turns.lock().received(turn, messages.unwrap_or(0));
         if messages.is_none_or(|messages| messages == 0) {
-            self.watched.changed.notify_waiters();
+            self.watches.changed.notify_waiters();
         }
     }
 }
@@ -171,11 +171,11 @@ impl Worker {
     /// first. Returns at least one message, or none if none arrive in time.
     pub(in crate::worker) async fn in_turn(&self, ask: Ask<'_>) -> Vec<LeasedMessage> {
         let sources = &self.sources;
-        let _asking = sources.watched.asks();
+        let _asking = sources.watches.asks();
         let until = tokio::time::Instant::now() + ask.wait;
         while !ask.stop.is_cancelled() {
             // Listens before it looks, so that no message is missed.
-            let mut changed = pin!(sources.watched.changed.notified());
+            let mut changed = pin!(sources.watches.changed.notified());
             changed.as_mut().enable();
             let held = sources.take(ask.most);
             if !held.is_empty() {
@@ -254,7 +254,7 @@ impl Worker {
         loop {
             let ready = async {
                 self.sources.becomes_empty(source).await;
-                tokio::time::sleep(source.health.as_ref().map_or(Duration::ZERO, |it| it.pause())).await;
+                tokio::time::sleep(source.pause()).await;
                 self.pause.ended().await;
                 // While a backend fails, no message is taken from workers that it may not fail.
                 while matches!(self.breaker.admission(), Admission::Check(_)) {
@@ -289,7 +289,7 @@ impl Worker {
         over: &CancellationToken,
     ) -> bool {
         let sources = &self.sources;
-        let asked = sources.watched.asked.load(Ordering::Relaxed);
+        let asked = sources.watches.asked.load(Ordering::Relaxed);
         let wait = if self.options.until_empty { SHORT_POLL } else { LONG_POLL };
         let groups = self.keyed.as_ref().and_then(|keyed| keyed.groups(self.permits.limit()));
         let leaves_out = groups.as_ref().is_some_and(|groups| !groups.except.is_empty());
@@ -303,7 +303,7 @@ impl Worker {
                 () = polling.in_progress.abandon.cancelled() => return false,
                 () = over.cancelled(), if !stop.is_cancelled() => stop.cancel(),
                 () = self.pause.began(), if !stop.is_cancelled() => stop.cancel(),
-                () = sources.watched.anew.notified(), if leaves_out && !stop.is_cancelled() => stop.cancel(),
+                () = sources.watches.anew.notified(), if leaves_out && !stop.is_cancelled() => stop.cancel(),
             }
         };
         let Some(messages) = self.received_from(source, received) else { return false };
@@ -313,7 +313,7 @@ impl Worker {
             _ => source.why_failing().is_none(),
         };
         if messages.is_empty() {
-            if stop.is_cancelled() || !sources.watched.is_asked_since(asked) {
+            if stop.is_cancelled() || !sources.watches.is_asked_since(asked) {
                 // It isn't watched any longer, so the next call asks it.
                 if works {
                     sources.has_messages(source, 0);
@@ -331,7 +331,7 @@ impl Worker {
         if works {
             sources.has_messages(source, count);
         } else {
-            sources.watched.changed.notify_waiters();
+            sources.watches.changed.notify_waiters();
         }
         is_held
     }
@@ -359,13 +359,6 @@ impl Source {
         match groups {
             Some(groups) => self.queue.receive_by_group(most, wait, stop, groups).await,
             None => self.queue.receive(most, wait, stop).await,
-        }
-    }
-
-    /// Records that a message of the queue was settled.
-    pub(in crate::worker) fn settled(&self) {
-        if let Some(health) = &self.health {
-            health.settled(self.url());
         }
     }
 }
