@@ -1,9 +1,9 @@
 //! Budgets: a key that has used up its budget is parked until the period ends, or runs one task at a time.
 //!
-//! The end of a task adds what it has used to the [`Accounts`] of its worker. Once in an interval, the worker adds that to the
-//! accounts in the store, which all workers share, and learns what the others have added. So no task waits for the store,
-//! except for the first message of a key that the worker hasn't seen: the store is asked before its task starts. If the
-//! store fails, each worker goes on with what it knows.
+//! The end of a task adds what it has used to the [`Accounts`] of its worker. Once in an interval, the worker adds that
+//! to the accounts in the store, which all workers share, and learns what the others have added. So no task waits for the
+//! store, except for the first message of a key that the worker hasn't seen: the store is asked before its task starts.
+//! If the store fails, each worker goes on with what it knows.
 //!
 //! A message of a parked key is released until the period ends. On SQS a released message keeps its receive. There, one
 //! that was received more than half as often as the queue allows isn't released for this: it runs, one task of its key at
@@ -69,8 +69,8 @@ pub struct OverBudgetStatus {
 }
 
 impl Worker {
-    /// Applies the budgets until `over` is cancelled. A store that doesn't answer keeps no message from its release, and the
-    /// other way round.
+    /// Applies the budgets until `over` is cancelled. A store that doesn't answer keeps no message from its release, and
+    /// the other way round.
     pub(super) async fn apply_budgets(
         &self,
         keyed: &Arc<KeyedMessages>,
