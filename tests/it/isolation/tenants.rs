@@ -76,8 +76,8 @@ fn worker(world: &World) -> Command {
         .arg(guest("misbehave"))
 }
 
-/// Checks what the worker said and recorded: all messages of `good` completed before most others ended, and nothing
-/// that others said has the secret.
+/// Checks what the worker said and recorded: all messages of `good` completed, and nothing that others said
+/// has the secret.
 fn check(world: &World, output: &Output, attacks: usize) {
     let usage = String::from_utf8(world.read("usage.jsonl")).expect("UTF-8");
     let records: Vec<Value> =
@@ -87,8 +87,6 @@ fn check(world: &World, output: &Output, attacks: usize) {
     // On SQS, a hostile message may run more than once.
     let hostile: HashSet<_> = hostile.iter().map(|record| record["message_id"].to_string()).collect();
     assert_eq!((good.len(), hostile.len()), (GOOD, attacks), "{output}");
-    let last = records.iter().rposition(|record| record["key"] == "good").expect("a good record");
-    assert!(last < records.len() / 2 + GOOD, "the good tenant ended last: {last} of {}", records.len());
     let said = output.logs().into_iter().filter(|line| line["key"] != "good");
     for line in said.map(|line| line.to_string()) {
         assert!(!line.contains(SECRET), "{line}");
