@@ -51,15 +51,17 @@ pub fn main(build: &Build) -> ExitCode {
         Ok(typed) => typed,
         Err(failure) => return failure.report(),
     };
-    let Some(command) = command.filter(|_| !version) else {
-        output::to_stdout(build.text(verbose).as_bytes());
-        return match output::written() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => failure.report(),
-        };
+    let result = match command.filter(|_| !version) {
+        Some(command) => {
+            raise_file_limit();
+            dispatch(command)
+        }
+        None => {
+            output::to_stdout(build.text(verbose).as_bytes());
+            Ok(ExitCode::SUCCESS)
+        }
     };
-    raise_file_limit();
-    match dispatch(command).and_then(|code| output::written().map(|()| code)) {
+    match result.and_then(|code| output::written().map(|()| code)) {
         Ok(code) => code,
         Err(failure) => failure.report(),
     }
