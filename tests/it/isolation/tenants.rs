@@ -1,4 +1,5 @@
-//! Twelve hostile tenants beside a good one: the good one's tasks complete, and nobody reads another's bytes.
+//! Twelve hostile tenants and a good one share a queue. The tasks of the good one complete, and no tenant reads the data of
+//! another.
 
 use crate::harness::{Amazon, Command, Output, World, guest};
 use serde_json::{Value, json};
