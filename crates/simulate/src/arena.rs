@@ -1,10 +1,21 @@
 //! Values that events refer to. A key of a value that is gone finds nothing, even if its place is taken again.
 
-/// The key of a value.
+/// The key of a value: its place, and in the lower half how many values were there before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Key {
-    place: u32,
-    generation: u32,
+pub(crate) struct Key(u64);
+
+impl Key {
+    fn new(place: u32, generation: u32) -> Self {
+        Self(u64::from(place) << 32 | u64::from(generation))
+    }
+
+    fn place(self) -> usize {
+        (self.0 >> 32) as usize
+    }
+
+    fn generation(self) -> u32 {
+        self.0 as u32
+    }
 }
 
 #[derive(Debug)]
@@ -24,32 +35,32 @@ impl<T> Arena<T> {
         if let Some(place) = self.free.pop() {
             let (generation, content) = &mut self.places[place as usize];
             *content = Some(value);
-            return Key { place, generation: *generation };
+            return Key::new(place, *generation);
         }
         // The number of values is bounded by the plan's limits, which are far below this type's.
         let place = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
         self.places.push((0, Some(value)));
-        Key { place, generation: 0 }
+        Key::new(place, 0)
     }
 
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
-        let (generation, value) = self.places.get(key.place as usize)?;
-        value.as_ref().filter(|_| *generation == key.generation)
+        let (generation, value) = self.places.get(key.place())?;
+        value.as_ref().filter(|_| *generation == key.generation())
     }
 
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        let (generation, value) = self.places.get_mut(key.place as usize)?;
-        value.as_mut().filter(|_| *generation == key.generation)
+        let (generation, value) = self.places.get_mut(key.place())?;
+        value.as_mut().filter(|_| *generation == key.generation())
     }
 
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
-        let (generation, value) = self.places.get_mut(key.place as usize)?;
-        if *generation != key.generation {
+        let (generation, value) = self.places.get_mut(key.place())?;
+        if *generation != key.generation() {
             return None;
         }
         let value = value.take()?;
         *generation = generation.wrapping_add(1);
-        self.free.push(key.place);
+        self.free.push(key.place() as u32);
         Some(value)
     }
 
@@ -60,14 +71,14 @@ impl<T> Arena<T> {
     /// Returns all values in the order of their places.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         self.places.iter().enumerate().filter_map(|(place, (generation, value))| {
-            Some((Key { place: place as u32, generation: *generation }, value.as_ref()?))
+            Some((Key::new(place as u32, *generation), value.as_ref()?))
         })
     }
 
     /// Returns all values in the order of their places.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut T)> {
         self.places.iter_mut().enumerate().filter_map(|(place, (generation, value))| {
-            Some((Key { place: place as u32, generation: *generation }, value.as_mut()?))
+            Some((Key::new(place as u32, *generation), value.as_mut()?))
         })
     }
 }

@@ -1,13 +1,14 @@
 //! When messages arrive: several streams merged into one.
 //!
-//! Messages that arrive within a millisecond at a high rate are one group: they arrive with the last of them, and each
-//! is taken to have arrived at their mean time. No message is left out, and no latency changes by more than a
-//! millisecond. With tenants nothing is grouped.
+//! At a high rate, messages that arrive within a tick of a millisecond are one group: they arrive with the last of them,
+//! and each is taken to have arrived at their mean time. Random arrivals are in the middle of their tick. There, only the
+//! first of a tick is drawn by itself, and then the number of those that follow in it, which has the same distribution.
+//! No message is left out, and no latency changes by more than a millisecond. With tenants nothing is grouped.
 
-use crate::plan::{Arrivals, Plan};
+use crate::plan::{Arrivals, LONGEST, Plan};
 use crate::service::exponential;
 use crate::tenants::Sender;
-use crate::time::{nanos, nanos_of};
+use crate::time::{nanos, nanos_of, seconds};
 use fastrand::Rng;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -15,8 +16,8 @@ use std::collections::binary_heap::PeekMut;
 use std::f64::consts::TAU;
 use std::sync::Arc;
 
-/// Longest time between the first and the last of a group, in nanoseconds.
-const GROUP: u64 = 1_000_000;
+/// Length of a tick in nanoseconds.
+const TICK: u64 = 1_000_000;
 /// Rate in messages a second from which they are grouped.
 const GROUPED_FROM: f64 = 2_000.0;
 
@@ -37,8 +38,8 @@ pub(crate) struct Stream {
     next: BinaryHeap<Reverse<(u64, usize)>>,
     rng: Rng,
     end: u64,
-    /// Longest time within a group: zero where messages are rare.
-    group: u64,
+    /// Whether messages come so often that they are grouped.
+    is_quick: bool,
 }
 
 struct Source {
@@ -57,7 +58,7 @@ enum Kind {
 }
 
 impl Source {
-    fn new(sender: Sender, arrivals: &Arrivals, rng: &mut Rng) -> Self {
+    fn new(sender: Sender, arrivals: &Arrivals, is_quick: bool, rng: &mut Rng) -> Self {
         let (kind, next) = match arrivals {
             Arrivals::Steady { rate } => (Kind::Steady { rate: *rate, number: 0 }, None),
             Arrivals::Poisson { rate } => (Kind::Poisson { rate: *rate, at: 0.0 }, None),
@@ -69,55 +70,94 @@ impl Source {
         };
         let mut source = Self { sender, kind, next };
         if next.is_none() {
-            source.advance(rng);
+            source.advance(is_quick, rng);
         }
         source
     }
 
     /// Finds the next messages of this source.
-    fn advance(&mut self, rng: &mut Rng) {
-        let at = match &mut self.kind {
+    fn advance(&mut self, is_quick: bool, rng: &mut Rng) {
+        let one = |at: u64| (at, 1);
+        self.next = match &mut self.kind {
             Kind::Steady { rate, number } => {
                 *number += 1;
-                Some(nanos_of((*number - 1) as f64 / *rate))
+                Some(one(nanos_of((*number - 1) as f64 / *rate)))
             }
             Kind::Poisson { rate, at } => {
                 *at += exponential(rng) / *rate;
-                Some(nanos_of(*at))
+                let all = |rest: &Rest| poisson(*rate * rest.length, rng);
+                Some(if is_quick { with_rest_of_tick(at, all) } else { one(nanos_of(*at)) })
             }
             // Thinning: candidates come at the highest rate, and each is kept with the share that the rate has then.
-            Kind::Wave { rate, period, at } => loop {
-                *at += exponential(rng) / (2.0 * *rate);
-                let share = (1.0 - (TAU * *at / *period).cos()) / 2.0;
-                if rng.f64() < share || *at > crate::plan::LONGEST.as_secs_f64() {
-                    break Some(nanos_of(*at));
+            Kind::Wave { rate, period, at } => {
+                let highest = 2.0 * *rate;
+                let share = |at: f64| (1.0 - (TAU * at / *period).cos()) / 2.0;
+                loop {
+                    *at += exponential(rng) / highest;
+                    if rng.f64() < share(*at) || *at > LONGEST.as_secs_f64() {
+                        break;
+                    }
                 }
-            },
+                // A period is at least a second: within a tick, the rate changes evenly.
+                let all = |rest: &Rest| poisson(highest * share(rest.middle) * rest.length, rng);
+                Some(if is_quick { with_rest_of_tick(at, all) } else { one(nanos_of(*at)) })
+            }
             Kind::Burst => None,
             Kind::Recorded { times, index } => {
                 *index += 1;
-                times.get(*index - 1).copied()
+                times.get(*index - 1).copied().map(one)
             }
         };
-        self.next = at.map(|at| (at, 1));
     }
+}
+
+/// The part of a tick that follows its first message, in seconds.
+struct Rest {
+    middle: f64,
+    length: f64,
+}
+
+/// Adds to a message at a time in seconds those that follow in its tick. Returns the middle of the tick and the number of
+/// all, and moves the time to the end of the tick.
+fn with_rest_of_tick(at: &mut f64, number: impl FnOnce(&Rest) -> u64) -> (u64, u64) {
+    let tick = nanos_of(*at) / TICK * TICK;
+    let end = seconds(tick.saturating_add(TICK));
+    let length = (end - *at).max(0.0);
+    let more = number(&Rest { middle: *at + length / 2.0, length });
+    *at = end;
+    (tick.saturating_add(TICK / 2), 1 + more)
+}
+
+/// Returns a number with a Poisson distribution of this mean.
+fn poisson(mean: f64, rng: &mut Rng) -> u64 {
+    // The product would be too small for a float. The sum of such numbers is one again.
+    let parts = (mean / 256.0).ceil() as u64;
+    let limit = (-mean / parts as f64).exp();
+    let part = |_| {
+        let (mut product, mut number) = (rng.f64(), 0);
+        while product > limit {
+            product *= rng.f64();
+            number += 1;
+        }
+        number
+    };
+    (0..parts).map(part).sum()
 }
 
 impl Stream {
     pub(crate) fn new(plan: &Plan, mut rng: Rng) -> Self {
+        let expected: f64 = plan.arrivals.iter().map(|arrivals| arrivals.expected(plan.duration)).sum();
+        let is_quick = expected / plan.duration.as_secs_f64() >= GROUPED_FROM && plan.tenants.all.is_empty();
         let senders = std::iter::once((Sender::NONE, &*plan.arrivals)).chain(plan.tenants.senders());
         let arrivals = senders.flat_map(|(sender, all)| all.iter().map(move |one| (sender, one)));
         let sources: Vec<_> =
-            arrivals.map(|(sender, arrivals)| Source::new(sender, arrivals, &mut rng)).collect();
+            arrivals.map(|(sender, arrivals)| Source::new(sender, arrivals, is_quick, &mut rng)).collect();
         let next = sources.iter().enumerate().filter_map(|(number, source)| {
             let (at, _) = source.next?;
             Some(Reverse((at, number)))
         });
         let next = next.collect();
-        let expected: f64 = plan.arrivals.iter().map(|arrivals| arrivals.expected(plan.duration)).sum();
-        let is_quick = expected / plan.duration.as_secs_f64() >= GROUPED_FROM && plan.tenants.all.is_empty();
-        let end = nanos(plan.duration);
-        Self { sources, next, rng, end, group: if is_quick { GROUP } else { 0 } }
+        Self { sources, next, rng, end: nanos(plan.duration), is_quick }
     }
 
     /// Returns the next messages before a time, if there are any: their time, their number, and who sends them.
@@ -126,7 +166,7 @@ impl Stream {
         let Reverse((at, number)) = *next;
         let source = self.sources.get_mut(number).filter(|_| at < until)?;
         let (_, count) = source.next?;
-        source.advance(&mut self.rng);
+        source.advance(self.is_quick, &mut self.rng);
         match source.next {
             Some((at, _)) => *next = Reverse((at, number)),
             None => drop(PeekMut::pop(next)),
@@ -139,7 +179,8 @@ impl Stream {
         let (first, mut count, sender) = self.next_of_any(self.end)?;
         let (mut last, mut after_first) = (first, 0u128);
         // Only messages without a key are grouped.
-        while let Some((at, more, _)) = self.next_of_any(self.end.min(first + self.group)) {
+        let until = if self.is_quick { self.end.min((first / TICK + 1) * TICK) } else { 0 };
+        while let Some((at, more, _)) = self.next_of_any(until) {
             last = at;
             count += more;
             after_first += u128::from(at - first) * u128::from(more);
@@ -193,13 +234,29 @@ mod tests {
         assert!(within(0, 50) + within(950, 1000) < 500);
     }
 
+    /// The numbers of ticks have the mean and the variance of a Poisson distribution, at any rate.
+    #[test]
+    fn quick_arrivals_are_as_random_as_others() {
+        for rate in [2_000.0, 12_000.0, 1_000_000.0] {
+            let groups = all(vec![Arrivals::Poisson { rate }], 20);
+            let (ticks, mean) = (20_000.0, rate / 1_000.0);
+            let sum: f64 = groups.iter().map(|group| group.count as f64).sum();
+            let squares: f64 = groups.iter().map(|group| (group.count as f64 - mean).powi(2)).sum();
+            let empty = ticks - groups.len() as f64;
+            let variance = (squares + empty * mean * mean) / ticks;
+            assert!((sum / ticks / mean - 1.0).abs() < 0.02, "{rate}: {sum}");
+            assert!((variance / mean - 1.0).abs() < 0.05, "{rate}: {variance} is not {mean}");
+            assert!((empty / ticks - (-mean).exp()).abs() < 0.01, "{rate}: {empty}");
+        }
+    }
+
     #[test]
     fn quick_arrivals_are_grouped_and_none_is_lost() {
         let groups = all(vec![Arrivals::Steady { rate: 10_000.0 }, Arrivals::Poisson { rate: 50_000.0 }], 2);
         let messages = count(&groups);
         assert!((118_000..122_000).contains(&messages), "{messages}");
         assert!(groups.len() <= 2_000, "{}", groups.len());
-        assert!(groups.iter().all(|group| group.arrived <= group.at && group.at - group.arrived < GROUP));
+        assert!(groups.iter().all(|group| group.arrived <= group.at && group.at - group.arrived < TICK));
         assert!(groups.is_sorted_by_key(|group| group.at));
     }
 }

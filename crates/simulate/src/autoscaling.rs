@@ -64,6 +64,9 @@ impl Autoscaler {
 
     /// Records the state of the fleet for a time in nanoseconds.
     pub(crate) fn pass(&mut self, time: u64, visible: u64, in_flight: u64, running: usize) {
+        if matches!(self.fleet.autoscaling, Autoscaling::None | Autoscaling::Keda { .. }) {
+            return;
+        }
         let time = time as f64;
         let period = &mut self.current;
         period.visible += visible as f64 * time;

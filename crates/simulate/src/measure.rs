@@ -25,7 +25,7 @@ pub(crate) struct Measure {
     most_running: usize,
     /// Length of a step of the series in nanoseconds.
     step: u64,
-    /// Each value of the series times the seconds for which it was so; the last one is that of now, …
+    /// Each value of the series times the nanoseconds for which it was so; the last one is that of now, …
     points: Vec<Point>,
     /// … and ends at this time.
     point_ends: u64,
@@ -42,11 +42,11 @@ struct Row {
     task_seconds: f64,
 }
 
-/// Times in microseconds, and their sum in seconds.
+/// Times in microseconds, and their sum in nanoseconds.
 #[derive(Debug)]
 struct Times {
     histogram: Histogram<u64>,
-    sum: f64,
+    sum: u128,
 }
 
 impl Times {
@@ -54,19 +54,19 @@ impl Times {
         let longest = 4 * LONGEST.as_secs() * 1_000_000;
         let histogram =
             Histogram::new_with_bounds(1, longest, digits).expect("bounds that the library takes");
-        Self { histogram, sum: 0.0 }
+        Self { histogram, sum: 0 }
     }
 
     fn add(&mut self, nanos: u64) {
         self.histogram.saturating_record(nanos / 1_000);
-        self.sum += seconds(nanos);
+        self.sum += u128::from(nanos);
     }
 
     fn spread(&self) -> Option<Spread> {
         let at = |quantile: f64| seconds(1_000 * self.histogram.value_at_quantile(quantile));
         let count = self.histogram.len();
         (count > 0).then(|| Spread {
-            mean: self.sum / count as f64,
+            mean: self.sum as f64 / count as f64 / 1e9,
             p50: at(0.5),
             p95: at(0.95),
             p99: at(0.99),
@@ -142,7 +142,7 @@ impl Measure {
                 self.begin_point(at);
             }
             let end = self.point_ends.min(to);
-            let time = seconds(end - at);
+            let time = (end - at) as f64;
             if let Some(point) = self.points.last_mut() {
                 point.backlog += backlog as f64 * time;
                 point.concurrency += self.running as f64 * time;
@@ -170,18 +170,18 @@ impl Measure {
 
     pub(crate) fn report(mut self, now: u64, left: u64, plan: &Plan) -> Report {
         let all = sum(&self.points);
-        let step = seconds(self.step);
+        let step = self.step as f64;
         let last = self.points.len().saturating_sub(1);
         for (index, point) in self.points.iter_mut().enumerate() {
             // The last step may not be over.
-            let time = if index < last { step } else { seconds(now - index as u64 * self.step) };
+            let time = if index < last { step } else { (now - index as u64 * self.step) as f64 };
             for value in [&mut point.backlog, &mut point.concurrency, &mut point.workers] {
                 *value /= time;
             }
         }
         let simulated_seconds = seconds(now);
         let tenants = tenant_rows(&self.rows, &plan.tenants);
-        let mean = |sum: f64, max: f64| Mean { mean: sum / simulated_seconds.max(1e-9), max };
+        let mean = |sum: f64, max: f64| Mean { mean: sum / now.max(1) as f64, max };
         Report {
             seed: plan.seed,
             simulated_seconds,
@@ -192,9 +192,9 @@ impl Measure {
             backlog: mean(all.backlog, self.most_backlog as f64),
             concurrency: mean(all.concurrency, self.most_running as f64),
             workers: mean(all.workers, self.most_workers as f64),
-            task_seconds: all.concurrency,
+            task_seconds: all.concurrency / 1e9,
             tenants,
-            series: Series { step_seconds: step, points: self.points },
+            series: Series { step_seconds: seconds(self.step), points: self.points },
         }
     }
 }

@@ -32,13 +32,15 @@ pub(crate) struct Queue {
     pub(crate) waiting: VecDeque<Key>,
 }
 
+type Senders = BTreeMap<Sender, VecDeque<(Message, u64)>>;
+
 /// The messages that can be received now. Each entry is a number of the same messages.
 #[derive(Debug)]
 enum Visible {
     /// In the order of the queue.
     Oldest(VecDeque<(Message, u64)>),
     /// By sender: a receive goes round those that have some.
-    BySender(BTreeMap<Sender, VecDeque<(Message, u64)>>),
+    BySender(Senders),
 }
 
 /// Which sender's message a receive takes next.
@@ -65,21 +67,12 @@ impl Visible {
         messages.push_back((message, count));
     }
 
+    #[inline]
     fn take(&mut self, round: &mut Round) -> Option<Message> {
-        let senders = match self {
-            Self::Oldest(messages) => return take_first(messages),
-            Self::BySender(senders) => senders,
-        };
-        let after = senders.range((Excluded(round.last), Unbounded)).chain(senders.range(..=round.last));
-        let mut after = after.map(|(sender, _)| *sender);
-        let sender = after.find(|sender| round.except.binary_search(sender).is_err())?;
-        round.last = sender;
-        let messages = senders.get_mut(&sender)?;
-        let message = take_first(messages);
-        if messages.is_empty() {
-            senders.remove(&sender);
+        match self {
+            Self::Oldest(messages) => take_first(messages),
+            Self::BySender(senders) => take_by_round(senders, round),
         }
-        message
     }
 
     /// Number of entries.
@@ -91,7 +84,22 @@ impl Visible {
     }
 }
 
+/// Takes a message of the sender whose turn it is.
+fn take_by_round(senders: &mut Senders, round: &mut Round) -> Option<Message> {
+    let after = senders.range((Excluded(round.last), Unbounded)).chain(senders.range(..=round.last));
+    let mut after = after.map(|(sender, _)| *sender);
+    let sender = after.find(|sender| round.except.binary_search(sender).is_err())?;
+    round.last = sender;
+    let messages = senders.get_mut(&sender)?;
+    let message = take_first(messages);
+    if messages.is_empty() {
+        senders.remove(&sender);
+    }
+    message
+}
+
 /// Takes a message of the first entry.
+#[inline]
 fn take_first(messages: &mut VecDeque<(Message, u64)>) -> Option<Message> {
     let (message, count) = messages.front_mut()?;
     let message = Message { receives: message.receives + 1, ..*message };
@@ -143,6 +151,7 @@ impl Queue {
     }
 
     /// Takes the oldest message, or the next one of the round.
+    #[inline]
     pub(crate) fn take(&mut self, round: &mut Round) -> Option<Message> {
         let message = self.visible.take(round)?;
         self.visible_count -= 1;

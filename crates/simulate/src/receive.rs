@@ -173,13 +173,6 @@ impl World<'_> {
         self.taken = taken;
     }
 
-    /// A receive has waited long enough, unless it has ended before.
-    pub(crate) fn poll_ends(&mut self, key: Key) {
-        if self.receives.get(key).is_some() {
-            self.receive(key);
-        }
-    }
-
     fn wait_for_messages(&mut self, key: Key) {
         let waiting = &mut self.queue.waiting;
         // Receives that have ended are still among them.

@@ -65,17 +65,14 @@ impl World<'_> {
     /// Schedules the end of the next task that computes.
     pub(crate) fn schedule_processor(&mut self, key: Key) {
         let Some(worker) = self.workers.get_mut(key) else { return };
-        worker.compute_stamp = worker.compute_stamp.wrapping_add(1);
-        if let Some(end) = worker.processor.next_end() {
-            self.calendar.add(end.max(self.now), Event::Computed(key, worker.compute_stamp));
-        }
+        let end = worker.processor.next_end();
+        let add = |end: u64| self.calendar.add(end.max(self.now), Event::Computed(key));
+        worker.compute_event = end.map_or(0, add);
     }
 
     /// A task has computed: it waits, or it ends.
-    pub(crate) fn computed(&mut self, key: Key, stamp: u32) {
-        let Some(worker) = self.workers.get_mut(key).filter(|worker| worker.compute_stamp == stamp) else {
-            return;
-        };
+    pub(crate) fn computed(&mut self, key: Key) {
+        let Some(worker) = self.workers.get_mut(key) else { return };
         worker.advance(self.now);
         let mut ended = std::mem::take(&mut self.ended);
         while let Some(task) = worker.processor.ended() {
@@ -134,9 +131,10 @@ impl World<'_> {
         worker.settlements.push_back(Settlement { message: task.message, decision });
         let sender = task.message.sender;
         let time = task.service.min(seconds(self.now - task.started));
-        let is_in_time = self.now <= nanos(self.plan.duration);
-        self.measure.ended(self.senders.row(sender), time, is_in_time);
-        self.key_ended(task.worker, sender, task.estimate, Duration::from_secs_f64(time));
+        self.measure.ended(self.senders.row(sender), time, self.now <= self.duration);
+        if self.plan.tenants.keys.is_some() {
+            self.key_ended(task.worker, sender, task.estimate, Duration::from_secs_f64(time));
+        }
         self.settle_batches(task.worker, false);
     }
 
@@ -157,7 +155,8 @@ impl World<'_> {
             may_be_small = batches.settling_wait.is_zero();
             worker.settling_calls += 1;
             let batch = worker.settlements.len().min(MAX_BATCH);
-            let settlements: Vec<_> = worker.settlements.drain(..batch).collect();
+            let mut settlements = self.batches.pop().unwrap_or_default();
+            settlements.extend(worker.settlements.drain(..batch));
             let number = calls(&settlements);
             self.measure.counts.settling_calls += number;
             let call = self.calls.insert(Call { worker: key, settlements });
@@ -167,7 +166,7 @@ impl World<'_> {
 
     /// A settling call has its answer.
     pub(crate) fn settled(&mut self, key: Key) {
-        let Some(call) = self.calls.remove(key) else { return };
+        let Some(mut call) = self.calls.remove(key) else { return };
         for Settlement { message, decision } in &call.settlements {
             match *decision {
                 Decision::Delete => {
@@ -195,6 +194,8 @@ impl World<'_> {
             worker.settling_calls -= 1;
             worker.unsettled -= call.settlements.len();
         }
+        call.settlements.clear();
+        self.batches.push(call.settlements);
         self.look_after_settling(call.worker);
         self.settle_batches(call.worker, false);
         self.poll(call.worker);
@@ -208,12 +209,11 @@ impl World<'_> {
     }
 
     /// The scaler of a worker decides.
-    pub(crate) fn decide(&mut self, key: Key, stamp: u32) {
+    pub(crate) fn decide(&mut self, key: Key) {
         let visible = self.queue.visible();
-        let Some(worker) = self.workers.get_mut(key) else { return };
-        if worker.decide_stamp != stamp || worker.state != State::Running {
+        let Some(worker) = self.workers.get_mut(key).filter(|worker| worker.state == State::Running) else {
             return;
-        }
+        };
         if let Some(next) = worker.decide(self.now, visible) {
             self.schedule_decision(key, next);
             self.poll(key);
@@ -225,7 +225,6 @@ impl World<'_> {
         if let Some(scaled) = worker.scaling.as_mut().filter(|_| after.is_zero()) {
             scaled.woken = false;
         }
-        worker.decide_stamp = worker.decide_stamp.wrapping_add(1);
-        self.calendar.add(self.now + nanos(after), Event::Decide(key, worker.decide_stamp));
+        worker.decide_event = self.calendar.add(self.now + nanos(after), Event::Decide(key));
     }
 }

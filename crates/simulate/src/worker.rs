@@ -4,7 +4,6 @@ use crate::hold::Hold;
 use crate::plan::Plan;
 use crate::processor::Processor;
 use crate::queue::Message;
-use crate::time::seconds;
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -41,9 +40,9 @@ pub(crate) struct Worker {
     pub(crate) helpers_waiting: usize,
     pub(crate) helpers_asleep: usize,
     pub(crate) processor: Processor,
-    /// Changes when an event of the processor or the scaler is scheduled anew: older ones are void.
-    pub(crate) compute_stamp: u32,
-    pub(crate) decide_stamp: u32,
+    /// Numbers of the events of the processor and the scaler that were scheduled last: older ones are void.
+    pub(crate) compute_event: u64,
+    pub(crate) decide_event: u64,
     pub(crate) scaling: Option<Scaled>,
     /// The messages that it holds for fair shares; `None` without keys.
     pub(crate) hold: Option<Box<Hold>>,
@@ -52,7 +51,7 @@ pub(crate) struct Worker {
     pub(crate) settling_calls: usize,
     /// Whether an event is scheduled that begins a call though its batch isn't full.
     pub(crate) settling_is_due: bool,
-    /// Time in seconds for which tasks held permits, since the last snapshot, and when it was right.
+    /// Time in nanoseconds for which tasks held permits, since the last snapshot, and when it was right.
     occupied: f64,
     at: u64,
 }
@@ -66,6 +65,8 @@ pub(crate) struct Scaled {
     ask_at: u64,
     decided_at: u64,
     window: Snapshot,
+    /// Time that the tasks that ended in the window took without waiting for a thread, in seconds.
+    service: f64,
     /// Whether the wait for the next decision can be cut short, and whether it was asked for.
     pub(crate) idle: bool,
     pub(crate) woken: bool,
@@ -98,8 +99,8 @@ impl Worker {
             helpers_waiting: 0,
             helpers_asleep: most.get().div_ceil(batch).min(MOST_POLLERS) - 1,
             processor: Processor::new(model.threads.get(), model.speed, now),
-            compute_stamp: 0,
-            decide_stamp: 0,
+            compute_event: 0,
+            decide_event: 0,
             scaling,
             hold: plan.tenants.keys.as_ref().map(|keys| Box::new(Hold::new(keys, now))),
             settlements: VecDeque::new(),
@@ -118,7 +119,7 @@ impl Worker {
 
     /// Counts the time until `now`. Called before the number of tasks changes.
     pub(crate) fn advance(&mut self, now: u64) {
-        self.occupied += self.running as f64 * seconds(now.saturating_sub(self.at));
+        self.occupied += self.running as f64 * now.saturating_sub(self.at) as f64;
         self.at = now;
         self.processor.advance(now);
     }
@@ -133,7 +134,7 @@ impl Worker {
         self.advance(now);
         let scaled = self.scaling.as_mut()?;
         let (computed, waited) = self.processor.take_load();
-        let occupied = Duration::from_secs_f64(std::mem::take(&mut self.occupied));
+        let occupied = Duration::from_nanos(std::mem::take(&mut self.occupied) as u64);
         if scaled.asks_depth && now >= scaled.ask_at {
             scaled.depth = Some(visible);
             scaled.ask_at = now + ASK_EVERY.as_nanos() as u64;
@@ -146,6 +147,7 @@ impl Worker {
             occupied: window.occupied + occupied,
             computed: Duration::from_secs_f64(computed),
             waited: Duration::from_secs_f64(waited),
+            service: Duration::from_secs_f64(std::mem::take(&mut scaled.service)),
             ..window
         });
         scaled.decided_at = now;
@@ -168,6 +170,7 @@ impl Scaled {
             ask_at: now,
             decided_at: now,
             window: Snapshot::default(),
+            service: 0.0,
             idle: true,
             woken: false,
         }
@@ -196,7 +199,7 @@ impl Scaled {
     /// Records the end of a task.
     pub(crate) fn ended(&mut self, service: f64) {
         self.window.ended += 1;
-        self.window.service += Duration::from_secs_f64(service);
+        self.service += service;
     }
 }
 

@@ -5,21 +5,22 @@ use crate::arrivals::{Group, Stream};
 use crate::autoscaling::Autoscaler;
 use crate::calendar::Calendar;
 use crate::measure::Measure;
-use crate::plan::{Autoscaling, Plan};
+use crate::plan::{Autoscaling, Plan, Service};
 use crate::queue::Queue;
 use crate::receive::{Receive, Taken};
 use crate::report::Report;
 use crate::sources::{HPA_SYNC, KEDA_POLL, METRIC_PERIOD};
 use crate::tenants::Senders;
-use crate::time::nanos;
+use crate::time::{nanos, nanos_of};
 use crate::work::{Call, Task};
-use crate::worker::Worker;
+use crate::worker::{Settlement, Worker};
 use crate::{Progress, SimulateError};
 use fastrand::Rng;
 use std::time::Duration;
 use wasmrun_runtime::model::key::KeySource;
 use wasmrun_runtime::model::outcome::Policy;
 use wasmrun_runtime::worker::decision::Rules;
+use wasmrun_runtime::worker::scaler::{BUSY, IDLE};
 
 /// Maximum number of groups of messages that wait, each of some 30 bytes.
 const MAX_ENTRIES: usize = 15_000_000;
@@ -35,11 +36,11 @@ pub(crate) enum Event {
     PollEnds(Key),
     Take(Key),
     Fill(Key),
-    Computed(Key, u32),
+    Computed(Key),
     TaskEnds(Key),
     SettlingDue(Key),
     Settled(Key),
-    Decide(Key, u32),
+    Decide(Key),
     Ready(Key),
     StopTimeout(Key),
     Interrupt(Key),
@@ -55,8 +56,9 @@ pub(crate) struct World<'a> {
     pub(crate) rules: Rules,
     /// Number of messages that may be unsettled with which another task may start.
     pub(crate) max_unsettled: usize,
-    /// Time of a call, in nanoseconds.
+    /// Time of a call, and how long messages arrive, in nanoseconds.
     pub(crate) latency: u64,
+    pub(crate) duration: u64,
     pub(crate) now: u64,
     pub(crate) calendar: Calendar<Event>,
     pub(crate) queue: Queue,
@@ -85,6 +87,7 @@ pub(crate) struct World<'a> {
     /// Kept to be used again.
     pub(crate) taken: Vec<Taken>,
     pub(crate) ended: Vec<Key>,
+    pub(crate) batches: Vec<Vec<Settlement>>,
 }
 
 impl<'a> World<'a> {
@@ -104,8 +107,9 @@ impl<'a> World<'a> {
             rules,
             max_unsettled: plan.queue.batches.unsettled(),
             latency: nanos(plan.queue.latency),
+            duration: nanos(plan.duration),
             now: 0,
-            calendar: Calendar::default(),
+            calendar: Calendar::new(&delays(plan)),
             queue: if goes_round { Queue::by_sender() } else { Queue::default() },
             senders: Senders::new(&plan.tenants),
             held: 0,
@@ -126,15 +130,16 @@ impl<'a> World<'a> {
             fleet_rng: rng(),
             taken: Vec::new(),
             ended: Vec::new(),
+            batches: Vec::new(),
         }
     }
 
     pub(crate) fn run(mut self, progress: &mut dyn FnMut(Progress)) -> Result<Report, SimulateError> {
-        let duration = nanos(self.plan.duration);
+        let duration = self.duration;
         let end = duration.saturating_add(nanos(self.plan.longest_drain));
         self.begin();
         let mut events = 0u64;
-        while let Some((at, event)) = self.calendar.next() {
+        while let Some((at, number, event)) = self.calendar.next() {
             // All is settled at the end of the arrivals, or later.
             let over = at >= duration && self.group.is_none() && self.queue.unsettled() == 0;
             if at > end || over {
@@ -142,6 +147,9 @@ impl<'a> World<'a> {
                 let last = if over { duration.max(self.now) } else { end };
                 self.pass(last);
                 break;
+            }
+            if self.is_void(number, event) {
+                continue;
             }
             self.pass(at);
             self.happen(event);
@@ -187,6 +195,20 @@ impl<'a> World<'a> {
         }
     }
 
+    /// Returns whether what an event is about has ended before, or was scheduled anew.
+    fn is_void(&self, number: u64, event: Event) -> bool {
+        match event {
+            Event::PollEnds(receive) => self.receives.get(receive).is_none(),
+            Event::Computed(worker) => {
+                self.workers.get(worker).is_none_or(|worker| worker.compute_event != number)
+            }
+            Event::Decide(worker) => {
+                self.workers.get(worker).is_none_or(|worker| worker.decide_event != number)
+            }
+            _ => false,
+        }
+    }
+
     /// Lets time pass.
     fn pass(&mut self, at: u64) {
         let visible = self.queue.visible();
@@ -213,15 +235,14 @@ impl<'a> World<'a> {
                     self.came_back();
                 }
             }
-            Event::Receive(receive) => self.receive(receive),
-            Event::PollEnds(receive) => self.poll_ends(receive),
+            Event::Receive(receive) | Event::PollEnds(receive) => self.receive(receive),
             Event::Take(receive) => self.take(receive),
             Event::Fill(worker) => self.fill_is_due(worker),
-            Event::Computed(worker, stamp) => self.computed(worker, stamp),
+            Event::Computed(worker) => self.computed(worker),
             Event::TaskEnds(task) => self.end(task),
             Event::SettlingDue(worker) => self.settle_batches(worker, true),
             Event::Settled(call) => self.settled(call),
-            Event::Decide(worker, stamp) => self.decide(worker, stamp),
+            Event::Decide(worker) => self.decide(worker),
             Event::Ready(worker) => self.ready(worker),
             Event::StopTimeout(worker) => self.cancel_tasks(worker),
             Event::Interrupt(worker) => self.interrupt(worker),
@@ -232,4 +253,16 @@ impl<'a> World<'a> {
             Event::Deploy => self.deploy(),
         }
     }
+}
+
+/// Returns the times in nanoseconds after which many events follow another one.
+fn delays(plan: &Plan) -> Vec<u64> {
+    let queue = &plan.queue;
+    let calls = [queue.latency, queue.latency / 2, queue.batches.settling_wait];
+    let waits = [queue.long_poll, queue.short_poll, BUSY, IDLE];
+    let task = match plan.service {
+        Service::Fixed { mean, cpu } => Some(nanos_of(mean.as_secs_f64() * (1.0 - cpu))),
+        Service::Exponential { .. } | Service::Recorded(_) => None,
+    };
+    calls.into_iter().chain(waits).map(nanos).chain(task).collect()
 }
