@@ -8,9 +8,9 @@ use crate::arena::{Arena, Key};
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, VecDeque};
 
-/// Length of a bucket: this power of two in nanoseconds, an eighth of a millisecond.
-const BUCKET: u32 = 17;
-/// Number of buckets, for the next half second. A multiple of 64.
+/// Length of a bucket: this power of two in nanoseconds, a quarter of a millisecond.
+const BUCKET: u32 = 18;
+/// Number of buckets, for the next second. A multiple of 64.
 const BUCKETS: u64 = 4096;
 
 #[derive(Debug)]
