@@ -11,6 +11,7 @@
 
 mod client;
 mod server;
+mod spinners;
 
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -43,7 +44,8 @@ fn main() {
     let component = guests::path("answer");
     let mut servers = vec![Server::wasmrun(&component)];
     let mut with = client.version();
-    match Wasmtime::find() {
+    let wasmtime = Wasmtime::find();
+    match &wasmtime {
         Some(wasmtime) => {
             with = format!("{}, {with}", wasmtime.version());
             servers.extend(wasmtime.servers(&component));
@@ -58,6 +60,11 @@ fn main() {
             let requests = size.pick(64, requests);
             bench.table(&mut report, size, name, Load { protocol, has_body, connections: 0, requests });
         }
+    }
+    if only.wants("spinners") {
+        let headings = "| | beside | p50 | p99 | p99, times alone |";
+        let rows = spinners::rows(&bench.client, wasmtime.as_ref(), size);
+        report.table("spinners", headings, "what beside p50_us:time p99_us:time p99_to_alone:1", rows);
     }
     if only.is_all() {
         report.write();

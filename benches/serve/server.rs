@@ -11,7 +11,7 @@ const WASMTIME: &str = "WASMRUN_BENCH_WASMTIME";
 /// As the standard library of Rust needs more than the interfaces of HTTP.
 const ALL_INTERFACES: &str = "-Scli";
 /// The limits that wasmrun has by default.
-const LIMITED: &str = "-Wfuel=200000000000,timeout=30s,max-memory-size=268435456";
+const LIMITS: &str = "-Wfuel=200000000000,timeout=30s,max-memory-size=268435456";
 
 /// A server that answers. Killed when dropped.
 pub(crate) struct Server {
@@ -56,6 +56,9 @@ impl Server {
 pub(crate) struct Wasmtime(PathBuf);
 
 impl Wasmtime {
+    /// The name of its server with limits.
+    pub(crate) const LIMITED: &str = "wasmtime serve, with fuel, memory limit and timeout";
+
     /// Returns `None` if it isn't installed.
     pub(crate) fn find() -> Option<Self> {
         Some(Self(std::env::var_os(WASMTIME)?.into()))
@@ -69,7 +72,11 @@ impl Wasmtime {
 
     /// `wasmtime serve`, with its defaults, and with limits.
     pub(crate) fn servers(&self, component: &Path) -> [Server; 2] {
-        [("wasmtime serve", None), ("wasmtime serve, with fuel, memory limit and timeout", Some(LIMITED))]
-            .map(|(name, limits)| Server::wasmtime(&self.0, component, name, limits))
+        [Server::wasmtime(&self.0, component, "wasmtime serve", None), self.limited(component)]
+    }
+
+    /// `wasmtime serve` with limits.
+    pub(crate) fn limited(&self, component: &Path) -> Server {
+        Server::wasmtime(&self.0, component, Self::LIMITED, Some(LIMITS))
     }
 }

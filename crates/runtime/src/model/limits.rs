@@ -156,12 +156,13 @@ limits! {
 }
 
 impl Limits {
-    /// Fuel after which a task checks whether its time slice is over: about a tenth of a millisecond of computing. Code
-    /// that waits for memory with each instruction, or calls the engine's helpers, takes up to a thousand times longer.
-    pub const FUEL_SLICE: u64 = 1_000_000;
+    /// Fuel after which a task checks whether its time slice is over: 25 µs of computing in ordinary code, and 250 µs in an
+    /// empty loop. Code that waits for memory with each instruction, or calls the engine's helpers, takes up to a
+    /// thousand times longer.
+    pub const FUEL_SLICE: u64 = 250_000;
     /// Length of a time slice while other tasks wait for the thread. It's measured in time because code burns fuel at
     /// different rates.
-    pub const SHARED_TIME_SLICE: Duration = Duration::from_micros(400);
+    pub const SHARED_TIME_SLICE: Duration = Duration::from_micros(200);
     /// Length of a time slice while no task waits. Timeouts and cancellations take effect at its end.
     pub const TIME_SLICE: Duration = Duration::from_millis(2);
     /// Maximum number of bytes that one `reader.read` returns.

@@ -1,5 +1,5 @@
 //! A service that does as little as one can, to measure what a request costs: it greets, and answers POST with the
-//! request's body.
+//! request's body. PUT makes it spin, to measure what a request costs beside that.
 
 use std::io::{Read, Result, Write};
 use wasip2::exports::http::incoming_handler::Guest;
@@ -15,6 +15,9 @@ impl Guest for Answer {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
         let body = match request.method() {
             Method::Post => read(&request).expect("a whole body"),
+            Method::Put => loop {
+                std::hint::spin_loop();
+            },
             _ => b"Hello, world!\n".to_vec(),
         };
         let response = OutgoingResponse::new(Fields::new());

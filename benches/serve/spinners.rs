@@ -1,0 +1,108 @@
+//! How long a request takes beside handlers that spin, and beside processes that spin: what the kernel's sharing of the
+//! cores costs in any case.
+
+use serde_json::{Value, json};
+use std::io::Write;
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::Duration;
+use wasmrun_benches::guests;
+use wasmrun_benches::program::{Process, until};
+use wasmrun_benches::rounds::{Found, Way, interleaved};
+use wasmrun_benches::run::Size;
+use wasmrun_benches::system::cpu_of;
+
+use crate::client::{Client, Load, Protocol};
+use crate::server::{Server, Wasmtime};
+
+/// A request whose handler spins until it is ended.
+const SPIN: &[u8] = b"PUT / HTTP/1.1\r\nHost: spin\r\nContent-Length: 0\r\n\r\n";
+/// CPU time of the server after which its handlers spin. It's far more than starting them takes.
+const SPINS: Duration = Duration::from_millis(100);
+
+/// What spins while requests are sent one after the other.
+#[derive(Clone, Copy)]
+struct Beside {
+    name: &'static str,
+    handlers: usize,
+    processes: usize,
+}
+
+const BESIDE: [Beside; 6] = [
+    Beside { name: "nothing", handlers: 0, processes: 0 },
+    Beside { name: "1 handler that spins", handlers: 1, processes: 0 },
+    Beside { name: "2 handlers that spin", handlers: 2, processes: 0 },
+    Beside { name: "10 handlers that spin", handlers: 10, processes: 0 },
+    Beside { name: "1 process that spins", handlers: 0, processes: 1 },
+    Beside { name: "2 processes that spin", handlers: 0, processes: 2 },
+];
+
+/// The times of one round, in microseconds.
+#[derive(Clone, Copy, Debug)]
+struct Waits {
+    p50_us: f64,
+    p99_us: f64,
+}
+
+/// Measures a request beside each of [`BESIDE`], and returns the rows of the table.
+pub(crate) fn rows(client: &Client, wasmtime: Option<&Wasmtime>, size: Size) -> Vec<Value> {
+    let component = guests::path("answer");
+    let mut ways = Vec::new();
+    let mut shown = Vec::new();
+    for beside in BESIDE {
+        let component = &component;
+        let start = move || Server::wasmrun(component);
+        ways.push(Way::new(beside.name, move |_| waits(client, &start(), beside, size.pick(20, 2_000))));
+        shown.push(("wasmrun serve", beside));
+    }
+    // Without a timeout its handlers never yield, and two of them keep both threads for ever.
+    for beside in BESIDE.into_iter().filter(|beside| beside.processes == 0) {
+        let Some(wasmtime) = wasmtime else { continue };
+        let component = &component;
+        let start = move || wasmtime.limited(component);
+        ways.push(Way::new(beside.name, move |_| waits(client, &start(), beside, size.pick(5, 100))));
+        shown.push((Wasmtime::LIMITED, beside));
+    }
+    let found = interleaved("beside what spins", size.pick(1, 9), ways);
+    let rows = shown.iter().zip(&found).map(|((server, beside), way)| {
+        let alone = shown.iter().position(|(other, _)| other == server).map(|alone| &found[alone]);
+        row(server, *beside, way, alone.unwrap_or(way))
+    });
+    rows.collect()
+}
+
+fn waits(client: &Client, server: &Server, beside: Beside, requests: usize) -> Waits {
+    let load = Load { protocol: Protocol::Http1, has_body: false, connections: 1, requests };
+    // Fills pools and caches.
+    client.send(&Load { requests: requests / 4, ..load }, server.address);
+    let before = cpu_of(server.pid());
+    let handlers: Vec<TcpStream> = (0..beside.handlers).map(|_| spin(server)).collect();
+    let processes: Vec<Process> = (0..beside.processes)
+        .map(|_| Process::start(Command::new("sh").args(["-c", "while :; do :; done"])))
+        .collect();
+    if !handlers.is_empty() {
+        until("handlers that spin", || cpu_of(server.pid()) > before + SPINS);
+    }
+    for process in &processes {
+        until("a process that spins", || cpu_of(process.pid()) > SPINS);
+    }
+    let each = client.send(&load, server.address).each;
+    Waits { p50_us: each.percentile(50.0), p99_us: each.percentile(99.0) }
+}
+
+/// Sends a request whose handler spins. Its task ends with the connection.
+fn spin(server: &Server) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address).expect("a connection");
+    stream.write_all(SPIN).expect("sent");
+    stream
+}
+
+fn row(server: &str, beside: Beside, way: &Found<Waits>, alone: &Found<Waits>) -> Value {
+    json!({
+        "what": server,
+        "beside": beside.name,
+        "p50_us": way.median(|waits| waits.p50_us),
+        "p99_us": way.median(|waits| waits.p99_us),
+        "p99_to_alone": way.ratio(alone, |waits| waits.p99_us),
+    })
+}
