@@ -105,9 +105,10 @@ fn a_million_messages_on_500_workers_wait_as_long_as_in_theory() {
     assert!((wait - expected).abs() < 0.001, "{wait} is not {expected}");
 }
 
-/// The whole day, on a queue like SQS and with the worker's own scaling: at most five minutes and 1 GiB on two cores.
+/// The whole day, on a queue like SQS and with the worker's own scaling: about a quarter of an hour on one core, and less
+/// than 1 GiB.
 #[test]
-#[ignore = "takes minutes: cargo nextest run --release -p wasmrun-simulate --run-ignored only"]
+#[ignore = "takes a quarter of an hour: cargo nextest run --release -p wasmrun-simulate --run-ignored only"]
 fn a_day_of_a_thousand_million_messages_on_500_workers() {
     let mut plan = Plan {
         duration: Duration::from_secs(86_400),
