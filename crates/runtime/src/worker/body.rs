@@ -14,7 +14,7 @@ use crate::model::message::Message;
 use crate::model::outcome::{Outcome, shorten};
 use crate::model::task_trace::HostCall;
 use crate::ports::object_store::{ObjectStore, StoreError};
-use crate::task::calls::{self, CallResult, StoreCall};
+use crate::task::calls::{CallResult, StoreCall};
 use crate::task::grant::check_key;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -89,7 +89,7 @@ impl BodyStore {
         let (store, most) = (self.store.clone(), self.most_bytes);
         let reading = on_io(io, async move { read(&*store, &key, most).await });
         let answer = reading.await.map_err(|error| unavailable(&error.to_string()))?;
-        let result = calls::of_store(&answer);
+        let result = CallResult::of_store(&answer);
         let fetched = self.with_body(message, answer, place);
         fetched.map_err(|failed| Failed { read: Some(result), ..failed })
     }
