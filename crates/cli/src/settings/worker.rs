@@ -279,14 +279,6 @@ impl WorkerSettings {
         self.once_window.map_or(Duration::from_secs(7 * 86_400), |OnceWindow(window)| window)
     }
 
-    pub(crate) fn has_max_consecutive_failures(&self) -> bool {
-        self.max_consecutive_failures.is_some()
-    }
-
-    pub(crate) fn has_on_lease_expired(&self) -> bool {
-        self.on_lease_expired.is_some()
-    }
-
     pub(crate) fn on_lease_expired(&self) -> OnLeaseExpired {
         match self.on_lease_expired {
             Some(OnLeaseExpiredSetting::Finish) => OnLeaseExpired::Finish,

@@ -103,7 +103,7 @@ impl Plan {
         };
         let settings = typed.clone().over(in_file.clone());
         check_environment(&settings, &file)?;
-        let work = work(&args, &text, &settings)?;
+        let work = work(&args, &mut file, &settings)?;
         let worker = args.worker.over(std::mem::take(&mut file.worker));
         worker.scale()?;
         worker.instances()?;
@@ -205,11 +205,9 @@ impl Work {
 }
 
 /// Returns where the tasks come from: requests if the configuration has the table `serve`, else a queue.
-fn work(args: &RunArgs, text: &Option<(String, String)>, settings: &Flags) -> Result<Work, Failure> {
-    let parse = || text.as_ref().map(|(shown, text)| ConfigFile::parse(text, shown)).transpose();
-    let mut file = parse()?.unwrap_or_default();
+fn work(args: &RunArgs, file: &mut ConfigFile, settings: &Flags) -> Result<Work, Failure> {
     if settings.is_service() {
-        return requests(args.clone(), file, settings.has_requests());
+        return requests(args.clone(), file.clone(), settings.has_requests());
     }
     let named = queues(args.queue.clone(), &mut file.queue)?;
     if named.is_empty() {

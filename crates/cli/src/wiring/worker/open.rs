@@ -50,7 +50,8 @@ pub(crate) struct Opened {
 /// queue behind. Reports the end of each task to `shown`, too.
 pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -> Result<Opened, Failure> {
     let backends = Backends::new(plan.task.aws.clone());
-    let planned = |service| Service::new(service, &plan.task.limits, &plan.queue_names());
+    let is_traced = plan.otlp.traces.is_some();
+    let planned = |service| Service::new(service, &plan.task.limits, &plan.queue_names(), is_traced);
     let mut service = plan.service.as_ref().map(planned);
     let work = match &service {
         Some(service) => vec![service.work()],

@@ -2,6 +2,7 @@ use super::*;
 use crate::health::tests::healthy;
 use crate::metrics::Metrics;
 use wasmrun_runtime::ports::queue::Depth;
+use wasmrun_runtime::task::calls::HostCalls;
 
 #[test]
 fn a_value_that_is_not_known_has_no_sample() {
