@@ -28,7 +28,7 @@ struct Group {
 }
 
 /// Flags of a worker that have no meaning for a service, as it has no queue and no messages.
-const OF_QUEUES: [&str; 23] = [
+const OF_QUEUES: [&str; 24] = [
     "until-empty",
     "dead-letter",
     "backoff",
@@ -42,6 +42,7 @@ const OF_QUEUES: [&str; 23] = [
     "max-per-key",
     "budget-store",
     "over-budget",
+    "prices",
     "notify",
     "complete-group",
     "group-store",
@@ -82,6 +83,7 @@ const FLAGS: [Group; 14] = [
             "budget",
             "budget-store",
             "over-budget",
+            "prices",
             "notify",
             "complete-group",
             "group-store",
