@@ -262,6 +262,7 @@ mod tests {
             assert!(error.contains(text), "{error}");
         };
         let budget = &["a=fuel:1/1h"][..];
+        refused(with_store(), &["a=fuel:1/1h", "a=fuel:1/1h"], "--budget names a twice");
         refused(with_store(), &[], "--budget-store has no effect");
         refused(with_store(), &["a=off"], "--budget-store has no effect");
         let prices = || Some(PathBuf::from("mine.toml"));
