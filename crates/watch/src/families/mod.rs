@@ -179,6 +179,8 @@ pub(crate) fn of_program(about: &About, component: &str, were_cached: &[bool]) -
     let started = about.started_at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     // Queues in two folders may have the same name.
     let queue_names: BTreeSet<&str> = about.queues.iter().map(|url| queue_name(url)).collect();
+    // One sample, so that other metrics can be joined to it.
+    let queue_names = Vec::from_iter(queue_names).join(", ");
     vec![
         family(
             "wasmrun_build_info",
@@ -188,9 +190,9 @@ pub(crate) fn of_program(about: &About, component: &str, were_cached: &[bool]) -
         ),
         family(
             "wasmrun_queue_info",
-            "Always 1; the label is the name of a queue from which the worker receives.",
+            "Always 1; the label is the name of the queue from which the worker receives, or the names of all of them.",
             MetricType::GAUGE,
-            queue_names.into_iter().map(|name| (vec![("queue", name)], 1.0)).collect(),
+            vec![(vec![("queue", queue_names.as_str())], 1.0)],
         ),
         family(
             "wasmrun_compile_cache_requests_total",

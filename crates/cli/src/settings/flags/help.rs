@@ -58,6 +58,7 @@ const FLAGS: [Group; 14] = [
             "budget",
             "budget-store",
             "over-budget",
+            "prices",
             "notify",
             "complete-group",
             "group-store",

@@ -7,7 +7,7 @@ use crate::settings::worker::WorkerSettings;
 type IsSet = fn(&WorkerSettings, &TaskArgs) -> bool;
 
 /// The flags, which the help of `serve` hides and `serve` refuses.
-pub(super) const OF_QUEUES: [(&str, IsSet); 19] = [
+pub(super) const OF_QUEUES: [(&str, IsSet); 20] = [
     ("until-empty", |worker, _| worker.until_empty.is_some()),
     ("dead-letter", |worker, _| worker.dead_letter.is_some()),
     ("backoff", |worker, _| worker.backoff.is_some()),
@@ -21,6 +21,7 @@ pub(super) const OF_QUEUES: [(&str, IsSet); 19] = [
     ("max-per-key", |worker, _| worker.max_per_key.is_some()),
     ("budget-store", |worker, _| worker.budget_store.is_some()),
     ("over-budget", |worker, _| worker.over_budget.is_some()),
+    ("prices", |worker, _| worker.prices.is_some()),
     ("notify", |worker, _| worker.notify.is_some()),
     ("complete-group", |worker, _| worker.complete_group.is_some()),
     ("group-store", |worker, _| worker.group_store.is_some()),

@@ -185,6 +185,7 @@ fn protected(
     [
         ("the ledger of --once", ledger),
         ("the budget store", budgets.and_then(|open| open.file.as_ref())),
+        ("the price table", plan.budgets.as_ref().and_then(|budgets| budgets.prices.as_ref())),
         ("the usage file", usage),
         ("the control socket", plan.control.as_ref()),
     ]
