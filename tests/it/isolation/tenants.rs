@@ -152,7 +152,9 @@ fn twelve_hostile_tenants_harm_nobody_on_one_machine() {
 }
 
 /// Number of messages of each hostile tenant that are sent before those of the good one.
-const BACKLOG: usize = 5;
+const BACKLOG: usize = 6;
+/// Number of messages of the good tenant that come after them.
+const SHORT: usize = 10;
 /// What each hostile tenant sends, if all of its tasks take as long as they may.
 const LONG: [&str; 4] = ["loop", "sleep-forever", "loop-host body", "loop-host clocks"];
 
@@ -166,10 +168,7 @@ fn a_good_tenant_is_not_behind_the_backlogs_of_hostile_ones_where_the_queue_sees
     for (index, (key, _)) in HOSTILE.iter().enumerate() {
         send(key, &vec![LONG[index % LONG.len()].to_owned(); BACKLOG]);
     }
-    for number in 0..GOOD {
-        world.write(&format!("in/{number}"), SECRET);
-    }
-    send("good", &good_messages());
+    send("good", &vec!["ok".to_owned(); SHORT]);
     let output = worker(&world)
         .args(["--queue", QUEUE, "--key", "group"])
         .args(["--store", "input=dir:in:ro", "--store", "output=dir:out:rw"])
@@ -178,12 +177,13 @@ fn a_good_tenant_is_not_behind_the_backlogs_of_hostile_ones_where_the_queue_sees
     let usage = String::from_utf8(world.read("usage.jsonl")).expect("UTF-8");
     let is_good: Vec<bool> = usage.lines().map(|line| line.contains(r#""key":"good""#)).collect();
     let hostile = HOSTILE.len() * BACKLOG;
-    assert_eq!((is_good.len(), is_good.iter().filter(|good| **good).count()), (GOOD + hostile, GOOD));
+    assert_eq!((is_good.len(), is_good.iter().filter(|good| **good).count()), (SHORT + hostile, SHORT));
     let last = is_good.iter().rposition(|good| *good).expect("a task");
-    // A task of each hostile tenant takes the time of all tasks of the good one.
-    let before = last + 1 - GOOD;
+    // Tenants get the same time, and one hostile task takes that of all tasks of the good one, unless the machine is
+    // very busy. In the order of the queue, all of them would end before.
+    let before = last + 1 - SHORT;
     println!("{before} of {hostile} hostile tasks ended before the last one of the good tenant");
-    assert!(before < hostile / 2, "{before} of {hostile}: {output}");
+    assert!(before < hostile * 2 / 3, "{before} of {hostile}: {output}");
 }
 
 #[test]
