@@ -94,7 +94,7 @@ const CHROMIUM: &str = "WASMRUN_CHROMIUM";
 
 /// Name parts of the integration tests that the fast run leaves out: tests that need servers, containers or whole
 /// documents, and tests that take several seconds.
-const NOT_FAST: [&str; 15] = [
+const NOT_FAST: [&str; 16] = [
     // Projects that are built first.
     "templates::",
     // Servers that stand in for SQS and S3.
@@ -122,6 +122,8 @@ const NOT_FAST: [&str; 15] = [
     // A thousand thumbnails.
     "thumbnails::",
     // Streams of events that the tests wait for.
+    "watch::events::",
+    // A browser that is watched for seconds.
     "watch::page::",
 ];
 

@@ -14,7 +14,7 @@ pub mod sqlite;
 pub use dir::DirStore;
 pub use sqlite::{
     DeadLetter, PlannedQueue, QueueSettings, SqliteBucket, SqliteBudgets, SqliteGroups, SqliteLedger,
-    SqliteQueue,
+    SqliteQueue, is_same_file,
 };
 
 /// Begins a call and drops its future before the call is over, as happens when a task ends.

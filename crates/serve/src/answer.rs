@@ -73,8 +73,10 @@ async fn answer_checked(
     let Ok(request) = reading.await else { return Ok(refused(StatusCode::REQUEST_TIMEOUT)) };
     let request = request?;
     let method = request.method().clone();
-    let message = message(&request);
-    let line = message.body.clone();
+    // Who neither traces nor debugs doesn't pay for it.
+    let is_logged = tracing::enabled!(tracing::Level::DEBUG);
+    let line = (shared.options.is_traced || is_logged).then(|| line(&request));
+    let message = Message { body: line.clone().unwrap_or_default(), ..message(&request) };
     let Some(mut added) = shared.queue.add(request, message) else {
         return Ok(refused(StatusCode::SERVICE_UNAVAILABLE));
     };
@@ -158,8 +160,12 @@ fn name_host(request: &mut Request<Incoming>, address: SocketAddr) {
     }
 }
 
-/// Returns the message of a request: its method and path, and the trace that it belongs to. The query may hold secrets,
-/// and isn't in it.
+/// Returns a request's method and path. The query may hold secrets, and isn't in it.
+fn line(request: &Request<Body>) -> String {
+    format!("{} {}", request.method(), request.uri().path())
+}
+
+/// Returns a message without a body, for the trace that a request belongs to.
 fn message(request: &Request<Body>) -> Message {
     let headers = request.headers();
     let text = |name: &HeaderName| {
@@ -171,8 +177,7 @@ fn message(request: &Request<Body>) -> Message {
         Some(Attribute { name: name.to_owned(), value })
     });
     let attributes = attributes.collect();
-    let line = format!("{} {}", request.method(), request.uri().path());
-    Message { attributes, trace_header: text(&XRAY), ..Message::new("", line) }
+    Message { attributes, trace_header: text(&XRAY), ..Message::new("", "") }
 }
 
 /// Returns the status of a request whose guest gave no response. Without an end, it got no instance.

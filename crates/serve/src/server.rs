@@ -38,6 +38,8 @@ pub struct ServeOptions {
     pub timeout: Duration,
     /// Largest body of a request, in bytes, where the client says its size.
     pub request_bytes: u64,
+    /// Whether traces of tasks are exported: messages then hold the method and path of their requests.
+    pub is_traced: bool,
 }
 
 /// Is told the status of each response that the server gives itself.
@@ -224,8 +226,13 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let queue = Arc::new(RequestQueue::new("http://test".into(), 1));
         let second = Duration::from_secs(1);
-        let options =
-            ServeOptions { connections: 1000, queue_time: second, timeout: second, request_bytes: 1 };
+        let options = ServeOptions {
+            connections: 1000,
+            queue_time: second,
+            timeout: second,
+            request_bytes: 1,
+            is_traced: false,
+        };
         let shared = Arc::new(Shared::new(queue, options, address, Box::new(|_| {})));
         let mut connections = Connections::default();
         let mut clients = Vec::new();

@@ -47,11 +47,12 @@ fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
     value[name].as_array().unwrap_or_else(|| panic!("no {name} in {value}"))
 }
 
-/// A worker with a grant of each kind, that has run tasks, among them one whose message has a trace.
+/// A worker with two queues and a grant of each kind, that has run tasks, among them one whose message has a trace.
 fn worker(world: &World) -> (Process, SocketAddr) {
     let worker = world
         .run("misbehave")
-        .args(["--keyvalue", "seen=sqlite:seen.db:rw", "--allow-http", "127.0.0.1:9"])
+        .args(["--queue", "sqlite:urgent.db;strict", "--keyvalue", "seen=sqlite:seen.db:rw"])
+        .args(["--allow-http", "127.0.0.1:9"])
         .args(["--listen", "0", "--fuel", "100000000"])
         .start();
     let address = worker.listens_on();
@@ -334,7 +335,8 @@ fn prometheus_takes_a_worker_and_the_rules_and_each_panel_shows_something() {
     {
         wait_until(query, || prometheus.has(query));
     }
-    let dead_letters = r#"ALERTS{alertname="WasmrunDeadLetters", queue="jobs.db", severity="warning"}"#;
+    let dead_letters =
+        r#"ALERTS{alertname="WasmrunDeadLetters", queue="jobs.db, urgent.db", severity="warning"}"#;
     wait_until("the dead letters are alerted", || prometheus.has(dead_letters));
     let rules = prometheus.ask("rules").expect("the rules");
     for rule in list(&rules, "groups").iter().flat_map(|group| list(group, "rules")) {

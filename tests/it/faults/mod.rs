@@ -8,6 +8,7 @@
 //! | `failing_backends` | queues and stores that fail for a while |
 //! | `host_errors` | the effects of a host error on a message and on the worker |
 //! | `once`, `once_aws` | `--once` under kills, on disk and on SQS and S3 |
+//! | `tenants` | everything for many tenants at the same time under kills, on disk and on SQS and S3 |
 
 mod broken_starts;
 mod crashes;
@@ -16,3 +17,4 @@ mod failing_backends;
 mod host_errors;
 mod once;
 mod once_aws;
+mod tenants;

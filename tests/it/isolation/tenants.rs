@@ -151,6 +151,41 @@ fn twelve_hostile_tenants_harm_nobody_on_one_machine() {
     }
 }
 
+/// Number of messages of each hostile tenant that are sent before those of the good one.
+const BACKLOG: usize = 6;
+/// Number of messages of the good tenant that come after them.
+const SHORT: usize = 10;
+/// What each hostile tenant sends, if all of its tasks take as long as they may.
+const LONG: [&str; 4] = ["loop", "sleep-forever", "loop-host body", "loop-host clocks"];
+
+#[test]
+fn a_good_tenant_is_not_behind_the_backlogs_of_hostile_ones_where_the_queue_sees_the_keys() {
+    let world = World::in_memory_with_queue(&["--max-receives", "1"]);
+    let send = |key: &str, bodies: &[String]| {
+        let enqueue = world.wasmrun(["enqueue", "--queue", QUEUE, "--group", key]);
+        bodies.iter().fold(enqueue, |command, body| command.args(["--message", body])).succeeds();
+    };
+    for (index, (key, _)) in HOSTILE.iter().enumerate() {
+        send(key, &vec![LONG[index % LONG.len()].to_owned(); BACKLOG]);
+    }
+    send("good", &vec!["ok".to_owned(); SHORT]);
+    let output = worker(&world)
+        .args(["--queue", QUEUE, "--key", "group"])
+        .args(["--store", "input=dir:in:ro", "--store", "output=dir:out:rw"])
+        .succeeds();
+    // The tasks are recorded in the order in which they ended.
+    let usage = String::from_utf8(world.read("usage.jsonl")).expect("UTF-8");
+    let is_good: Vec<bool> = usage.lines().map(|line| line.contains(r#""key":"good""#)).collect();
+    let hostile = HOSTILE.len() * BACKLOG;
+    assert_eq!((is_good.len(), is_good.iter().filter(|good| **good).count()), (SHORT + hostile, SHORT));
+    let last = is_good.iter().rposition(|good| *good).expect("a task");
+    // Tenants get the same time, and one hostile task takes that of all tasks of the good one, unless the machine is
+    // very busy. In the order of the queue, all of them would end before.
+    let before = last + 1 - SHORT;
+    println!("{before} of {hostile} hostile tasks ended before the last one of the good tenant");
+    assert!(before < hostile * 2 / 3, "{before} of {hostile}: {output}");
+}
+
 #[test]
 fn twelve_hostile_tenants_harm_nobody_on_sqs_and_s3() {
     let Some((world, amazon, queue)) = Amazon::with_jobs(30, 4) else { return };

@@ -2,6 +2,7 @@
 //!
 //! | module | shows |
 //! |---|---|
+//! | `events` | the stream of events, and who may read the endpoints |
 //! | `exported` | the metrics that a collector receives |
 //! | `logs` | the effects of guests on the log |
 //! | `page` | the page, in a browser |
@@ -10,6 +11,7 @@
 //! | `usage` | the file that records the usage of each task |
 //! | `watching` | the HTTP endpoints and the metrics of a worker |
 
+mod events;
 mod exported;
 mod logs;
 mod page;

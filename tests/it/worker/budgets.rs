@@ -1,6 +1,6 @@
 //! Budgets by key: a key that has used up its budget waits until the period ends, and others go on.
 
-use crate::harness::{Amazon, Depth, Process, World, get, guest, status, wait_until};
+use crate::harness::{Amazon, Depth, Process, World, get, guest, repository, status, wait_until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -73,6 +73,27 @@ fn workers_share_a_budget_of_fuel_cpu_time_or_cost_and_other_keys_go_on() {
     is_shared(LEAST);
     is_shared("cpu:1us/31d");
     is_shared("cost:0.000000000001/31d");
+}
+
+#[test]
+fn a_budget_of_cost_uses_the_prices_of_the_user() {
+    let world = World::with_queue(&[]);
+    let prices =
+        std::fs::read_to_string(repository().join("crates/cli/src/prices.toml")).expect("the prices");
+    let free = prices.replace("price = 0.04048", "price = 0").replace("price = 0.004445", "price = 0");
+    world.write("free.toml", free);
+    // With the built-in prices, the first task uses it up.
+    let options = ["--key", "group", "--budget", "*=cost:0.000000000001/31d", "--instances", "1"];
+    let run = |prices: &str| world.run("misbehave").args(options).args(STORE).args(["--prices", prices]);
+    send(&world, "acme", 20);
+    let output = run("free.toml").arg("--until-empty").succeeds();
+    assert_eq!(output.summary()["outcomes"], json!({"completed": 20}), "{output}");
+    assert_eq!(output.summary()["parked_messages"], 0, "{output}");
+    world.write("wrong.toml", prices.replace("price = 0.04048", "price = -1"));
+    run("wrong.toml").fails_with(2, "fargate.vcpu-hour is -1");
+    run("missing.toml").fails_with(2, "missing.toml");
+    world.write("out/prices.toml", prices);
+    run("out/prices.toml").fails_with(2, "holds the price table");
 }
 
 #[test]

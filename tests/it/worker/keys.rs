@@ -83,6 +83,36 @@ fn a_long_backlog_of_a_key_at_its_cap_lets_another_pass() {
 }
 
 #[test]
+fn a_key_whose_tasks_all_fail_does_not_keep_others_from_being_probes() {
+    const SLOW: &str = "slowing down to one message at a time";
+    const ENDS: [&str; 2] = ["task completed", "task did not complete"];
+    let world = World::with_queue(&[]);
+    // The round of groups begins with it.
+    send(&world, "--group", "a-bad", &["reject no"; 30]);
+    for key in ["b", "c", "d"] {
+        send(&world, "--group", key, &["ok"]);
+    }
+    let options = ["--instances", "1", "--key", "group", "--max-consecutive-failures", "1"];
+    let worker = world.run("misbehave").args(options).start();
+    // The first task fails. The next key's message is the probe, whose task completes.
+    worker.until_logged_times(3, "\"task completed\"");
+    assert_eq!(worker.logged("still no task completes"), 0);
+    // One more task of that key fails, and is the first of many probes that fail. Then a message of another key arrives.
+    worker.until_logged_times(2, SLOW);
+    worker.until_logged("still no task completes");
+    send(&world, "--group", "e", &["ok"]);
+    worker.until_logged_times(4, "\"task completed\"");
+    worker.signal(Signal::TERM);
+    let output = worker.finish().succeeded();
+    let mut logs = output.logs();
+    logs.retain(|line| ENDS.iter().any(|end| line["message"] == *end));
+    let keys: Vec<_> = logs.iter().map(|line| line["key"].as_str().expect("a key")).collect();
+    let at = |key: &str| keys.iter().position(|of| *of == key).expect("its task");
+    assert_eq!((keys[0], at("b")), ("a-bad", 1), "{keys:?}");
+    assert!(at("c").max(at("d")) < 5 && at("e") < 15, "the backlog is longer: {keys:?}");
+}
+
+#[test]
 fn the_number_of_held_messages_is_in_status_and_metrics() {
     let world = World::with_queue(&[]);
     send(&world, "--group", "greedy", &["sleep-forever"; 4]);

@@ -264,16 +264,8 @@ fn messages_of_sqs_take_their_routes() {
 }
 
 fn take_their_routes(amazon: &Amazon) {
-    let (world, queue) = (World::new(), amazon.create_jobs(30, 3));
-    for name in ["default", "invoices", "texts"] {
-        fs::copy(guest("misbehave"), world.path(&format!("{name}.wasm"))).expect("a component");
-    }
-    amazon.notify("bucket-in", "jobs");
-    amazon.put("bucket-in", "acme/a.txt", "a");
-    amazon.put("bucket-in", "b.bin", "b");
-    amazon.send_all_with(&queue, "kind", [("put paid x".to_owned(), "invoice".to_owned())].into_iter());
-    wait_until("the bucket has told the queue", || amazon.depth(&queue)[0] >= 3);
-    let file = r#"
+    let world = world(
+        r#"
         component = "default.wasm"
         usage = "usage.jsonl"
         store.input = "s3://bucket-in:ro"
@@ -290,8 +282,14 @@ fn take_their_routes(amazon: &Amazon) {
         component = "texts.wasm"
         store.input = "s3://bucket-in:ro"
         store.output = "s3://bucket-out/texts:rw"
-    "#;
-    world.write("wasmrun.toml", file);
+        "#,
+    );
+    let queue = amazon.create_jobs(30, 3);
+    amazon.notify("bucket-in", "jobs");
+    amazon.put("bucket-in", "acme/a.txt", "a");
+    amazon.put("bucket-in", "b.bin", "b");
+    amazon.send_all_with(&queue, "kind", [("put paid x".to_owned(), "invoice".to_owned())].into_iter());
+    wait_until("the bucket has told the queue", || amazon.depth(&queue)[0] >= 3);
     let run = world.wasmrun(["run", "--config", "wasmrun.toml", "--queue", &queue, "--until-empty"]);
     let output = amazon.environment(run).succeeds();
     assert_eq!(amazon.keys("bucket-out"), ["default/b.bin", "invoices/paid", "texts/acme/a.txt"], "{output}");

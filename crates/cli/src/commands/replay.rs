@@ -1,13 +1,13 @@
 //! `wasmrun replay`: runs the task of a dead letter again, here and without a worker.
 
-use super::invoke::{Invocation, exit_code};
-use super::queue::find;
 use crate::output::failure::{EXIT_INTERRUPTED, Failure};
 use crate::settings::file::ConfigFile;
 use crate::settings::flags::ReplayArgs;
 use crate::settings::task::{TaskPlan, of_one_task};
 use crate::wiring::backends::Backends;
+use crate::wiring::invocation::{Invocation, exit_code};
 use crate::wiring::logging;
+use crate::wiring::walking::find;
 use std::process::ExitCode;
 use std::time::SystemTime;
 use wasmrun_runtime::model::message::{Message, OUTCOME_ATTRIBUTE};
@@ -19,7 +19,7 @@ pub(crate) async fn replay(args: ReplayArgs) -> Result<ExitCode, Failure> {
     let plan = TaskPlan::new(args.component, args.task, &mut file, &worker)?;
     let backends = Backends::new(plan.aws.clone());
     let output = logging::start(&plan.log)?;
-    let Some(found) = find(&backends, &output, &args.dead_letter_queue, &args.id, &args.walk).await? else {
+    let Some(found) = find(&backends, &output, (&args.dead_letter_queue, &args.id), &args.walk).await? else {
         return Ok(ExitCode::from(EXIT_INTERRUPTED));
     };
     let recorded = found.dead_letter.clone();

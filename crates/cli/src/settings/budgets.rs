@@ -8,6 +8,7 @@ use crate::output::failure::Failure;
 use serde::Deserializer;
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
+use std::path::PathBuf;
 use std::time::Duration;
 use wasmrun_runtime::model::budget::{Budget, BudgetUnit, Budgets, MOST_AMOUNT, PARTS_OF_CURRENCY, PERIODS};
 use wasmrun_runtime::worker::OverBudget;
@@ -24,6 +25,8 @@ pub(crate) struct BudgetPlan {
     pub(crate) over: OverBudget,
     /// URL of the budget store.
     pub(crate) store: String,
+    /// Path of the price table; `None`: the built-in one.
+    pub(crate) prices: Option<PathBuf>,
 }
 
 /// Merges the budgets with the settings that belong to them; `None` if no key has one.
@@ -35,8 +38,11 @@ pub(crate) fn budget_plan(
     let budgets = budgets(flags, file)?;
     let fails = |why: &str| Err(Failure::usage(why));
     if budgets.is_empty() {
-        let unused =
-            [("budget-store", worker.budget_store.is_some()), ("over-budget", worker.over_budget.is_some())];
+        let unused = [
+            ("budget-store", worker.budget_store.is_some()),
+            ("over-budget", worker.over_budget.is_some()),
+            ("prices", worker.prices.is_some()),
+        ];
         return match unused.into_iter().find(|(_, is_set)| *is_set) {
             Some((flag, _)) => fails(&format!(
                 "--{flag} has no effect without budgets: add --budget, such as --budget acme=cpu:10m/1d"
@@ -52,7 +58,12 @@ pub(crate) fn budget_plan(
             "--budget needs a place to count what keys use: add --budget-store sqlite:FILE or s3://BUCKET/PREFIX",
         );
     };
-    Ok(Some(BudgetPlan { budgets, over: worker.over_budget.unwrap_or_default(), store }))
+    let prices = worker.prices.clone();
+    let mut all = budgets.keys.values().flatten().chain(&budgets.others);
+    if prices.is_some() && all.all(|budget| budget.unit != BudgetUnit::Cost) {
+        return fails("--prices has no effect without a budget of cost, such as --budget acme=cost:2.50/30d");
+    }
+    Ok(Some(BudgetPlan { budgets, over: worker.over_budget.unwrap_or_default(), store, prices }))
 }
 
 fn budgets(flags: &[String], mut merged: BTreeMap<String, String>) -> Result<Budgets, Failure> {
@@ -231,7 +242,7 @@ mod tests {
     fn flags_win_over_the_file_by_key_and_a_star_stands_for_all_others() {
         let flags = ["a=b=fuel:1/1h", "*=cpu:1s/1m", "free=off"];
         let file = "'a=b' = 'fuel:2/1h'\n'c d' = 'cost:3/1d'";
-        let BudgetPlan { budgets, over, store } =
+        let BudgetPlan { budgets, over, store, prices } =
             plan(with_store(), &flags, file).expect("valid").expect("budgets");
         let amount = |key: &str| budgets.of(&Key::new(key)).map(|budget| budget.amount.get());
         assert_eq!(amount("a=b"), Some(1));
@@ -240,7 +251,7 @@ mod tests {
             (amount("free"), amount("another"), amount("-")),
             (None, Some(1_000_000), Some(1_000_000))
         );
-        assert_eq!((over, store.as_str()), (OverBudget::Park, "sqlite:budgets.db"));
+        assert_eq!((over, store.as_str(), prices), (OverBudget::Park, "sqlite:budgets.db", None));
         assert_eq!(plan(WorkerSettings::default(), &[], ""), Ok(None));
     }
 
@@ -251,8 +262,18 @@ mod tests {
             assert!(error.contains(text), "{error}");
         };
         let budget = &["a=fuel:1/1h"][..];
+        refused(with_store(), &["a=fuel:1/1h", "a=fuel:1/1h"], "--budget names a twice");
         refused(with_store(), &[], "--budget-store has no effect");
         refused(with_store(), &["a=off"], "--budget-store has no effect");
+        let prices = || Some(PathBuf::from("mine.toml"));
+        refused(
+            WorkerSettings { prices: prices(), ..WorkerSettings::default() },
+            &[],
+            "--prices has no effect",
+        );
+        refused(WorkerSettings { prices: prices(), ..with_store() }, budget, "without a budget of cost");
+        let costs = WorkerSettings { prices: prices(), ..with_store() };
+        assert_eq!(plan(costs, &["*=cost:1/1h"], "").expect("valid").expect("budgets").prices, prices());
         let over_budget = Some(OverBudget::Trickle);
         refused(
             WorkerSettings { over_budget, ..WorkerSettings::default() },

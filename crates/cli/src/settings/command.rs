@@ -35,7 +35,7 @@ pub(crate) struct CommandArgs {
 }
 
 /// The table `command` of the configuration file.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct CommandTable {
     #[serde(deserialize_with = "texts")]

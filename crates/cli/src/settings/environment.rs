@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// Value of an environment key in the file: a text, or `true` for the worker's own value.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum EnvValue {
     Text(String),
     Inherited(bool),

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use wasmrun_runtime::task::http::{AddressRule, HttpRule};
 
 /// The configuration file: a field for each key and each table at its top.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct ConfigFile {
     #[serde(deserialize_with = "written")]

@@ -4,7 +4,7 @@ use super::text::Written;
 use super::variables::variables_with;
 use super::worker::WorkerSettings;
 use crate::output::failure::Failure;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use wasmrun_runtime::model::key::{Key, MOST_BYTES};
 use wasmrun_runtime::worker::KeyOptions;
@@ -64,18 +64,23 @@ fn with_flags(
     by_key("--weight", "KEY=N", flags, merged)?.into_iter().map(weight).collect()
 }
 
-/// Adds the settings of flags that are named by a key to those of variables and the file, over which they win.
+/// Adds the settings of flags that are named by a key to those of variables and the file, over which they win. Refuses a
+/// key that flags name twice.
 pub(super) fn by_key(
     flag: &str,
     form: &str,
     flags: &[String],
     mut merged: BTreeMap<String, String>,
 ) -> Result<BTreeMap<Key, String>, Failure> {
+    let mut named = BTreeSet::new();
     for text in flags {
         // A key may have a `=` itself.
         let (key, value) = text
             .rsplit_once('=')
             .ok_or_else(|| Failure::usage(format!("{flag} {text} is incomplete: write {flag} {form}")))?;
+        if !named.insert(key) {
+            return Err(Failure::usage(format!("{flag} names {key} twice")));
+        }
         merged.insert(key.to_owned(), value.to_owned());
     }
     let keyed = |(key, text): (String, String)| {
@@ -119,6 +124,8 @@ mod tests {
             let error = options(by_group(), &[weight], "").expect_err("refused");
             assert!(error.contains("from 1 to 1000"), "{error}");
         }
+        let error = options(by_group(), &["a=1", "b=2", "a=1"], "").expect_err("refused");
+        assert_eq!(error, "--weight names a twice");
         let capped = WorkerSettings { max_per_key: NonZeroU32::new(1), ..WorkerSettings::default() };
         for (worker, weights, flag) in
             [(capped, &[][..], "--max-per-key"), (WorkerSettings::default(), &["a=1"], "--weight")]

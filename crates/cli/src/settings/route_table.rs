@@ -40,7 +40,7 @@ impl Written for Unmatched {
 }
 
 /// A table `route` of the configuration file.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct RouteTable {
     #[serde(deserialize_with = "written")]
@@ -71,7 +71,7 @@ pub(crate) struct RouteTable {
 }
 
 /// The table `match` of a route: all of these conditions must hold.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(super) struct MatchTable {
     attribute: BTreeMap<String, Texts>,
@@ -82,7 +82,7 @@ pub(super) struct MatchTable {
 }
 
 /// One text, or a list of texts of which one must match.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Texts(BTreeSet<String>);
 
 impl<'de> Deserialize<'de> for Texts {

@@ -97,6 +97,10 @@ settings! {
         #[arg(long, value_name = "ACTION", env = "WASMRUN_OVER_BUDGET", value_parser = typed::<OverBudget>)]
         #[serde(deserialize_with = "written")]
         pub(crate) over_budget: Option<OverBudget>,
+        /// Price table (TOML) for budgets of cost, as for wasmrun report [default: the built-in one]
+        #[arg(long, value_name = "FILE", env = "WASMRUN_PRICES")]
+        #[serde(deserialize_with = "written")]
+        pub(crate) prices: Option<PathBuf>,
         /// Longest time between the sending of a message and its receive. An older message ends as expired without a
         /// task, and is dead-lettered unless --on expired=drop [default: unlimited]
         #[arg(long, value_name = "DURATION", env = "WASMRUN_MAX_AGE", value_parser = typed::<Interval>)]
@@ -277,14 +281,6 @@ impl WorkerSettings {
     /// Returns how long the ledger of `--once` remembers what has completed.
     pub(crate) fn once_window(&self) -> Duration {
         self.once_window.map_or(Duration::from_secs(7 * 86_400), |OnceWindow(window)| window)
-    }
-
-    pub(crate) fn has_max_consecutive_failures(&self) -> bool {
-        self.max_consecutive_failures.is_some()
-    }
-
-    pub(crate) fn has_on_lease_expired(&self) -> bool {
-        self.on_lease_expired.is_some()
     }
 
     pub(crate) fn on_lease_expired(&self) -> OnLeaseExpired {

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use tracing::Instrument;
+use wasmrun_local::is_same_file;
 use wasmrun_registry::Digest;
 use wasmrun_runtime::engine::cache::Cache;
 use wasmrun_runtime::engine::capacity::{Host, HostMemory};
@@ -327,6 +328,23 @@ fn grant_key(grantable: Grantable) -> &'static str {
         Grantable::ConfigValue => "config-value.KEY = \"VALUE\"",
         Grantable::Http => "allow-http = [\"HOST\"]",
     }
+}
+
+/// Refuses a file of the worker that has two names, such as hard links: SQLite keeps a log for each name, so that writes by
+/// both damage the file.
+pub(super) fn refuse_second_names(files: &[Protected]) -> Result<(), Failure> {
+    for (index, Protected { what, path }) in files.iter().enumerate() {
+        let is_same = |other: &&Protected| other.path != *path && is_same_file(&other.path, path);
+        if let Some(other) = files[..index].iter().find(is_same) {
+            return Err(Failure::usage(format!(
+                "{what} {} and {} {} are one file with two names, which damages it: use one name for it, or give each a file of its own",
+                path.display(),
+                other.what,
+                other.path.display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn refuse_protected(alias: &str, store: &OpenStore, protected: &[Protected]) -> Result<(), Failure> {

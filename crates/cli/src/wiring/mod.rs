@@ -5,7 +5,9 @@
 //! | `logging` | starts the log |
 //! | `backends` | opens a queue or a store by its URL |
 //! | `compiler`, `component`, `routes` | load a component with its grants; all components of a worker |
+//! | `invocation` | one task without a worker, and its report |
 //! | `one_request` | an HTTP request that comes from a command line |
+//! | `walking` | a walk over the messages of a queue |
 //! | `cases` | reads the cases of a guest's project, and runs each as a task |
 //! | `refresh` | looks for new versions of the component |
 //! | `signals`, `reload` | handle signals; reload the configuration |
@@ -20,6 +22,7 @@ pub(crate) mod cases;
 pub(crate) mod compiler;
 pub(crate) mod component;
 pub(crate) mod control;
+pub(crate) mod invocation;
 pub(crate) mod logging;
 pub(crate) mod one_request;
 pub(crate) mod prices;
@@ -29,5 +32,6 @@ pub(crate) mod routes;
 pub(crate) mod signals;
 pub(crate) mod usage_log;
 pub(crate) mod usage_records;
+pub(crate) mod walking;
 pub(crate) mod watch;
 pub(crate) mod worker;

@@ -37,13 +37,15 @@ pub(crate) async fn load(
     cache: Option<Cache>,
     mut placement: Placement,
 ) -> Result<Routes, Failure> {
-    let mut protected = component::protected_files(plan, cache.as_ref())?;
-    protected.append(&mut placement.protected);
+    let mut written = std::mem::take(&mut placement.protected);
     let mut granted = Vec::new();
     for (route, task) in plan.components() {
-        let opened = component::open_grants(task, backends, &mut protected).await;
+        let opened = component::open_grants(task, backends, &mut written).await;
         granted.push(opened.map_err(|failure| failure.of_route(route))?);
     }
+    component::refuse_second_names(&written)?;
+    let mut protected = component::protected_files(plan, cache.as_ref())?;
+    protected.append(&mut written);
     // Now all files are known to which no guest may write, whatever its route.
     for ((route, task), grants) in plan.components().zip(&mut granted) {
         let opened = component::open_stores(task, backends, &protected, grants).await;

@@ -141,6 +141,12 @@ fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
     std::fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
+/// Returns whether two paths lead to the same file. It may have several names: hard links, which no path shows.
+pub fn is_same_file(one: &Path, other: &Path) -> bool {
+    let is_link = || identity(one).is_ok_and(|one| identity(other).is_ok_and(|other| one == other));
+    one == other || is_link()
+}
+
 /// Returns the error for a file that existed and can't be found now.
 pub(super) fn gone(address: &Address, error: &std::io::Error) -> QueueError {
     let noun = address.kind.noun();

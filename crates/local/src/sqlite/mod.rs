@@ -57,6 +57,7 @@ mod tests;
 
 pub use bucket::SqliteBucket;
 pub use budgets::SqliteBudgets;
+pub use file::is_same_file;
 pub use groups::SqliteGroups;
 pub use ledger::SqliteLedger;
 pub use settings::{DeadLetter, PlannedQueue, QueueSettings};

@@ -3,6 +3,7 @@
 
 use super::SqliteQueue;
 use super::address::{self, Address};
+use super::file::is_same_file;
 use super::rows::{MessageRow, Target};
 use std::collections::HashMap;
 use wasmrun_runtime::model::message::{AttributeValue, Message, OUTCOME_ATTRIBUTE};
@@ -107,13 +108,14 @@ impl<'a> Routes<'a> {
 /// Returns the queue that the user names. It must exist and differ from `queue`.
 async fn named(queue: &SqliteQueue, url: &str) -> Result<Target, QueueError> {
     let address = Address::existing(url)?;
-    if address == queue.address {
+    let is_here = is_same_file(&address.path, &queue.address.path);
+    if is_here && address.name == queue.address.name {
         return Err(QueueError::Unusable(format!(
             "the messages of {} cannot be moved to that queue itself: name another one",
             queue.url
         )));
     }
-    if address.path != queue.address.path {
+    if !is_here {
         queue.peer(&address.url()).await?;
         return Ok(Target::Elsewhere(address.url()));
     }
@@ -144,7 +146,7 @@ async fn only_source(queue: &SqliteQueue) -> Result<Result<Target, String>, Queu
 async fn examine(queue: &SqliteQueue, claim: &str) -> Result<Result<Option<Target>, String>, QueueError> {
     let Ok(claimed) = Address::existing(claim) else { return Ok(Ok(None)) };
     let url = claimed.url();
-    let (target, dead_letter) = if claimed.path == queue.address.path {
+    let (target, dead_letter) = if is_same_file(&claimed.path, &queue.address.path) {
         let name = claimed.name.clone();
         let row = queue.database.read(move |transaction| transaction.queue_named(&name)).await?;
         let Some(row) = row else { return Ok(Ok(None)) };

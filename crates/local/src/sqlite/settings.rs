@@ -2,7 +2,7 @@
 
 use super::address::{self, Address};
 use super::clock::Clock;
-use super::file::{Fault, OpenFile};
+use super::file::{Fault, OpenFile, is_same_file};
 use super::rows::{QueueRow, Target};
 use super::transaction::Transaction;
 use rusqlite::TransactionBehavior;
@@ -115,7 +115,7 @@ impl QueueSettings {
             None => Target::Here(DEFAULT_DEAD_LETTER.into()),
             Some(DeadLetter::Queue(url)) if address::is_url(url) => {
                 let other = Address::to_create(url)?;
-                if other.path == address.path {
+                if is_same_file(&other.path, &address.path) {
                     Target::Here(other.name)
                 } else {
                     Target::Elsewhere(other.url())

@@ -62,21 +62,17 @@ impl Progress<'_> {
                 WalkAction::Redrive { .. } => self.redrive(selected).await?,
                 WalkAction::Drop => self.delete(selected).await?,
             }
-            if self.is_over() {
+            if self.walk.is_over(&self.walked) {
                 return Ok(WalkEnd::Limit);
             }
         }
-    }
-
-    fn is_over(&self) -> bool {
-        self.walk.limit.is_some_and(|limit| self.walked.selected >= limit)
     }
 
     /// Returns the messages of a page that the filter selects, up to the limit.
     fn selected(&mut self, rows: Vec<MessageRow>) -> Vec<(MessageRow, Found)> {
         let mut selected = Vec::new();
         for row in rows {
-            if self.is_over() {
+            if self.walk.is_over(&self.walked) {
                 break;
             }
             self.walked.looked_at += 1;

@@ -160,68 +160,8 @@ impl BudgetStore for ObjectBudgets {
 mod tests {
     use super::*;
     use crate::model::budget::{Budget, BudgetUnit};
-    use crate::ports::memory::MemoryStore;
-    use crate::ports::object_store::{
-        ObjectInfo, ObjectPage, ObjectReader, ObjectWriter, PutOptions, StoreError,
-    };
+    use crate::ports::memory::{FaultyStore, MemoryStore};
     use std::num::NonZeroU64;
-    use std::ops::Range;
-
-    /// A store in memory whose reads take so long that others read the same, and of which one object may never answer.
-    struct Slow {
-        memory: MemoryStore,
-        hangs: Option<String>,
-    }
-
-    #[async_trait]
-    impl ObjectStore for Slow {
-        fn url(&self) -> &str {
-            self.memory.url()
-        }
-
-        fn part(&self, prefix: &str) -> Arc<dyn ObjectStore> {
-            self.memory.part(prefix)
-        }
-
-        async fn probe(&self, writes: bool) -> Result<(), StoreError> {
-            self.memory.probe(writes).await
-        }
-
-        async fn head(&self, key: &str, version: Option<&str>) -> Result<ObjectInfo, StoreError> {
-            self.memory.head(key, version).await
-        }
-
-        async fn read(
-            &self,
-            key: &str,
-            version: Option<&str>,
-            range: Option<Range<u64>>,
-        ) -> Result<Box<dyn ObjectReader>, StoreError> {
-            let read = self.memory.read(key, version, range).await;
-            tokio::task::yield_now().await;
-            if self.hangs.as_deref() == Some(key) {
-                std::future::pending::<()>().await;
-            }
-            read
-        }
-
-        async fn write(&self, key: &str, options: PutOptions) -> Result<Box<dyn ObjectWriter>, StoreError> {
-            self.memory.write(key, options).await
-        }
-
-        async fn list(
-            &self,
-            prefix: &str,
-            continuation: Option<&str>,
-            limit: usize,
-        ) -> Result<ObjectPage, StoreError> {
-            self.memory.list(prefix, continuation, limit).await
-        }
-
-        async fn delete(&self, key: &str) -> Result<(), StoreError> {
-            self.memory.delete(key).await
-        }
-    }
 
     fn charge(key: &str, began: u64, amount: u64) -> Charge {
         let (key, unit) = (Key::new(key), BudgetUnit::Fuel);
@@ -300,7 +240,8 @@ mod tests {
     async fn an_object_that_hangs_keeps_no_answer_of_the_others_from_the_worker() {
         let (hangs, hour) = ("a", hour());
         let object = object_key(&Key::new(hangs));
-        let store = Slow { memory: MemoryStore::new("budgets"), hangs: Some(object.clone()) };
+        let mut store = FaultyStore::new(MemoryStore::new("budgets"));
+        store.hangs = Some(object.clone());
         let budgets = ObjectBudgets::new(Arc::new(store));
         let keys: Vec<String> = (0..100).map(|number| format!("k{number}")).collect();
         let charges =
@@ -313,9 +254,8 @@ mod tests {
 
     #[tokio::test]
     async fn equal_charges_of_two_workers_that_read_the_same_object_are_both_counted() {
-        let memory = MemoryStore::new("budgets");
-        let store = || Arc::new(Slow { memory: memory.clone(), hangs: None });
-        let workers = [(); 2].map(|()| ObjectBudgets::new(store()));
+        let store = Arc::new(FaultyStore::new(MemoryStore::new("budgets")));
+        let workers = [(); 2].map(|()| ObjectBudgets::new(store.clone()));
         let hour = hour();
         let charging = workers.each_ref().map(|worker| worker.charge(vec![charge("a", hour, 7)]));
         join_all(charging).await;

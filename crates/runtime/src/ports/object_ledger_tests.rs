@@ -2,109 +2,23 @@
 
 use super::*;
 use crate::ports::ledger::{MOST_OUTPUTS, StagedOutput};
-use crate::ports::memory::MemoryStore;
-use crate::ports::object_store::{Condition, ObjectInfo, ObjectReader, ObjectWriter, PutOptions};
+use crate::ports::memory::{FaultyStore, MemoryStore};
+use crate::ports::object_store::{Condition, PutOptions};
 use crate::ports::staging::{StagedName, StagedNames, Staging};
 use bytes::Bytes;
-use std::ops::Range;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const LASTS: Duration = Duration::from_secs(60);
 const WINDOW: Duration = Duration::from_secs(3600);
 const START: Duration = Duration::from_secs(1_700_000_000);
 
-/// A store in memory that counts reads and lists, and whose next writes take place without an answer that says so.
-#[derive(Clone)]
-struct Store {
-    memory: MemoryStore,
-    calls: Arc<[AtomicUsize; 2]>,
-    lost: Arc<Mutex<Vec<StoreError>>>,
-}
-
-impl Store {
-    fn new() -> Self {
-        let memory = MemoryStore::new("ledger").with_time(UNIX_EPOCH + START);
-        Self { memory, calls: Arc::default(), lost: Arc::default() }
-    }
-
-    fn lose(&self, answers: impl IntoIterator<Item = StoreError>) {
-        *self.lost.lock() = answers.into_iter().collect();
-    }
-
-    /// Returns the numbers of reads and lists since the last time.
-    fn calls(&self) -> [usize; 2] {
-        [0, 1].map(|index: usize| self.calls[index].swap(0, Ordering::Relaxed))
-    }
-}
-
-struct Writer {
-    writer: Box<dyn ObjectWriter>,
-    lost: Arc<Mutex<Vec<StoreError>>>,
-}
-
-#[async_trait]
-impl ObjectWriter for Writer {
-    async fn write(&mut self, content: Bytes) -> Result<(), StoreError> {
-        self.writer.write(content).await
-    }
-
-    async fn finish(self: Box<Self>) -> Result<ObjectInfo, StoreError> {
-        let written = self.writer.finish().await;
-        let lost = self.lost.lock().pop();
-        lost.map_or(written, Err)
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Store {
-    fn url(&self) -> &str {
-        self.memory.url()
-    }
-
-    fn part(&self, prefix: &str) -> Arc<dyn ObjectStore> {
-        self.memory.part(prefix)
-    }
-
-    async fn probe(&self, _: bool) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn head(&self, key: &str, version: Option<&str>) -> Result<ObjectInfo, StoreError> {
-        self.memory.head(key, version).await
-    }
-
-    async fn read(
-        &self,
-        key: &str,
-        version: Option<&str>,
-        range: Option<Range<u64>>,
-    ) -> Result<Box<dyn ObjectReader>, StoreError> {
-        self.calls[0].fetch_add(1, Ordering::Relaxed);
-        self.memory.read(key, version, range).await
-    }
-
-    async fn write(&self, key: &str, options: PutOptions) -> Result<Box<dyn ObjectWriter>, StoreError> {
-        let writer = self.memory.write(key, options).await?;
-        Ok(Box::new(Writer { writer, lost: self.lost.clone() }))
-    }
-
-    async fn list(
-        &self,
-        prefix: &str,
-        continuation: Option<&str>,
-        limit: usize,
-    ) -> Result<ObjectPage, StoreError> {
-        self.calls[1].fetch_add(1, Ordering::Relaxed);
-        self.memory.list(prefix, continuation, limit).await
-    }
-
-    async fn delete(&self, key: &str) -> Result<(), StoreError> {
-        self.memory.delete(key).await
-    }
+/// A store whose objects were last changed at [`START`].
+fn store() -> FaultyStore {
+    FaultyStore::new(MemoryStore::new("ledger").with_time(UNIX_EPOCH + START))
 }
 
 /// A ledger, and its time since [`START`] in seconds.
-fn ledger(store: &Store) -> (ObjectLedger, Arc<AtomicU64>) {
+fn ledger(store: &FaultyStore) -> (ObjectLedger, Arc<AtomicU64>) {
     let time = Arc::new(AtomicU64::new(0));
     let now = {
         let time = time.clone();
@@ -133,7 +47,7 @@ fn outputs() -> CommitList {
 
 #[tokio::test]
 async fn a_step_whose_answer_was_lost_has_been_made() {
-    let store = Store::new();
+    let store = store();
     let (ledger, _) = ledger(&store);
     let run = run_of(&ledger, "a").await;
     // The service answers a retry of the request by the state that the first one has made.
@@ -152,7 +66,7 @@ async fn a_step_whose_answer_was_lost_has_been_made() {
 
 #[tokio::test]
 async fn a_listing_tells_entries_of_runs_under_way_from_others_by_their_size() {
-    let store = Store::new();
+    let store = store();
     let (ledger, _) = ledger(&store);
     let size = || {
         let content = store.memory.content(&key_of(entry("a"))).expect("an entry");
@@ -171,7 +85,7 @@ async fn a_listing_tells_entries_of_runs_under_way_from_others_by_their_size() {
 
 #[tokio::test]
 async fn a_sweep_costs_two_lists_at_most_and_reads_nothing_that_is_not_over() {
-    let store = Store::new();
+    let store = store();
     let (ledger, time) = ledger(&store);
     for number in 0..500 {
         let text = number.to_string();
@@ -199,7 +113,7 @@ async fn a_sweep_costs_two_lists_at_most_and_reads_nothing_that_is_not_over() {
 
 #[tokio::test]
 async fn an_entry_that_is_about_to_be_deleted_cannot_be_claimed() {
-    let store = Store::new();
+    let store = store();
     let (ledger, time) = ledger(&store);
     let removed = |expires_ms| Entry { state: State::Removed, expires_ms, run: "0".repeat(32) };
     let content = serde_json::to_vec(&removed(to_ms(START + REMOVAL))).expect("JSON");
@@ -213,7 +127,7 @@ async fn an_entry_that_is_about_to_be_deleted_cannot_be_claimed() {
 
 #[tokio::test]
 async fn of_workers_that_claim_an_entry_at_once_one_gets_it() {
-    let store = Store::new();
+    let store = store();
     let workers: Vec<_> = (0..8).map(|_| ledger(&store).0).collect();
     let claiming = workers.iter().enumerate().map(|(number, ledger)| async move {
         let message = MessageDigest::of(&number.to_string());
@@ -233,7 +147,7 @@ async fn of_workers_that_claim_an_entry_at_once_one_gets_it() {
 
 #[tokio::test]
 async fn what_others_have_written_among_the_entries_is_an_error_of_one_entry_alone() {
-    let store = Store::new();
+    let store = store();
     let (ledger, time) = ledger(&store);
     let (_, run) = claim(&ledger, "late").await;
     ledger.commit(entry("late"), run, &outputs(), LASTS).await.expect("committed");
@@ -275,7 +189,7 @@ async fn what_others_have_written_among_the_entries_is_an_error_of_one_entry_alo
 
 #[tokio::test]
 async fn a_staged_object_is_placed_once_and_swept_when_it_is_old() {
-    let store = Store::new();
+    let store = store();
     let (ledger, _) = ledger(&store);
     let run = run_of(&ledger, "a").await;
     let name = |number| StagedName { run, number };
@@ -316,7 +230,7 @@ async fn a_staged_object_is_placed_once_and_swept_when_it_is_old() {
 
 #[tokio::test]
 async fn a_listing_that_finds_only_young_staged_objects_says_where_it_stopped() {
-    let (ledger, _) = ledger(&Store::new());
+    let (ledger, _) = ledger(&store());
     let area = ledger.area().expect("an area");
     let (output, run) = (MemoryStore::new("out"), RunToken::new(7, entry("e")));
     let staging = area.of(&output);

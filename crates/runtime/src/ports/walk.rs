@@ -116,6 +116,13 @@ pub enum WalkEnd {
     Failed(QueueError),
 }
 
+impl Walk<'_> {
+    /// Returns whether the walk has selected as many messages as it was to.
+    pub fn is_over(&self, walked: &Walked) -> bool {
+        self.limit.is_some_and(|limit| walked.selected >= limit)
+    }
+}
+
 impl Found {
     /// Reads the record of a message. `moved_from` is the queue that moved the message here by its own redrive policy.
     /// A record on such a message comes from its sender, or from an earlier dead letter, so it isn't read.

@@ -102,6 +102,9 @@ pub(crate) struct TaskState {
     pub(crate) config: Arc<TaskConfig>,
     pub(crate) delivered: Arc<Delivered>,
     pub(crate) limiter: Limiter,
+    /// What is counted of HTTP requests, and the permits of their connections. Dropped before `table`, which holds the
+    /// requests under way: a request that waits for a permit gets none of those that end before it.
+    pub(crate) http: TaskHttp,
     /// All handles that the guest holds.
     pub(crate) table: ResourceTable,
     pub(crate) usage: Usage,
@@ -139,8 +142,6 @@ pub(crate) struct TaskState {
     pub(crate) files: WrittenFiles,
     /// Objects that the guest has written; `None`: they aren't recorded.
     pub(crate) outputs: Option<Box<Outputs>>,
-    /// HTTP requests under way, and what is counted of them.
-    pub(crate) http: TaskHttp,
     wasi: WasiCtx,
 }
 
@@ -212,6 +213,7 @@ pub(crate) fn task_store(
             config: config.clone(),
             delivered: delivered.clone(),
             limiter: Limiter::new(limits),
+            http,
             table,
             usage: Usage::default(),
             log,
@@ -231,7 +233,6 @@ pub(crate) fn task_store(
             pipes,
             files: WrittenFiles::default(),
             outputs: config.records_outputs.then(Box::default),
-            http,
             wasi: wasi.build(),
         },
     );

@@ -5,8 +5,8 @@
 //! a longer backoff, and in the end its receives count. Other tasks show which error it is: if they use the same
 //! backend successfully, the backend works.
 
-use super::Worker;
 use super::decision::Attribution;
+use super::{Worker, on_io};
 use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
 use crate::model::message::Message;
 use crate::model::outcome::Outcome;
@@ -16,7 +16,6 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio_util::task::AbortOnDropHandle;
 
 /// Number of failures after which a message is to blame, if the backend worked for other messages each time.
 const ITS_OWN_AFTER: u32 = 3;
@@ -168,10 +167,7 @@ impl Worker {
         }
         // With another key's rights, if the store is used by key.
         let (store, last) = grant.place_of(last);
-        // Backends are called on the worker's I/O threads, never on guest threads.
-        let reading = AbortOnDropHandle::new(
-            self.io.spawn(async move { store.read(&last, None, Some(0..1)).await.is_ok() }),
-        );
+        let reading = on_io(&self.io, async move { store.read(&last, None, Some(0..1)).await.is_ok() });
         matches!(tokio::time::timeout(CONTROL_READ, reading).await, Ok(Ok(true)))
     }
 }

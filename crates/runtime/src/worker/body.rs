@@ -7,13 +7,14 @@
 //! alone. All of them set a reserved attribute. SNS wraps the message and its attributes, unless the subscription has
 //! raw message delivery.
 
+use super::on_io;
 use crate::model::event::{self, Carried};
 use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
 use crate::model::message::Message;
 use crate::model::outcome::{Outcome, shorten};
 use crate::model::task_trace::HostCall;
 use crate::ports::object_store::{ObjectStore, StoreError};
-use crate::task::calls::{self, CallResult, StoreCall};
+use crate::task::calls::{CallResult, StoreCall};
 use crate::task::grant::check_key;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -25,7 +26,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio_util::task::AbortOnDropHandle;
 
 /// Names of the pointer's class: the current one, and that of versions before 2.0.
 const CLASSES: [&str; 2] =
@@ -86,13 +86,10 @@ impl BodyStore {
                 ..rejected("its body lies outside of the body store")
             });
         };
-        // Backends are called on the worker's I/O threads, never on guest threads.
-        let reading = {
-            let (store, most) = (self.store.clone(), self.most_bytes);
-            AbortOnDropHandle::new(io.spawn(async move { read(&*store, &key, most).await }))
-        };
+        let (store, most) = (self.store.clone(), self.most_bytes);
+        let reading = on_io(io, async move { read(&*store, &key, most).await });
         let answer = reading.await.map_err(|error| unavailable(&error.to_string()))?;
-        let result = calls::of_store(&answer);
+        let result = CallResult::of_store(&answer);
         let fetched = self.with_body(message, answer, place);
         fetched.map_err(|failed| Failed { read: Some(result), ..failed })
     }

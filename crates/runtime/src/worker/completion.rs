@@ -5,9 +5,9 @@
 //! unless the store says that it was sent. A worker looks for notifications that nobody sent when it starts, and once a
 //! minute.
 
-use super::Worker;
 use super::notify::Notifier;
 use super::waiting::LeasedMessage;
+use super::{Worker, on_io};
 use crate::model::completion::{CompleteGroup, GroupSource, Member};
 use crate::model::notification::End;
 use crate::model::outcome::OutcomeKind;
@@ -15,7 +15,6 @@ use crate::ports::groups::{Counted, DroppedGroup, GroupStore, Swept};
 use crate::ports::queue::QueueError;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_util::task::AbortOnDropHandle;
 
 /// Interval at which a worker looks for groups that are too old, and for notifications that nobody sent.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -55,13 +54,10 @@ impl Worker {
         };
         let group_name = group.name.clone();
         let member = Member { group, messages, message_id: message.id.clone(), end, outcome };
-        // Backends are called on the worker's I/O threads, never on guest threads.
-        let counting = {
-            let store = store.clone();
-            AbortOnDropHandle::new(self.io.spawn(async move { store.count(member).await }))
-        };
+        let counter = store.clone();
+        let counted = on_io(&self.io, async move { counter.count(member).await }).await;
         let Counted { complete, is_late, differs, dropped } =
-            counting.await.unwrap_or_else(|_| Err(QueueError::unanswered()))?;
+            counted.unwrap_or_else(|_| Err(QueueError::unanswered()))?;
         if differs {
             tracing::warn!(
                 message_id = message.id,
@@ -95,8 +91,8 @@ impl Worker {
         let message = complete.to_message(&self.sources.urls(), notifier.recipient().fifo());
         notifier.send_once(message).await?;
         let (store, group) = (store.clone(), complete.group.clone());
-        let sent = AbortOnDropHandle::new(self.io.spawn(async move { store.sent(group).await }));
-        sent.await.unwrap_or_else(|_| Err(QueueError::unanswered()))?;
+        let sent = on_io(&self.io, async move { store.sent(group).await }).await;
+        sent.unwrap_or_else(|_| Err(QueueError::unanswered()))?;
         self.tally.counters.complete_groups.add(1);
         tracing::info!(group = complete.group.name, "all messages of a group have ended");
         Ok(())
@@ -111,12 +107,9 @@ impl Worker {
         loop {
             // A worker that ends soon sweeps, too.
             let swept = async {
-                let sweeping = {
-                    let store = store.clone();
-                    AbortOnDropHandle::new(self.io.spawn(async move { store.sweep().await }))
-                };
-                let swept = sweeping.await.unwrap_or_else(|_| Err(QueueError::unanswered()))?;
-                let Swept { unsent, dropped } = swept;
+                let sweeper = store.clone();
+                let swept = on_io(&self.io, async move { sweeper.sweep().await }).await;
+                let Swept { unsent, dropped } = swept.unwrap_or_else(|_| Err(QueueError::unanswered()))?;
                 self.dropped(&dropped);
                 for group in unsent {
                     self.notify_of_group(notifier, store, group).await?;

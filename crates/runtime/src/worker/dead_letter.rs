@@ -4,7 +4,7 @@ use super::decision::Decision;
 use super::options::StartError;
 use super::sources::Fails;
 use super::waiting::LeasedMessage;
-use super::{Worker, attributes_of};
+use super::{Worker, attributes_of, on_io};
 use crate::model::dead_letter::DeadLetter;
 use crate::model::key::Key;
 use crate::model::message::{MAX_ATTRIBUTES, Message, OUTCOME_ATTRIBUTE, OutgoingMessage};
@@ -15,7 +15,6 @@ use crate::task::component::Report;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
 /// The queue that dead letters are sent to.
 pub(super) struct DeadLetterQueue {
@@ -106,11 +105,8 @@ impl Worker {
         let (url, route, key) = (source.url(), route.as_deref(), leased.key().map(Key::as_str));
         let way = DeadLettering { queue: url, component, route, key, fifo: *fifo };
         let dead = dead_letter(message, outcome, &way);
-        // Backends are called on the worker's I/O threads, never on guest threads.
-        let sending = {
-            let queue = queue.clone();
-            AbortOnDropHandle::new(self.io.spawn(async move { queue.send(&[dead]).await.pop() }))
-        };
+        let sender = queue.clone();
+        let sending = on_io(&self.io, async move { sender.send(&[dead]).await.pop() });
         let (message_id, queue, began) = (&message.id, queue.url(), Instant::now());
         let answer = tokio::select! {
             answer = sending => answer.ok().flatten().unwrap_or_else(|| Err(QueueError::unanswered())),

@@ -95,8 +95,9 @@ use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// How long the last settlements may take, once all tasks have ended, before the worker gives up.
 const LAST_SETTLEMENTS: Duration = Duration::from_secs(3);
@@ -345,6 +346,19 @@ impl Worker {
         };
         self.misconfiguration.why().map(str::to_owned).or_else(none_completes)
     }
+}
+
+/// Calls a backend on the I/O threads, never on the guest thread that waits for the answer. The call ends when this future
+/// is dropped.
+///
+/// # Errors
+///
+/// The call has panicked.
+async fn on_io<T: Send + 'static>(
+    io: &Handle,
+    call: impl Future<Output = T> + Send + 'static,
+) -> Result<T, JoinError> {
+    AbortOnDropHandle::new(io.spawn(call)).await
 }
 
 async fn attributes_of(queue: &dyn Queue) -> Result<QueueAttributes, StartError> {

@@ -70,7 +70,7 @@ impl<'a> Receiving<'a> {
         while empty < EMPTY_RECEIVES {
             let left = bounds.time.saturating_sub(began.elapsed());
             let room = bounds.messages.saturating_sub(self.seen.len()).min(MAX_BATCH);
-            if self.is_over() {
+            if self.walk.is_over(&self.walked) {
                 return Ok(WalkEnd::Limit);
             }
             if stop.is_cancelled() {
@@ -95,10 +95,6 @@ impl<'a> Receiving<'a> {
         Ok(WalkEnd::Complete)
     }
 
-    fn is_over(&self) -> bool {
-        self.walk.limit.is_some_and(|limit| self.walked.selected >= limit)
-    }
-
     /// Holds the received messages, and returns those that the filter selects, up to the limit. Returns `None` if no
     /// message is new.
     fn selected(&mut self, received: Vec<SqsMessage>) -> Option<Vec<Selected>> {
@@ -109,7 +105,7 @@ impl<'a> Receiving<'a> {
             self.held.insert(receipt.clone());
             // A standard queue may deliver a message twice.
             let is_new = self.seen.insert(original.message_id.clone().unwrap_or_default());
-            if !is_new || self.is_over() {
+            if !is_new || self.walk.is_over(&self.walked) {
                 continue;
             }
             self.walked.looked_at += 1;

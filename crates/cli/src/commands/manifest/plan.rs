@@ -103,7 +103,7 @@ impl Plan {
         };
         let settings = typed.clone().over(in_file.clone());
         check_environment(&settings, &file)?;
-        let work = work(&args, &text, &settings)?;
+        let work = work(&args, &mut file, &settings)?;
         let worker = args.worker.over(std::mem::take(&mut file.worker));
         worker.scale()?;
         worker.instances()?;
@@ -205,11 +205,9 @@ impl Work {
 }
 
 /// Returns where the tasks come from: requests if the configuration has the table `serve`, else a queue.
-fn work(args: &RunArgs, text: &Option<(String, String)>, settings: &Flags) -> Result<Work, Failure> {
-    let parse = || text.as_ref().map(|(shown, text)| ConfigFile::parse(text, shown)).transpose();
-    let mut file = parse()?.unwrap_or_default();
+fn work(args: &RunArgs, file: &mut ConfigFile, settings: &Flags) -> Result<Work, Failure> {
     if settings.is_service() {
-        return requests(args.clone(), file, settings.has_requests());
+        return requests(args.clone(), file.clone(), settings.has_requests());
     }
     let named = queues(args.queue.clone(), &mut file.queue)?;
     if named.is_empty() {
@@ -275,6 +273,10 @@ fn needs_no_disk(worker: &WorkerSettings, usage: Option<&Path>) -> Result<(), Fa
         if let Some(url) = url.as_ref().filter(|url| !url.starts_with("s3:")) {
             return Err(no_disk(&format!("the {what} is {url}"), "use s3://BUCKET/PREFIX"));
         }
+    }
+    if let Some(prices) = worker.prices.as_ref().filter(|path| !path.is_absolute()) {
+        let prices = prices.display();
+        return Err(Failure::usage(format!("the price table {prices} needs an absolute path, in the image")));
     }
     if let Some(usage) = usage {
         return Err(no_disk(&format!("the usage file is {}", usage.display()), "leave it out"));

@@ -3,17 +3,16 @@
 mod found;
 mod walk;
 
-use self::walk::Walking;
 use crate::output::Output;
 use crate::output::failure::Failure;
-use crate::settings::flags::{QueueArgs, QueueCommand, WalkArgs};
+use crate::settings::flags::{QueueArgs, QueueCommand};
 use crate::settings::log::LogSettings;
 use crate::wiring::backends::{Backends, create_queue};
 use crate::wiring::logging;
+use crate::wiring::walking::Walking;
 use serde_json::json;
 use std::process::ExitCode;
 use wasmrun_local::{DeadLetter, QueueSettings};
-use wasmrun_runtime::ports::walk::{Filter, Found};
 
 pub(crate) async fn queue(args: QueueArgs) -> Result<ExitCode, Failure> {
     let output = logging::start(&LogSettings::default())?;
@@ -45,9 +44,8 @@ pub(crate) async fn queue(args: QueueArgs) -> Result<ExitCode, Failure> {
             let walk = Walking { url: &url, filter: &select.filter(), limit: Some(limit), args: &walk };
             return walk.list(&backends, &output, json).await;
         }
-        QueueCommand::Show { url, id, json, walk } => {
-            let filter = Filter { ids: vec![id], ..Filter::default() };
-            return Walking::to_one(&url, &filter, &walk).show(&backends, &output, json).await;
+        QueueCommand::Show { url, id, json, walk: args } => {
+            return walk::show(&backends, &output, (&url, &id), &args, json).await;
         }
         QueueCommand::Redrive { url, select, to, limit, json, walk } => {
             let walk = Walking { url: &url, filter: &select.filter(), limit, args: &walk };
@@ -64,18 +62,6 @@ pub(crate) async fn queue(args: QueueArgs) -> Result<ExitCode, Failure> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Returns the message with this ID, or `None` if a signal stopped the search before.
-pub(super) async fn find(
-    backends: &Backends,
-    output: &Output,
-    url: &str,
-    id: &str,
-    args: &WalkArgs,
-) -> Result<Option<Found>, Failure> {
-    let filter = Filter { ids: vec![id.to_owned()], ..Filter::default() };
-    Walking::to_one(url, &filter, args).find(backends, output).await
 }
 
 async fn stats(backends: &Backends, output: &Output, url: &str, as_json: bool) -> Result<(), Failure> {

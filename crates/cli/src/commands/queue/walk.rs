@@ -5,30 +5,13 @@ use crate::output::Output;
 use crate::output::failure::{EXIT_INTERRUPTED, Failure};
 use crate::settings::flags::WalkArgs;
 use crate::wiring::backends::Backends;
-use crate::wiring::signals::StopSignals;
-use parking_lot::Mutex;
+use crate::wiring::walking::{Walking, find};
 use serde_json::{Value, json};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use tokio_util::sync::CancellationToken;
 use wasmrun_runtime::ports::queue::QueueAdmin;
-use wasmrun_runtime::ports::walk::{Filter, Found, Walk, WalkAction, WalkEnd, Walked};
+use wasmrun_runtime::ports::walk::{Found, WalkAction, WalkEnd, Walked};
 
-/// A walk over a queue, as the user asks for it.
-pub(super) struct Walking<'a> {
-    pub(super) url: &'a str,
-    pub(super) filter: &'a Filter,
-    pub(super) limit: Option<u64>,
-    pub(super) args: &'a WalkArgs,
-}
-
-impl<'a> Walking<'a> {
-    /// A walk to the one message that the filter names by its ID.
-    pub(super) fn to_one(url: &'a str, filter: &'a Filter, args: &'a WalkArgs) -> Self {
-        Self { url, filter, limit: Some(1), args }
-    }
-
+impl Walking<'_> {
     /// Prints the selected messages, each on a line.
     pub(super) async fn list(
         &self,
@@ -49,45 +32,6 @@ impl<'a> Walking<'a> {
         let counts = if queue.walk_receives() { "; each was received, which counts" } else { "" };
         output.note(format_args!("selected {selected} of the {looked_at} messages looked at{counts}"));
         self.end(walked, output)
-    }
-
-    /// Prints one message in full.
-    pub(super) async fn show(
-        &self,
-        backends: &Backends,
-        output: &Output,
-        as_json: bool,
-    ) -> Result<ExitCode, Failure> {
-        let Some(found) = self.find(backends, output).await? else {
-            return Ok(ExitCode::from(EXIT_INTERRUPTED));
-        };
-        match as_json {
-            true => output.print(&found::as_json(&found).to_string()),
-            false => found::print(&found, output),
-        }
-        Ok(ExitCode::SUCCESS)
-    }
-
-    /// Returns the one message that the filter selects, or `None` if a signal stopped the walk before.
-    pub(super) async fn find(&self, backends: &Backends, output: &Output) -> Result<Option<Found>, Failure> {
-        let queue = self.open(backends).await?;
-        let place = Mutex::new(None);
-        let show = |found: &Found| *place.lock() = Some(found.clone());
-        let mut walked = self.run(&*queue, WalkAction::Look(&show), output).await?;
-        let found = place.into_inner();
-        if found.is_some() {
-            walked.end = WalkEnd::Complete;
-        }
-        let is_stopped = walked.end == WalkEnd::Stopped;
-        self.end(walked, output)?;
-        if found.is_none() && !is_stopped {
-            let id = self.filter.ids.first().map_or("", String::as_str);
-            return Err(Failure::usage(format!(
-                "the queue {} has no visible message with the ID {id}",
-                self.url
-            )));
-        }
-        Ok(found)
     }
 
     /// Moves the selected messages to their source queues, or to the queue `to`.
@@ -157,82 +101,24 @@ impl<'a> Walking<'a> {
         }
         self.end(walked, output)
     }
+}
 
-    /// Opens the queue. Refuses a queue whose redrive policy would count the receives of a walk.
-    async fn open(&self, backends: &Backends) -> Result<Arc<dyn QueueAdmin>, Failure> {
-        let queue = backends.open_queue(self.url).await?.queue;
-        if !queue.walk_receives() {
-            return Ok(queue);
-        }
-        let attributes = queue.attributes().await.map_err(|error| Failure::queue(self.url, &error))?;
-        match attributes.redrive {
-            Some(redrive) if !self.args.allow_receives => Err(Failure::usage(format!(
-                "the queue {} moves a message to {} after {} receives, and looking at a message is a receive: name the dead-letter queue instead, or add --allow-receives",
-                self.url, redrive.dead_letter, redrive.max_receives
-            ))),
-            _ => Ok(queue),
-        }
+/// Prints one message in full.
+pub(super) async fn show(
+    backends: &Backends,
+    output: &Output,
+    (url, id): (&str, &str),
+    args: &WalkArgs,
+    as_json: bool,
+) -> Result<ExitCode, Failure> {
+    let Some(found) = find(backends, output, (url, id), args).await? else {
+        return Ok(ExitCode::from(EXIT_INTERRUPTED));
+    };
+    match as_json {
+        true => output.print(&found::as_json(&found).to_string()),
+        false => found::print(&found, output),
     }
-
-    /// Walks until the end or a signal. A second signal ends the command at once.
-    async fn run(
-        &self,
-        queue: &dyn QueueAdmin,
-        action: WalkAction<'_>,
-        output: &Output,
-    ) -> Result<Walked, Failure> {
-        let mut signals = StopSignals::new()?;
-        let (stop, is_over) = (CancellationToken::new(), AtomicBool::new(false));
-        let (filter, bounds) = (self.filter, self.args.bounds());
-        let walk = Walk { filter, action, limit: self.limit, bounds, stop: &stop };
-        let stopped_at_once = async {
-            signals.next().await;
-            output.note("stopping: a second signal ends at once");
-            stop.cancel();
-            signals.next().await;
-            is_over.store(true, Ordering::Relaxed);
-        };
-        let walked = tokio::select! {
-            biased;
-            walked = queue.walk(&walk) => walked,
-            () = stopped_at_once => Ok(Walked { end: WalkEnd::Stopped, ..Walked::default() }),
-        };
-        if is_over.load(Ordering::Relaxed) && queue.walk_receives() {
-            let longest = humantime::format_duration(bounds.time);
-            output.note(format_args!(
-                "messages that were looked at may be invisible until about {longest} after the start"
-            ));
-        }
-        walked.map_err(|error| Failure::queue(self.url, &error))
-    }
-
-    /// Says what the user must know about the end of a walk, and returns the exit code.
-    fn end(&self, walked: Walked, output: &Output) -> Result<ExitCode, Failure> {
-        let Walked { looked_at, doubled, hidden, end, .. } = walked;
-        if doubled > 0 {
-            output.note(format_args!(
-                "{doubled} messages were moved and could not be deleted from {}: both queues have them",
-                self.url
-            ));
-        }
-        if hidden > 0 {
-            let longest = humantime::format_duration(self.args.bounds().time);
-            output.note(format_args!(
-                "{hidden} messages could not be made visible again: they are invisible until about {longest} after the start"
-            ));
-        }
-        match end {
-            WalkEnd::Complete => {}
-            WalkEnd::Limit => output.note("stopped at --limit: there may be more messages"),
-            WalkEnd::Messages => output
-                .note(format_args!("stopped after {looked_at} messages (--max-messages): there may be more")),
-            WalkEnd::Time => output
-                .note(format_args!("stopped after {looked_at} messages (--max-time): there may be more")),
-            WalkEnd::Stopped => return Ok(ExitCode::from(EXIT_INTERRUPTED)),
-            WalkEnd::Failed(error) => return Err(Failure::queue(self.url, &error)),
-        }
-        Ok(ExitCode::SUCCESS)
-    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Formats the numbers of a walk as JSON.

@@ -32,70 +32,80 @@ pub(super) fn text(totals: &Totals, bad: &BadLines) -> String {
 }
 
 fn summary(text: &mut String, totals: &Totals, bad: &BadLines) {
-    let mut line = |title: &str, rest: String| {
-        let _ = writeln!(text, "{title:<WIDTH$}{rest}");
-    };
     match totals.span {
-        None => line("tasks", "0".to_owned()),
+        None => line(text, "tasks", "0".to_owned()),
         Some((first, last)) => {
             let span = u64::try_from(last.duration_since(first).as_micros()).unwrap_or(u64::MAX);
             let (first, last) = (shown_time(first.as_second()), shown_time(last.as_second()));
-            line("tasks", format!("{}, from {first} to {last} UTC, {}", totals.tasks, time(span)));
+            line(text, "tasks", format!("{}, from {first} to {last} UTC, {}", totals.tasks, time(span)));
         }
     }
     if let Some(first) = &bad.first {
         let (file, error) = (OneLine(&first.file), OneLine(&first.error));
         let lines = if bad.count == 1 { "line that is no record" } else { "lines that are no records" };
         line(
+            text,
             "skipped",
             format!("{} {lines}; the first is line {} of {file}: {error}", bad.count, first.line),
         );
     }
     let outcomes = outcome_names().zip(totals.outcomes).filter(|(_, count)| *count > 0);
     for (index, (outcome, count)) in outcomes.enumerate() {
-        line(if index == 0 { "outcomes" } else { "" }, format!("{count} {outcome}"));
+        line(text, if index == 0 { "outcomes" } else { "" }, format!("{count} {outcome}"));
     }
     for (index, (limit, count)) in totals.limits.iter().enumerate() {
-        line(if index == 0 { "limits hit" } else { "" }, format!("{count} {limit}"));
+        line(text, if index == 0 { "limits hit" } else { "" }, format!("{count} {limit}"));
     }
     let sums = &totals.sums;
-    line("CPU time", time(sums.cpu_us));
+    line(text, "CPU time", time(sums.cpu_us));
     let [start, compute, blocked, ready] =
         [sums.start_us, sums.compute_us, sums.blocked_us, sums.ready_us].map(time);
     line(
+        text,
         "wall time",
         format!(
             "{}: {start} to start, {compute} computing, {blocked} waiting for the host, {ready} waiting for a thread",
             time(sums.wall_us)
         ),
     );
-    line("fuel", count(sums.fuel));
-    line("read, written", format!("{}, {}", size(sums.bytes_read), size(sums.bytes_written)));
+    line(text, "fuel", count(sums.fuel));
+    line(text, "read, written", format!("{}, {}", size(sums.bytes_read), size(sums.bytes_written)));
     line(
+        text,
         "calls",
         format!(
             "{} to stores, queues and buckets, {} refused for want of a grant",
             sums.calls, sums.refusals
         ),
     );
+    traffic(text, totals);
+}
+
+/// Prints what went to and came from stores, buckets, queues and HTTP servers.
+fn traffic(text: &mut String, totals: &Totals) {
     for (title, all) in [("stores", &totals.stores), ("buckets", &totals.buckets)] {
         for (index, (alias, traffic)) in all.iter().enumerate() {
             let Traffic { calls, bytes_read, bytes_written, .. } = *traffic;
             let traffic =
                 format!("{calls} calls, {} read, {} written", size(bytes_read), size(bytes_written));
-            line(if index == 0 { title } else { "" }, format!("{alias}: {traffic}"));
+            line(text, if index == 0 { title } else { "" }, format!("{alias}: {traffic}"));
         }
     }
     for (index, (alias, queue)) in totals.queues.iter().enumerate() {
         let Traffic { calls, messages, bytes_written, .. } = *queue;
         let traffic = format!("{calls} calls, {messages} messages, {} written", size(bytes_written));
-        line(if index == 0 { "queues" } else { "" }, format!("{alias}: {traffic}"));
+        line(text, if index == 0 { "queues" } else { "" }, format!("{alias}: {traffic}"));
     }
     let HttpTraffic { requests, bytes_sent, bytes_received } = totals.http;
     if requests > 0 {
         let traffic = format!("{} sent, {} received", size(bytes_sent), size(bytes_received));
-        line("HTTP", format!("{requests} requests, {traffic}"));
+        line(text, "HTTP", format!("{requests} requests, {traffic}"));
     }
+}
+
+/// Prints a line with a title, which is empty where the line belongs to the one before.
+fn line(text: &mut String, title: &str, rest: String) {
+    let _ = writeln!(text, "{title:<WIDTH$}{rest}");
 }
 
 fn over_time(text: &mut String, totals: &Totals) {

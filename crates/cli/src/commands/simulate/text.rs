@@ -30,15 +30,29 @@ fn number(value: f64) -> String {
 
 /// Formats one result.
 pub(super) fn one(report: &Report, model: &ModelArgs, prices: &Prices) -> String {
-    let cost = Cost::of(report, model, prices);
     let mut text = String::new();
+    counts(&mut text, report);
+    spreads(&mut text, report);
+    costs(&mut text, report, model, prices);
+    if report.left > 0 {
+        let left = count(report.left);
+        let _ = write!(text, "\nThe fleet doesn't keep up: {left} messages were left at the end.");
+    }
+    text
+}
+
+/// Writes a line of one result.
+fn row(text: &mut String, name: &str, value: String) {
     // Writing to a string doesn't fail.
-    let mut row = |name: &str, value: String| {
-        let _ = writeln!(text, "{name:<NAMES$}{value}");
-    };
-    row("simulated", seconds(report.simulated_seconds));
-    row("messages", count(report.counts.arrived));
-    row("completed", count(report.counts.completed));
+    let _ = writeln!(text, "{name:<NAMES$}{value}");
+}
+
+/// Writes how many messages became what, and what happened to their tasks. Counts that are rarely above zero are left out
+/// while they aren't.
+fn counts(text: &mut String, report: &Report) {
+    row(text, "simulated", seconds(report.simulated_seconds));
+    row(text, "messages", count(report.counts.arrived));
+    row(text, "completed", count(report.counts.completed));
     for (name, number) in [
         ("dead-lettered", report.counts.dead_lettered),
         ("not settled", report.left),
@@ -49,45 +63,46 @@ pub(super) fn one(report: &Report, model: &ModelArgs, prices: &Prices) -> String
         ("starts for nothing", report.counts.stray_starts),
     ] {
         if number > 0 {
-            row(name, count(number));
+            row(text, name, count(number));
         }
     }
     if report.counts.cancelled > 0 {
-        row("time lost by them", seconds(report.counts.wasted_seconds));
+        row(text, "time lost by them", seconds(report.counts.wasted_seconds));
     }
+}
+
+/// Writes how long messages waited, and how much was there.
+fn spreads(text: &mut String, report: &Report) {
     let spread = |spread: Option<Spread>| {
         spread.map_or("none".to_owned(), |Spread { mean, p50, p95, p99, max }| {
             let [mean, p50, p95, p99, max] = [mean, p50, p95, p99, max].map(seconds);
             format!("{mean:>11}{p50:>11}{p95:>11}{p99:>11}{max:>11}")
         })
     };
-    row("", format!("{:>11}{:>11}{:>11}{:>11}{:>11}", "mean", "p50", "p95", "p99", "max"));
-    row("arrival to deletion", spread(report.latency));
-    row("arrival to start", spread(report.wait));
+    row(text, "", format!("{:>11}{:>11}{:>11}{:>11}{:>11}", "mean", "p50", "p95", "p99", "max"));
+    row(text, "arrival to deletion", spread(report.latency));
+    row(text, "arrival to start", spread(report.wait));
     let mean = |Mean { mean, max }| format!("{:>11}{:>44}", number(mean), number(max));
-    row("messages that wait", mean(report.backlog));
-    row("tasks that run", mean(report.concurrency));
-    row("workers", mean(report.workers));
-    row("worker hours", number(report.counts.worker_seconds / 3600.0));
-    row(
-        "workers started",
-        format!(
-            "{}, {} of them got no message",
-            count(report.counts.launched),
-            count(report.counts.idle_starts)
-        ),
-    );
-    row("task seconds", number(report.task_seconds));
-    row(
-        "receives",
-        format!("{}, {} of them empty", count(report.counts.receives), count(report.counts.empty_receives)),
-    );
-    let currency = &prices.currency;
+    row(text, "messages that wait", mean(report.backlog));
+    row(text, "tasks that run", mean(report.concurrency));
+    row(text, "workers", mean(report.workers));
+}
+
+/// Writes the work that is paid for, and what it costs.
+fn costs(text: &mut String, report: &Report, model: &ModelArgs, prices: &Prices) {
+    let counts = &report.counts;
+    row(text, "worker hours", number(counts.worker_seconds / 3600.0));
+    let [launched, idle] = [counts.launched, counts.idle_starts].map(count);
+    row(text, "workers started", format!("{launched}, {idle} of them got no message"));
+    row(text, "task seconds", number(report.task_seconds));
+    let [receives, empty] = [counts.receives, counts.empty_receives].map(count);
+    row(text, "receives", format!("{receives}, {empty} of them empty"));
+    let (cost, currency) = (Cost::of(report, model, prices), &prices.currency);
     let per_million = cost
         .per_million(report)
         .map(|each| format!(", {} for a million messages", amount(each)))
         .unwrap_or_default();
-    row("cost", format!("{} {currency}{per_million}", amount(cost.total())));
+    row(text, "cost", format!("{} {currency}{per_million}", amount(cost.total())));
     let size = model.fargate_size();
     let _ = write!(
         text,
@@ -100,14 +115,6 @@ pub(super) fn one(report: &Report, model: &ModelArgs, prices: &Prices) -> String
         prices.date(),
         amount(cost.requests)
     );
-    if report.left > 0 {
-        let _ = write!(
-            text,
-            "\nThe fleet doesn't keep up: {} messages were left at the end.",
-            count(report.left)
-        );
-    }
-    text
 }
 
 /// Formats the results of sweeps, a line each.

@@ -1,5 +1,6 @@
 //! Arranges the help: commands and flags in groups, with the most used ones first.
 
+use super::of_queues::OF_QUEUES;
 use crate::settings::flags::Cli;
 use crate::settings::limit_flags::LimitSettings;
 use clap::error::ErrorKind;
@@ -27,35 +28,10 @@ struct Group {
     others: &'static [&'static str],
 }
 
-/// Flags of a worker that have no meaning for a service, as it has no queue and no messages.
-const OF_QUEUES: [&str; 23] = [
-    "until-empty",
-    "dead-letter",
-    "backoff",
-    "max-visibility",
-    "max-age",
-    "on-lease-expired",
-    "body-store",
-    "raw-body",
-    "max-consecutive-failures",
-    "key",
-    "max-per-key",
-    "budget-store",
-    "over-budget",
-    "notify",
-    "complete-group",
-    "group-store",
-    "once",
-    "once-by",
-    "once-window",
-    "arg",
-    "exit-code",
-    "input-object",
-    "output-object",
-];
-
 /// Heading of the flags that only `serve` has.
 const SERVICE: &str = "Service";
+/// Heading of the flags of commands, which a service is not.
+const PROGRAMS: &str = "Commands (programs with main)";
 
 const FLAGS: [Group; 14] = [
     Group {
@@ -82,6 +58,7 @@ const FLAGS: [Group; 14] = [
             "budget",
             "budget-store",
             "over-budget",
+            "prices",
             "notify",
             "complete-group",
             "group-store",
@@ -100,11 +77,7 @@ const FLAGS: [Group; 14] = [
         common: &["store", "send", "env"],
         others: &["keyvalue", "allow-http", "allow-http-address", "config-value", "dir", "assume-role"],
     },
-    Group {
-        heading: "Commands (programs with main)",
-        common: &["arg", "input-object", "output-object"],
-        others: &["exit-code"],
-    },
+    Group { heading: PROGRAMS, common: &["arg", "input-object", "output-object"], others: &["exit-code"] },
     Group {
         heading: "Limits of a task",
         common: &["memory", "timeout", "fuel"],
@@ -165,8 +138,11 @@ pub(crate) fn command() -> Command {
 
 /// Hides flags that a service refuses.
 fn hidden_of_queues(arg: Arg) -> Arg {
-    let is_of_queues = arg.get_long().is_some_and(|long| OF_QUEUES.contains(&long));
-    if is_of_queues { arg.hide(true) } else { arg }
+    let of_programs = FLAGS.iter().filter(|group| group.heading == PROGRAMS);
+    let of_programs = of_programs.flat_map(|group| group.common.iter().chain(group.others));
+    let mut hidden = of_programs.chain(OF_QUEUES.iter().map(|(flag, _)| flag));
+    let is_hidden = arg.get_long().is_some_and(|long| hidden.any(|flag| *flag == long));
+    if is_hidden { arg.hide(true) } else { arg }
 }
 
 /// Makes clap read a negative number as a wrong value of its flag, not as an unknown flag.

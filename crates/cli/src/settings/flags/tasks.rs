@@ -58,7 +58,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "KEY=N")]
     pub(crate) weight: Vec<String>,
     /// How much the tasks of a key of --key may use in a period: fuel:20G/1h, cpu:10m/1d, cost:2.50/30d (of a Fargate
-    /// service, in US dollars) or off; the key * stands for each other key. Needs --budget-store [default: no budgets]
+    /// service, in the currency of --prices) or off; the key * stands for each other key. Needs --budget-store
+    /// [default: no budgets]
     #[arg(long, value_name = "KEY=UNIT:AMOUNT/PERIOD")]
     pub(crate) budget: Vec<String>,
     #[command(flatten)]

@@ -23,15 +23,15 @@ impl OpenBudgets {
         backends: &Backends,
         plan: Option<&BudgetPlan>,
     ) -> Result<Option<Self>, Failure> {
-        let Some(BudgetPlan { budgets, over, store }) = plan else { return Ok(None) };
-        let (store, file) = backends.open_budgets(store).await?;
+        let Some(BudgetPlan { budgets, over, store, prices }) = plan else { return Ok(None) };
         // The table of `wasmrun report`.
-        let fargate = Prices::read(None)?.fargate;
+        let fargate = Prices::read(prices.as_deref())?.fargate;
         let cost = Arc::new(move |usage: &Usage| {
             let consumed = Consumed::new(usage.cpu, usage.wall, usage.peak_memory_bytes);
             // A float that is too large becomes the largest number.
             (fargate.service_cost(consumed, consumed) * PARTS_OF_CURRENCY) as u64
         });
+        let (store, file) = backends.open_budgets(store).await?;
         let options = BudgetOptions { budgets: budgets.clone(), over: *over, store, cost };
         Ok(Some(Self { options, file }))
     }

@@ -50,7 +50,8 @@ pub(crate) struct Opened {
 /// queue behind. Reports the end of each task to `shown`, too.
 pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -> Result<Opened, Failure> {
     let backends = Backends::new(plan.task.aws.clone());
-    let planned = |service| Service::new(service, &plan.task.limits, &plan.queue_names());
+    let is_traced = plan.otlp.traces.is_some();
+    let planned = |service| Service::new(service, &plan.task.limits, &plan.queue_names(), is_traced);
     let mut service = plan.service.as_ref().map(planned);
     let work = match &service {
         Some(service) => vec![service.work()],
@@ -184,6 +185,7 @@ fn protected(
     [
         ("the ledger of --once", ledger),
         ("the budget store", budgets.and_then(|open| open.file.as_ref())),
+        ("the price table", plan.budgets.as_ref().and_then(|budgets| budgets.prices.as_ref())),
         ("the usage file", usage),
         ("the control socket", plan.control.as_ref()),
     ]

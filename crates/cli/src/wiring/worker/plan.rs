@@ -3,7 +3,7 @@
 use crate::output::failure::Failure;
 use crate::settings::budgets::{BudgetPlan, budget_plan};
 use crate::settings::file::ConfigFile;
-use crate::settings::flags::{RunArgs, ServeArgs};
+use crate::settings::flags::{RunArgs, ServeArgs, TaskArgs, set_of_queues};
 use crate::settings::keys::key_options;
 use crate::settings::otlp::OtlpPlan;
 use crate::settings::outcome_actions::{OutcomeActions, outcome_actions};
@@ -110,7 +110,8 @@ impl RunPlan {
     ///
     /// # Errors
     ///
-    /// Names the first wrong setting, or the first that has no meaning for a service.
+    /// Names the first setting that has no meaning for a service, or the first wrong one. Settings of commands are refused
+    /// with the component.
     pub(crate) fn of_service(args: ServeArgs, mut file: ConfigFile) -> Result<Self, Failure> {
         let ServeArgs { component, serve, status, usage, check, task, worker, watch } = args;
         let service = serve.or(std::mem::take(&mut file.serve)).plan();
@@ -125,6 +126,13 @@ impl RunPlan {
                 "a service has no routes, which tell messages of a queue apart: remove the tables [[route]] from the configuration",
             ));
         }
+        let worker = worker.over(std::mem::take(&mut file.worker));
+        let task = TaskArgs { raw_body: task.raw_body.or(file.raw_body), ..task };
+        if let Some(flag) = set_of_queues(&worker, &task) {
+            return Err(Failure::usage(format!(
+                "--{flag} has no meaning for a service, which has no queue: remove it"
+            )));
+        }
         let args = RunArgs {
             component,
             queue: vec![QueueSetting::of(format!("http://{}", service.listen))],
@@ -138,50 +146,7 @@ impl RunPlan {
             worker,
             watch,
         };
-        let plan = Self { service: Some(service), ..Self::new(args, file)? };
-        match plan.of_queues() {
-            None => Ok(plan),
-            Some(flag) => Err(Failure::usage(format!(
-                "--{flag} has no meaning for a service, which has no queue: remove it"
-            ))),
-        }
-    }
-
-    /// Returns the first setting that has no meaning for a service. Those of commands are refused with the component.
-    fn of_queues(&self) -> Option<&'static str> {
-        let WorkerSettings {
-            until_empty,
-            dead_letter,
-            backoff,
-            max_visibility,
-            body_store,
-            key,
-            max_per_key,
-            max_age,
-            notify,
-            complete_group,
-            group_store,
-            once,
-            ..
-        } = &self.worker;
-        let set = [
-            ("until-empty", until_empty.is_some()),
-            ("dead-letter", dead_letter.is_some()),
-            ("backoff", backoff.is_some()),
-            ("max-visibility", max_visibility.is_some()),
-            ("max-age", max_age.is_some()),
-            ("on-lease-expired", self.worker.has_on_lease_expired()),
-            ("body-store", body_store.is_some()),
-            ("max-consecutive-failures", self.worker.has_max_consecutive_failures()),
-            ("raw-body", self.task.raw_body),
-            ("once", once.is_some()),
-            ("key", key.is_some()),
-            ("max-per-key", max_per_key.is_some()),
-            ("notify", notify.is_some()),
-            ("complete-group", complete_group.is_some()),
-            ("group-store", group_store.is_some()),
-        ];
-        set.into_iter().find_map(|(flag, is_set)| is_set.then_some(flag))
+        Ok(Self { service: Some(service), ..Self::new(args, file)? })
     }
 
     /// Returns whether the worker ends when the queue is empty.

@@ -30,13 +30,15 @@ pub(super) struct Service {
 }
 
 impl Service {
-    pub(super) fn new(plan: &ServePlan, limits: &Limits, url: &str) -> Self {
+    /// Creates a service at this URL. `is_traced`: traces of its tasks are exported.
+    pub(super) fn new(plan: &ServePlan, limits: &Limits, url: &str, is_traced: bool) -> Self {
         let options = ServeOptions {
             // The soft limit was raised to the hard limit at the start.
             connections: plan.connections(getrlimit(Resource::Nofile).maximum),
             queue_time: plan.queue_time,
             timeout: limits.timeout,
             request_bytes: limits.http_received_bytes,
+            is_traced,
         };
         let requests = Arc::new(RequestQueue::new(url.to_owned(), plan.queue_length.get()));
         Self { requests, address: plan.listen, server: None, options }

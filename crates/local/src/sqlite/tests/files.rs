@@ -113,6 +113,21 @@ fn settings_that_are_not_possible_are_refused_before_a_file_is_made() {
     assert_eq!(std::fs::read_dir(world.dir.path()).unwrap().count(), 0);
 }
 
+#[tokio::test]
+async fn a_second_name_of_a_file_is_known_for_the_same_file() {
+    let world = World::new();
+    let queue = world.queue();
+    std::fs::hard_link(queue.path(), world.dir.path().join("link.db")).unwrap();
+    let to = |name: &str| QueueSettings {
+        dead_letter: Some(DeadLetter::Queue(world.url(name))),
+        ..Default::default()
+    };
+    assert!(unusable(create(queue.url(), to("link.db"))).contains("its own dead-letter queue"));
+    let other = create(&world.url("jobs.db#other"), to("link.db#dead")).unwrap();
+    let dead = other.attributes().await.unwrap().redrive.unwrap().dead_letter;
+    assert_eq!(dead, world.open("jobs.db#dead").url());
+}
+
 #[test]
 fn a_fifo_queue_cannot_catch_for_a_standard_one() {
     let world = World::new();

@@ -143,7 +143,14 @@ async fn the_user_says_where_to() {
     let two = world.create("jobs.db#two", &QueueSettings::default());
     let dead = world.open("jobs.db#dead");
     dead.send(&[says(&queue, "1"), text("2")]).await;
-    let wrong = [("jobs.db#dead", "itself"), ("jobs.db#missing", "no queue"), ("missing.db", "no queue")];
+    // A second name of the same file.
+    std::fs::hard_link(dead.path(), world.dir.path().join("link.db")).unwrap();
+    let wrong = [
+        ("jobs.db#dead", "itself"),
+        ("link.db#dead", "itself"),
+        ("jobs.db#missing", "no queue"),
+        ("missing.db", "no queue"),
+    ];
     for (to, says) in wrong {
         let error = redrive(&dead, Some(&world.url(to))).await.unwrap_err().to_string();
         assert!(error.contains(says), "{error}");

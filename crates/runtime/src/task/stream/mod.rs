@@ -18,7 +18,7 @@ pub(crate) use self::input::Input;
 pub(crate) use self::output::{Output, Unfinished};
 
 use self::line::Caller;
-use super::calls::{self, CallResult, StoreCall};
+use super::calls::{CallResult, StoreCall};
 use super::holds::Hold;
 use super::host::object_store::{Fault, StreamFailed};
 use super::store::TaskState;
@@ -144,7 +144,7 @@ impl TaskState {
         if let (StoreCall::ReaderRead, Ok(bytes)) = (call, &answer) {
             self.count_read(alias, *bytes)?;
         }
-        self.record_piece(&name, call, times, calls::of_store(&answer));
+        self.record_piece(&name, call, times, CallResult::of_store(&answer));
         match (self.answered(call, alias, key, answer), standard) {
             (Err(Fault::Trap(trap)), _) => Err(trap),
             (Err(Fault::Error(error)), Some(stream)) => Err(StreamFailed::new(stream, &error).into()),

@@ -12,9 +12,9 @@ mod unfinished;
 
 use self::check::check;
 use self::unfinished::{Unfinished, ledger_used};
-use super::Worker;
 use super::options::{StartError, WorkerOptions};
 use super::waiting::LeasedMessage;
+use super::{Worker, on_io};
 use crate::model::host_error::HostError;
 use crate::model::message::Message;
 use crate::model::once::{EntryId, MessageDigest, OnceKey};
@@ -32,7 +32,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
 /// Name of the ledger in [`HostError`]. It can't be an alias, as an alias contains no space.
 pub(super) const LEDGER: &str = "once ledger";
@@ -262,7 +261,7 @@ impl Worker {
         let key = leased.key();
         let entry = once.options.key.entry(leased.source.url(), key, message);
         let digest = MessageDigest::of(&message.id);
-        let claimed = self.on_io(once, move |once| async move { once.claim(entry, digest).await });
+        let claimed = self.of_once(once, move |once| async move { once.claim(entry, digest).await });
         let (claim, run) = match claimed.await {
             Ok(Ok(claimed)) => claimed,
             Ok(Err(error)) => return not_run(message, routed, Err(Unfinished::Ledger(error))),
@@ -282,7 +281,7 @@ impl Worker {
                 return not_run(message, routed, Ok(Outcome::Claimed { delay }));
             }
             Claim::Committing(commit) => {
-                let finished = self.on_io(once, |once| async move { once.finish_in_time(commit).await });
+                let finished = self.of_once(once, |once| async move { once.finish_in_time(commit).await });
                 let finished = finished.await.flatten();
                 return not_run(message, routed, finished.map(|()| Outcome::Repeated));
             }
@@ -296,7 +295,7 @@ impl Worker {
             None => self.run_task(leased, routed, Some(&outputs), abandon).await,
         };
         let (component, usage) = (report.component.clone(), report.usage.clone());
-        let ended = self.on_io(once, move |once| async move { once.end(entry, &outputs, report).await });
+        let ended = self.of_once(once, move |once| async move { once.end(entry, &outputs, report).await });
         match ended.await {
             Ok(report) => report,
             Err(lost) => {
@@ -307,14 +306,14 @@ impl Worker {
         }
     }
 
-    /// Calls the ledger and stores on the worker's I/O threads, never on guest threads.
-    async fn on_io<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    /// Calls the ledger and stores.
+    async fn of_once<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
         &self,
         once: &Arc<OnceRuns>,
         call: impl FnOnce(Arc<OnceRuns>) -> F,
     ) -> Result<T, Unfinished> {
-        let calling = AbortOnDropHandle::new(self.io.spawn(call(once.clone())));
-        calling.await.map_err(|error| LedgerError::Unavailable(format!("a call was lost: {error}")).into())
+        let called = on_io(&self.io, call(once.clone())).await;
+        called.map_err(|error| LedgerError::Unavailable(format!("a call was lost: {error}")).into())
     }
 }
 

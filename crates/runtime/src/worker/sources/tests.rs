@@ -239,14 +239,19 @@ impl World {
 
     /// Waits until this number of tasks has ended.
     async fn until_ended(&self, tasks: usize) {
-        while self.records.ended() < tasks {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        until(|| self.records.ended() >= tasks).await;
     }
 
     fn deleted(&self) -> Vec<usize> {
         let deleted = self.records.deleted.lock();
         self.queues.iter().map(|(queue, _)| deleted.get(queue.url()).map_or(0, BTreeSet::len)).collect()
+    }
+}
+
+/// Waits until a condition holds.
+async fn until(holds: impl Fn() -> bool) {
+    while !holds() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -311,9 +316,7 @@ async fn if_all_queues_fail_the_worker_is_not_ready() {
     let worker = world.worker(1, true).await;
     let run = worker.clone().run(CancellationToken::new(), CancellationToken::new());
     let running = tokio::spawn(run);
-    while worker.status().receiving == Receiving::Yes {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    until(|| worker.status().receiving != Receiving::Yes).await;
     (0..2).for_each(|index| Double::fails(&world.queue(index).receives_fail, false));
     running.await.expect("it ends");
     assert_eq!(world.deleted(), [1, 1]);
@@ -326,9 +329,7 @@ async fn a_queue_that_settles_nothing_gets_one_message_at_a_time_until_it_does()
     let worker = world.worker(1, true).await;
     let run = worker.clone().run(CancellationToken::new(), CancellationToken::new());
     let running = tokio::spawn(run);
-    while world.deleted() != [0, 50] {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    until(|| world.deleted() == [0, 50]).await;
     assert!(worker.status().queues[0].failing.is_some());
     assert!(world.records.ended() < 75, "most of the messages wait in their queue");
     Double::fails(&world.queue(0).deletes_fail, false);

@@ -189,12 +189,14 @@ impl HttpError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::TaskHttp;
     use super::*;
     use crate::model::limits::Limits;
     use crate::ports::http::{Answer, HttpClient};
     use crate::task::calls::HostCalls;
     use crate::task::grant::Grants;
     use async_trait::async_trait;
+    use futures_util::FutureExt;
     use http::Response;
     use http_body_util::{Empty, Full};
     use parking_lot::Mutex;
@@ -230,6 +232,7 @@ mod tests {
         client: Arc<Recording>,
         config: Arc<TaskConfig>,
         counts: Arc<Counts>,
+        connections: Arc<Semaphore>,
     }
 
     impl Task {
@@ -248,7 +251,8 @@ mod tests {
                 grants: Arc::new(grants),
                 ..TaskConfig::within(Limits { http_received_bytes: 12, ..Limits::default() })
             };
-            Self { client, config: Arc::new(config), counts: Arc::default() }
+            let connections = Arc::new(Semaphore::new(1));
+            Self { client, config: Arc::new(config), counts: Arc::default(), connections }
         }
 
         async fn get(&self, url: &str) -> Answered {
@@ -262,7 +266,7 @@ mod tests {
                 log: GuestLog::new("message", 1000),
                 counts: self.counts.clone(),
                 recorder: None,
-                connections: Arc::new(Semaphore::new(1)),
+                connections: self.connections.clone(),
                 target,
                 timeouts: Timeouts::of(None, self.config.limits.http_timeout),
             };
@@ -323,6 +327,21 @@ mod tests {
         let (to, host) = literal.client.sent.lock().remove(0);
         assert_eq!((to.is_tls, to.port, to.addresses), (false, 8080, addresses(&["fd00::5"])));
         assert_eq!(host, "[fd00::5]:8080");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_waits_for_a_connection_gets_none_when_its_task_ends() {
+        let mut task = Task::new("api.test", &[], &[&["1.1.1.1"]]);
+        let http = TaskHttp::new(&task.config, &GuestLog::new("message", 1000), None);
+        task.connections = http.hooks.connections.clone();
+        let all = task.config.limits.http_connections() as u32;
+        let open = task.connections.clone().try_acquire_many_owned(all).expect("permits");
+        let mut waiting = std::pin::pin!(task.get("https://api.test/"));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        drop(http);
+        drop(open);
+        assert!(matches!(waiting.await, Err(Error::ConnectionLimitReached)));
+        assert!(task.reached().is_empty());
     }
 
     #[tokio::test]

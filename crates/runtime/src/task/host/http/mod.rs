@@ -57,7 +57,7 @@ struct Hooks {
     log: GuestLog,
     counts: Arc<Counts>,
     recorder: Option<Arc<Mutex<CallRecorder>>>,
-    /// A permit for each connection that may be open.
+    /// A permit for each connection that may be open. Closed when the task ends.
     connections: Arc<Semaphore>,
     /// For the operator: the component needs a grant that there isn't.
     missing: Option<String>,
@@ -207,6 +207,13 @@ fn is_forbidden(name: &HeaderName) -> bool {
     DEFAULT_FORBIDDEN_HEADERS.contains(name)
         || [TE, TRAILER].contains(name)
         || name.as_str().starts_with("proxy-")
+}
+
+impl Drop for Hooks {
+    /// Ends the requests that wait for a connection: none begins to connect while those before it are being closed.
+    fn drop(&mut self) {
+        self.connections.close();
+    }
 }
 
 impl Hooks {

@@ -3,7 +3,10 @@
 //! The calls of all tasks of a component are counted together, in a table of fixed size for each alias, so that guests
 //! can't make the counts grow.
 
-use crate::model::host_error::Access;
+mod words;
+
+pub use self::words::{BucketCall, CallResult, StoreCall};
+
 use crate::ports::keyvalue::KeyValueError;
 use crate::ports::object_store::StoreError;
 use crate::ports::queue::QueueError;
@@ -11,127 +14,6 @@ use crate::task::grant::Grants;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $variant:ident = $word:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $name {
-            $($(#[$of])* $variant,)*
-        }
-
-        impl $name {
-            /// All values.
-            pub const ALL: &[Self] = &[$(Self::$variant,)*];
-
-            /// Returns the name in metrics.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word,)*
-                }
-            }
-        }
-    };
-}
-
-words! {
-    /// A kind of call to a store.
-    StoreCall {
-        /// Reads an object's metadata.
-        Head = "head",
-        /// Reads a whole object.
-        Get = "get",
-        /// Reads a part of an object.
-        GetRange = "get-range",
-        /// Opens a reader of an object.
-        Read = "read",
-        /// Reads the next part from a reader.
-        ReaderRead = "reader-read",
-        /// Writes a whole object.
-        Put = "put",
-        /// Opens a writer of an object.
-        Write = "write",
-        /// Writes the next part to a writer.
-        WriterWrite = "writer-write",
-        /// Completes a writer's object.
-        WriterFinish = "writer-finish",
-        /// Reads a page of a listing.
-        List = "list",
-        /// Deletes an object.
-        Delete = "delete",
-        /// Copies an object from this store.
-        Copy = "copy",
-    }
-}
-
-words! {
-    /// A kind of call to a key-value bucket. A batch is a call of the kind that it does for each key.
-    BucketCall {
-        /// Reads values.
-        Get = "get",
-        /// Writes values.
-        Set = "set",
-        /// Deletes keys.
-        Delete = "delete",
-        /// Asks whether a key exists, or for the version of its value.
-        Exists = "exists",
-        /// Reads a page of keys.
-        ListKeys = "list-keys",
-        /// Adds to a number.
-        Increment = "increment",
-        /// Writes a value if it hasn't changed.
-        Swap = "swap",
-    }
-}
-
-words! {
-    /// The result of a call to a store, a queue or a bucket.
-    CallResult {
-        /// The call succeeded.
-        Ok = "ok",
-        /// There is no such object.
-        NotFound = "not-found",
-        /// The worker lacks permission.
-        AccessDenied = "access-denied",
-        /// The object is larger than allowed.
-        TooLarge = "too-large",
-        /// The condition doesn't hold.
-        PreconditionFailed = "precondition-failed",
-        /// The call can't be carried out now.
-        Unavailable = "unavailable",
-        /// The call is invalid.
-        Invalid = "invalid",
-    }
-}
-
-impl StoreCall {
-    /// Returns whether the call opens an object's content.
-    pub(crate) fn opens_content(self) -> bool {
-        matches!(self, Self::Get | Self::GetRange | Self::Read)
-    }
-
-    /// Returns the access that the call needs.
-    pub(crate) fn access(self) -> Access {
-        match self {
-            Self::Head | Self::Get | Self::GetRange | Self::Read | Self::ReaderRead => Access::Read,
-            Self::List => Access::List,
-            Self::Put | Self::Write | Self::WriterWrite | Self::WriterFinish | Self::Delete | Self::Copy => {
-                Access::Write
-            }
-        }
-    }
-}
-
-impl BucketCall {
-    /// Returns the access that the call needs.
-    pub(crate) fn access(self) -> Access {
-        match self {
-            Self::Get | Self::Exists => Access::Read,
-            Self::ListKeys => Access::List,
-            Self::Set | Self::Delete | Self::Increment | Self::Swap => Access::Write,
-        }
-    }
-}
 
 const BUCKET_CALLS: usize = BucketCall::ALL.len();
 const STORE_CALLS: usize = StoreCall::ALL.len();
@@ -210,7 +92,7 @@ impl HostCalls {
         call: BucketCall,
         answer: &Result<T, KeyValueError>,
     ) -> CallResult {
-        let result = of_bucket(answer);
+        let result = CallResult::of_bucket(answer);
         if let Some(counts) = self.buckets.get(bucket) {
             add(&counts.calls[call as usize][result as usize], 1);
         }
@@ -259,7 +141,7 @@ impl HostCalls {
         call: StoreCall,
         answer: &Result<T, StoreError>,
     ) -> CallResult {
-        let result = of_store(answer);
+        let result = CallResult::of_store(answer);
         if let Some(counts) = self.stores.get(store) {
             add(&counts.calls[call as usize][result as usize], 1);
         }
@@ -294,7 +176,7 @@ impl HostCalls {
 
     /// Records the result of sending a message.
     pub(crate) fn sent<T>(&self, queue: &str, answer: &Result<T, QueueError>) -> CallResult {
-        let result = of_queue(answer);
+        let result = CallResult::of_queue(answer);
         if let Some(counts) = self.queues.get(queue) {
             add(&counts.messages[result as usize], 1);
         }
@@ -372,39 +254,6 @@ impl HttpCounts {
     }
 }
 
-pub(crate) fn of_store<T>(answer: &Result<T, StoreError>) -> CallResult {
-    match answer {
-        Ok(_) => CallResult::Ok,
-        Err(StoreError::NotFound) => CallResult::NotFound,
-        Err(StoreError::AccessDenied(_) | StoreError::KeyDenied(_)) => CallResult::AccessDenied,
-        Err(StoreError::TooLarge(_)) => CallResult::TooLarge,
-        Err(StoreError::PreconditionFailed) => CallResult::PreconditionFailed,
-        Err(StoreError::Unavailable(_) | StoreError::Conflict(_)) => CallResult::Unavailable,
-        Err(StoreError::Invalid(_)) => CallResult::Invalid,
-    }
-}
-
-fn of_bucket<T>(answer: &Result<T, KeyValueError>) -> CallResult {
-    match answer {
-        Ok(_) => CallResult::Ok,
-        Err(KeyValueError::Unavailable(_)) => CallResult::Unavailable,
-        Err(KeyValueError::Unusable(_)) => CallResult::AccessDenied,
-        Err(KeyValueError::TooLarge) => CallResult::TooLarge,
-        Err(KeyValueError::Changed) => CallResult::PreconditionFailed,
-        Err(KeyValueError::Invalid(_)) => CallResult::Invalid,
-    }
-}
-
-fn of_queue<T>(answer: &Result<T, QueueError>) -> CallResult {
-    match answer {
-        Ok(_) => CallResult::Ok,
-        Err(QueueError::InvalidMessage(_)) => CallResult::Invalid,
-        Err(QueueError::NotFound(_)) => CallResult::NotFound,
-        Err(QueueError::Unusable(_)) => CallResult::AccessDenied,
-        Err(QueueError::Unavailable(_) | QueueError::ReceiptExpired) => CallResult::Unavailable,
-    }
-}
-
 fn add(count: &AtomicU64, number: u64) {
     count.fetch_add(number, Ordering::Relaxed);
 }
@@ -434,18 +283,5 @@ mod tests {
             [CallResult::Ok, CallResult::Unavailable, CallResult::Invalid].map(|r| counts.messages(r)),
             [1, 1, 0]
         );
-    }
-
-    #[test]
-    fn each_kind_has_a_place_and_a_word_of_its_own() {
-        for (index, call) in StoreCall::ALL.iter().enumerate() {
-            assert_eq!(*call as usize, index);
-        }
-        for (index, call) in BucketCall::ALL.iter().enumerate() {
-            assert_eq!(*call as usize, index);
-        }
-        for (index, result) in CallResult::ALL.iter().enumerate() {
-            assert_eq!(*result as usize, index);
-        }
     }
 }

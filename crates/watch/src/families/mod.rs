@@ -1,4 +1,8 @@
-//! Converts the state of a worker to Prometheus metric families, on each scrape.
+//! Converts the state of a worker to Prometheus metric families, on each scrape. `calls` has those of tasks' calls.
+
+mod calls;
+
+pub(crate) use self::calls::of_calls;
 
 use crate::{About, health, queue_name};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
@@ -6,7 +10,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
-use wasmrun_runtime::task::calls::{BucketCall, CallResult, HostCalls, StoreCall};
 use wasmrun_runtime::task::component::{Component, Refreshes};
 use wasmrun_runtime::worker::Status;
 use wasmrun_runtime::worker::circuit::Cause;
@@ -17,8 +20,36 @@ type Sample<'a> = (Vec<(&'static str, &'a str)>, f64);
 
 /// Returns the families of a worker's current state and counters.
 pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
+    let mut families = gauges(status);
+    families.extend(status.counts.named().map(|count| {
+        let name = format!("wasmrun_{}_total", count.metric);
+        family(&name, count.help, MetricType::COUNTER, vec![(Vec::new(), count.value as f64)])
+    }));
+    let circuit = Cause::ALL
+        .map(|cause| (vec![("cause", cause.as_str())], f64::from(u8::from(status.circuit == Some(cause)))));
+    families.push(family(
+        "wasmrun_circuit_open",
+        "1 while the circuit is open for this cause, otherwise 0. backend: a store or a queue fails, and nothing is received; tasks: no task completes, and one message at a time is received.",
+        MetricType::GAUGE,
+        circuit.into(),
+    ));
+    if let Some(because) = status.instances.because {
+        let samples = Because::ALL.map(|by| (vec![("by", by.as_str())], f64::from(u8::from(by == because))));
+        families.push(family(
+            "wasmrun_instances_bound",
+            "What sets the current concurrency limit: 1 for this cause, 0 for the others.",
+            MetricType::GAUGE,
+            samples.into(),
+        ));
+    }
+    families.extend(of_queues(status));
+    families
+}
+
+/// Returns the gauges of one sample each that a worker always has.
+fn gauges(status: &Status) -> Vec<MetricFamily> {
     let instances = status.instances;
-    let mut families = vec![
+    vec![
         gauge(
             "wasmrun_instances_running",
             "Tasks that run now, those whose dead letters or notifications are being sent included.",
@@ -69,46 +100,11 @@ pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
             "Tasks in a row that failed, host errors excluded. At --max-consecutive-failures the worker slows down to one message at a time.",
             f64::from(status.consecutive_failures),
         ),
-    ];
-    families.extend(status.counts.named().map(|count| {
-        let name = format!("wasmrun_{}_total", count.metric);
-        family(&name, count.help, MetricType::COUNTER, vec![(Vec::new(), count.value as f64)])
-    }));
-    let circuit = Cause::ALL
-        .map(|cause| (vec![("cause", cause.as_str())], f64::from(u8::from(status.circuit == Some(cause)))));
-    families.push(family(
-        "wasmrun_circuit_open",
-        "1 while the circuit is open for this cause, otherwise 0. backend: a store or a queue fails, and nothing is received; tasks: no task completes, and one message at a time is received.",
-        MetricType::GAUGE,
-        circuit.into(),
-    ));
-    if let Some(because) = instances.because {
-        let samples = Because::ALL.map(|by| (vec![("by", by.as_str())], f64::from(u8::from(by == because))));
-        families.push(family(
-            "wasmrun_instances_bound",
-            "What sets the current concurrency limit: 1 for this cause, 0 for the others.",
-            MetricType::GAUGE,
-            samples.into(),
-        ));
-    }
-    families.extend(of_queue(status));
-    if !status.queues.is_empty() {
-        let failing = status.queues.iter().map(|queue| {
-            let is_failing = f64::from(u8::from(queue.failing.is_some()));
-            (vec![("queue", queue_name(&queue.url))], is_failing)
-        });
-        families.push(family(
-            "wasmrun_queue_failing",
-            "Of each of several queues, 1 while it fails and the worker receives from the others; otherwise 0.",
-            MetricType::GAUGE,
-            summed(failing.collect()),
-        ));
-    }
-    families
+    ]
 }
 
-/// Returns the families of the queue's depth and age, as far as they are known.
-fn of_queue(status: &Status) -> Vec<MetricFamily> {
+/// Returns the families of the queues' depth and age, as far as they are known, and of which of several fail.
+fn of_queues(status: &Status) -> Vec<MetricFamily> {
     let mut families = Vec::new();
     if let Some((depth, ago)) = status.depth {
         let states = [("visible", depth.visible), ("in-flight", depth.in_flight), ("delayed", depth.delayed)];
@@ -132,109 +128,19 @@ fn of_queue(status: &Status) -> Vec<MetricFamily> {
             waited.as_secs_f64(),
         ));
     }
+    if !status.queues.is_empty() {
+        let failing = status.queues.iter().map(|queue| {
+            let is_failing = f64::from(u8::from(queue.failing.is_some()));
+            (vec![("queue", queue_name(&queue.url))], is_failing)
+        });
+        families.push(family(
+            "wasmrun_queue_failing",
+            "Of each of several queues, 1 while it fails and the worker receives from the others; otherwise 0.",
+            MetricType::GAUGE,
+            summed(failing.collect()),
+        ));
+    }
     families
-}
-
-/// Returns the families of tasks' calls to stores, queues and key-value buckets, by alias, and of their HTTP requests. Counters that are zero are included, so that
-/// the first call is seen as a change. Calls of several components to an alias are counted together.
-pub(crate) fn of_calls<'a>(components: impl Iterator<Item = &'a HostCalls>) -> Vec<MetricFamily> {
-    let all: Vec<&HostCalls> = components.collect();
-    let mut answered = Vec::new();
-    for (alias, store) in all.iter().flat_map(|calls| calls.stores()) {
-        for &call in StoreCall::ALL {
-            for &result in CallResult::ALL {
-                let labels = vec![("store", alias), ("call", call.as_str()), ("result", result.as_str())];
-                answered.push((labels, store.calls(call, result) as f64));
-            }
-        }
-    }
-    let mut sent = Vec::new();
-    for (alias, queue) in all.iter().flat_map(|calls| calls.queues()) {
-        for &result in CallResult::ALL {
-            let labels = vec![("queue", alias), ("result", result.as_str())];
-            sent.push((labels, queue.messages(result) as f64));
-        }
-    }
-    let mut of_buckets = Vec::new();
-    for (alias, bucket) in all.iter().flat_map(|calls| calls.buckets()) {
-        for &call in BucketCall::ALL {
-            for &result in CallResult::ALL {
-                let labels = vec![("bucket", alias), ("call", call.as_str()), ("result", result.as_str())];
-                of_buckets.push((labels, bucket.calls(call, result) as f64));
-            }
-        }
-    }
-    let of = |label, alias, number: u64| (vec![(label, alias)], number as f64);
-    let stores = || all.iter().flat_map(|calls| calls.stores());
-    let buckets = || all.iter().flat_map(|calls| calls.buckets());
-    let read = stores().map(|(alias, store)| of("store", alias, store.bytes_read()));
-    let written = stores().map(|(alias, store)| of("store", alias, store.bytes_written()));
-    let bucket_read = buckets().map(|(alias, bucket)| of("bucket", alias, bucket.bytes_read()));
-    let bucket_written = buckets().map(|(alias, bucket)| of("bucket", alias, bucket.bytes_written()));
-    let bytes =
-        all.iter().flat_map(|calls| calls.queues()).map(|(alias, queue)| of("queue", alias, queue.bytes()));
-    let http = || all.iter().filter_map(|calls| calls.http());
-    let requests = http().flat_map(|http| {
-        CallResult::ALL
-            .iter()
-            .map(|&result| (vec![("result", result.as_str())], http.requests(result) as f64))
-    });
-    let of_http = |number: u64| (Vec::new(), number as f64);
-    let families = [
-        (
-            "wasmrun_http_requests_total",
-            "HTTP requests of tasks, by result: ok for any response.",
-            requests.collect(),
-        ),
-        (
-            "wasmrun_http_sent_bytes_total",
-            "Bytes of HTTP requests that tasks sent, heads and bodies.",
-            http().map(|http| of_http(http.bytes_sent())).collect(),
-        ),
-        (
-            "wasmrun_http_received_bytes_total",
-            "Bytes of HTTP responses that tasks received, heads and bodies.",
-            http().map(|http| of_http(http.bytes_received())).collect(),
-        ),
-        (
-            "wasmrun_store_calls_total",
-            "Answered calls of tasks to stores, by alias of the store, call and result.",
-            answered,
-        ),
-        (
-            "wasmrun_store_read_bytes_total",
-            "Bytes of object content that tasks read, by alias of the store.",
-            read.collect(),
-        ),
-        (
-            "wasmrun_store_written_bytes_total",
-            "Bytes of object content that tasks wrote, by alias of the store, unfinished objects included.",
-            written.collect(),
-        ),
-        (
-            "wasmrun_bucket_calls_total",
-            "Answered calls of tasks to key-value buckets, by alias of the bucket, call and result; a batch is one call.",
-            of_buckets,
-        ),
-        (
-            "wasmrun_bucket_read_bytes_total",
-            "Bytes of values that tasks read, by alias of the bucket.",
-            bucket_read.collect(),
-        ),
-        (
-            "wasmrun_bucket_written_bytes_total",
-            "Bytes of keys and values that tasks wrote, by alias of the bucket.",
-            bucket_written.collect(),
-        ),
-        ("wasmrun_sent_messages_total", "Messages that tasks sent, by alias of the queue and result.", sent),
-        (
-            "wasmrun_sent_bytes_total",
-            "Bytes of messages that tasks sent, attributes included, by alias of the queue.",
-            bytes.collect(),
-        ),
-    ];
-    let known = families.into_iter().filter(|(_, _, samples)| !samples.is_empty());
-    known.map(|(name, help, samples)| family(name, help, MetricType::COUNTER, summed(samples))).collect()
 }
 
 /// Returns the families of the components' versions.
@@ -273,6 +179,8 @@ pub(crate) fn of_program(about: &About, component: &str, were_cached: &[bool]) -
     let started = about.started_at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     // Queues in two folders may have the same name.
     let queue_names: BTreeSet<&str> = about.queues.iter().map(|url| queue_name(url)).collect();
+    // One sample, so that other metrics can be joined to it.
+    let queue_names = Vec::from_iter(queue_names).join(", ");
     vec![
         family(
             "wasmrun_build_info",
@@ -282,9 +190,9 @@ pub(crate) fn of_program(about: &About, component: &str, were_cached: &[bool]) -
         ),
         family(
             "wasmrun_queue_info",
-            "Always 1; the label is the name of a queue from which the worker receives.",
+            "Always 1; the label is the name of the queue from which the worker receives, or the names of all of them.",
             MetricType::GAUGE,
-            queue_names.into_iter().map(|name| (vec![("queue", name)], 1.0)).collect(),
+            vec![(vec![("queue", queue_names.as_str())], 1.0)],
         ),
         family(
             "wasmrun_compile_cache_requests_total",
@@ -347,5 +255,4 @@ fn family(name: &str, help: &str, kind: MetricType, samples: Vec<Sample<'_>>) ->
 }
 
 #[cfg(test)]
-#[path = "families_tests.rs"]
 mod tests;

@@ -2,6 +2,7 @@ use super::*;
 use crate::health::tests::healthy;
 use crate::metrics::Metrics;
 use wasmrun_runtime::ports::queue::Depth;
+use wasmrun_runtime::task::calls::HostCalls;
 
 #[test]
 fn a_value_that_is_not_known_has_no_sample() {
@@ -41,8 +42,7 @@ fn a_component_may_be_called_anything() {
         r#"{version="1.2.3",component="a\"b\\c\nd.wasm"} 1"#,
         "wasmrun_compile_cache_requests_total{result=\"hit\"} 2\n",
         "process_start_time_seconds 7\n",
-        "wasmrun_queue_info{queue=\"q\"} 1\n",
-        "wasmrun_queue_info{queue=\"r\"} 1\n",
+        "wasmrun_queue_info{queue=\"q, r\"} 1\n",
     ] {
         assert!(text.contains(sample), "no {sample} in {text}");
     }

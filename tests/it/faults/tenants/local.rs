@@ -1,0 +1,131 @@
+//! Queues, stores and files of one machine.
+
+use super::{KEYS, Place, QUEUES, survives};
+use crate::harness::{Command, Depth, World, field, keys, wait_until};
+use rusqlite::{Connection, OpenFlags};
+use rustix::process::Signal;
+use serde_json::Value;
+
+const DONE: &str = "sqlite:done.db";
+/// The messages of `c` take a route with a store of its own.
+const ROUTES: &str = "
+    [[route]]
+    name = 'of-c'
+    match.group = 'c'
+    store.output = 'dir:of-c:rw'
+";
+const STORES: [&str; 2] = ["out", "of-c"];
+
+struct Machine(World);
+
+impl Machine {
+    fn new() -> Self {
+        let world = World::new();
+        for (queue, _) in QUEUES {
+            let options = ["--visibility-timeout", "1s", "--max-receives", "1000"];
+            world.wasmrun(["queue", "create", &format!("sqlite:{queue}.db")]).args(options).succeeds();
+        }
+        world.wasmrun(["queue", "create", DONE]).succeeds();
+        std::fs::create_dir(world.path("of-c")).expect("a directory");
+        world.write("routes.toml", ROUTES);
+        Self(world)
+    }
+
+    /// Opens a file of SQLite; `None` if it isn't there yet.
+    fn open(&self, file: &str) -> Option<Connection> {
+        Connection::open_with_flags(self.0.path(file), OpenFlags::SQLITE_OPEN_READ_WRITE).ok()
+    }
+
+    /// The IDs of the messages in a queue that were sent after this one.
+    fn sent_after(&self, queue: &str, sequence: i64) -> Vec<String> {
+        let database = self.open(&format!("{queue}.db")).expect("a database");
+        let sql = "SELECT id FROM messages WHERE queue = 'main' AND sequence > ?1 ORDER BY sequence";
+        let mut query = database.prepare(sql).expect("the view");
+        query.query_map([sequence], |row| row.get(0)).and_then(Iterator::collect).expect("rows")
+    }
+}
+
+impl Place for Machine {
+    fn send(&self, queue: &str, key: &str, group: Option<&str>, bodies: &[String]) -> Vec<String> {
+        let database = self.open(&format!("{queue}.db")).expect("a database");
+        // The number that was used last, although its message may be gone.
+        let sql = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'message'";
+        let last: i64 = database.query_row(sql, [], |row| row.get(0)).expect("a number");
+        let url = format!("sqlite:{queue}.db");
+        let mut enqueue = self.0.wasmrun(["enqueue", "--queue", &url, "--group", key]);
+        if let Some(group) = group {
+            let (name, count) = (format!("batch={group}"), format!("batch.count={}", bodies.len()));
+            enqueue = enqueue.args(["--attribute", &name, "--attribute", &count]);
+        }
+        bodies.iter().fold(enqueue, |command, body| command.args(["--message", body])).succeeds();
+        self.sent_after(queue, last)
+    }
+
+    fn worker(&self) -> Command {
+        let queues = QUEUES.map(|(queue, priority)| format!("sqlite:{queue}.db{priority}"));
+        let run = self.0.wasmrun(["run", "--key", "group", "--once", "sqlite:ledger.db", "--notify", DONE]);
+        let run = run.args(["--budget-store", "sqlite:budgets.db", "--group-store", "sqlite:groups.db"]);
+        let run = run.args(["--store", "output=dir:out:rw"]);
+        queues.iter().fold(run, |command, queue| command.args(["--queue", queue]))
+    }
+
+    fn charged(&self) -> u64 {
+        let Some(accounts) = self.open("budgets.db") else { return 0 };
+        let keys = KEYS.map(|key| format!("'{key}'")).join(", ");
+        let sql = format!("SELECT coalesce(sum(used), 0) FROM account WHERE key IN ({keys})");
+        // A worker may be creating the table.
+        accounts.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap_or(0).unsigned_abs()
+    }
+
+    fn count_notified(&self) -> usize {
+        let done = self.open("done.db").expect("a database");
+        done.query_row("SELECT count(*) FROM message", [], |row| row.get::<_, u32>(0)).expect("a number")
+            as usize
+    }
+
+    fn notifications(&self) -> Vec<Value> {
+        let of = |message: Value| serde_json::from_str(field(&message, "body")).expect("JSON");
+        self.0.peek(DONE).into_iter().map(of).collect()
+    }
+
+    fn read(&self, key: &str, object: &str) -> String {
+        let store = if key == "c" { "of-c" } else { "out" };
+        String::from_utf8(self.0.read(&format!("{store}/{object}"))).expect("text")
+    }
+
+    fn nonces(&self) -> Vec<String> {
+        STORES.iter().flat_map(|store| self.0.keys(&format!("{store}/nonces"))).collect()
+    }
+
+    fn assert_empty(&self) {
+        for (queue, _) in QUEUES {
+            for queue in [format!("sqlite:{queue}.db"), format!("sqlite:{queue}.db#dead")] {
+                assert_eq!(self.0.depth_of(&queue), Depth::EMPTY, "{queue}");
+            }
+        }
+    }
+
+    fn entries(&self) -> Vec<String> {
+        let ledger = self.open("ledger.db").expect("a ledger");
+        let sql = "SELECT CASE state WHEN 2 THEN 'completed' ELSE 'other' END FROM entry";
+        let mut query = ledger.prepare(sql).expect("a table");
+        query.query_map([], |row| row.get(0)).and_then(Iterator::collect).expect("rows")
+    }
+}
+
+#[test]
+fn kills_of_a_worker_for_many_tenants_lose_and_repeat_nothing() {
+    let machine = Machine::new();
+    survives(&machine, 12);
+
+    // A sweep leaves nothing of the runs that were killed.
+    let sweeper = super::start(&machine, &[]);
+    sweeper.until_logged("\"ready\"");
+    let left = |below: &str| {
+        STORES.iter().map(|store| keys(&machine.0.path(&format!("{store}/{below}"))).len()).sum::<usize>()
+    };
+    wait_until("the staging areas are empty", || left(".wasmrun/staged") == 0);
+    sweeper.signal(Signal::TERM);
+    sweeper.finish().succeeded();
+    assert_eq!(left(".wasmrun/tmp"), 0);
+}
