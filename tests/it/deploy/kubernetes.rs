@@ -327,7 +327,7 @@ fn what_cannot_work_in_a_container_is_refused_by_name() {
         ("kubernetes /a.wasm WORKS --keyvalue k=sqlite:k.db:rw", "the key-value bucket k is sqlite:k.db"),
         ("kubernetes /a.wasm WORKS --usage u.jsonl", "the usage file is u.jsonl"),
         ("kubernetes a.wasm WORKS", "the component a.wasm is a relative path"),
-        ("kubernetes /a.wasm WORKS --prices p.toml", "the price table p.toml needs an absolute path"),
+        ("kubernetes /a.wasm WORKS --prices p.toml", "the price table p.toml is a relative path"),
         ("kubernetes /a.wasm WORKS --env HOME", "the environment key HOME has the worker's own value"),
         (
             "kubernetes /a.wasm --queue jobs --image i",

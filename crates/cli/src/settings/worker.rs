@@ -97,7 +97,7 @@ settings! {
         #[arg(long, value_name = "ACTION", env = "WASMRUN_OVER_BUDGET", value_parser = typed::<OverBudget>)]
         #[serde(deserialize_with = "written")]
         pub(crate) over_budget: Option<OverBudget>,
-        /// Price table (TOML) for budgets of cost, as for wasmrun report [default: the built-in one]
+        /// Use this price table (TOML) for budgets of cost [default: the built-in one]
         #[arg(long, value_name = "FILE", env = "WASMRUN_PRICES")]
         #[serde(deserialize_with = "written")]
         pub(crate) prices: Option<PathBuf>,

@@ -337,7 +337,7 @@ pub(super) fn refuse_second_names(files: &[Protected]) -> Result<(), Failure> {
         let is_same = |other: &&Protected| other.path != *path && is_same_file(&other.path, path);
         if let Some(other) = files[..index].iter().find(is_same) {
             return Err(Failure::usage(format!(
-                "{what} {} and {} {} are one file with two names, which damages it: use one name for it, or give each a file of its own",
+                "{what} {} and {} {} are two names of one file: use two files",
                 path.display(),
                 other.what,
                 other.path.display()

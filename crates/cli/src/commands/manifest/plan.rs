@@ -276,7 +276,9 @@ fn needs_no_disk(worker: &WorkerSettings, usage: Option<&Path>) -> Result<(), Fa
     }
     if let Some(prices) = worker.prices.as_ref().filter(|path| !path.is_absolute()) {
         let prices = prices.display();
-        return Err(Failure::usage(format!("the price table {prices} needs an absolute path, in the image")));
+        return Err(Failure::usage(format!(
+            "the price table {prices} is a relative path: write its absolute path in the image"
+        )));
     }
     if let Some(usage) = usage {
         return Err(no_disk(&format!("the usage file is {}", usage.display()), "leave it out"));
