@@ -62,9 +62,9 @@ fn main() {
         }
     }
     if only.wants("spinners") {
-        let headings = "| | beside | p50 | p99 | p99, times alone |";
+        let headings = "| | alongside | p50 | p99 | p99, times alone |";
         let rows = spinners::rows(&bench.client, wasmtime.as_ref(), size);
-        report.table("spinners", headings, "what beside p50_us:time p99_us:time p99_to_alone:1", rows);
+        report.table("spinners", headings, "what alongside p50_us:time p99_us:time p99_to_alone:1", rows);
     }
     if only.is_all() {
         report.write();

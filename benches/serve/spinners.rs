@@ -1,5 +1,5 @@
-//! How long a request takes beside handlers that spin, and beside processes that spin: what the kernel's sharing of the
-//! cores costs in any case.
+//! How long a request takes alongside handlers that spin, and alongside processes that spin: what the kernel's sharing
+//! of the cores costs in any case.
 
 use serde_json::{Value, json};
 use std::io::Write;
@@ -22,19 +22,19 @@ const SPINS: Duration = Duration::from_millis(100);
 
 /// What spins while requests are sent one after the other.
 #[derive(Clone, Copy)]
-struct Beside {
+struct Alongside {
     name: &'static str,
     handlers: usize,
     processes: usize,
 }
 
-const BESIDE: [Beside; 6] = [
-    Beside { name: "nothing", handlers: 0, processes: 0 },
-    Beside { name: "1 handler that spins", handlers: 1, processes: 0 },
-    Beside { name: "2 handlers that spin", handlers: 2, processes: 0 },
-    Beside { name: "10 handlers that spin", handlers: 10, processes: 0 },
-    Beside { name: "1 process that spins", handlers: 0, processes: 1 },
-    Beside { name: "2 processes that spin", handlers: 0, processes: 2 },
+const ALONGSIDE: [Alongside; 6] = [
+    Alongside { name: "nothing", handlers: 0, processes: 0 },
+    Alongside { name: "1 handler that spins", handlers: 1, processes: 0 },
+    Alongside { name: "2 handlers that spin", handlers: 2, processes: 0 },
+    Alongside { name: "10 handlers that spin", handlers: 10, processes: 0 },
+    Alongside { name: "1 process that spins", handlers: 0, processes: 1 },
+    Alongside { name: "2 processes that spin", handlers: 0, processes: 2 },
 ];
 
 /// The times of one round, in microseconds.
@@ -44,40 +44,42 @@ struct Waits {
     p99_us: f64,
 }
 
-/// Measures a request beside each of [`BESIDE`], and returns the rows of the table.
+/// Measures a request alongside each of [`ALONGSIDE`], and returns the rows of the table.
 pub(crate) fn rows(client: &Client, wasmtime: Option<&Wasmtime>, size: Size) -> Vec<Value> {
     let component = guests::path("answer");
     let mut ways = Vec::new();
     let mut shown = Vec::new();
-    for beside in BESIDE {
+    for alongside in ALONGSIDE {
         let component = &component;
         let start = move || Server::wasmrun(component);
-        ways.push(Way::new(beside.name, move |_| waits(client, &start(), beside, size.pick(20, 2_000))));
-        shown.push(("wasmrun serve", beside));
+        ways.push(Way::new(alongside.name, move |_| {
+            waits(client, &start(), alongside, size.pick(20, 2_000))
+        }));
+        shown.push(("wasmrun serve", alongside));
     }
-    // Without a timeout its handlers never yield, and two of them keep both threads for ever.
-    for beside in BESIDE.into_iter().filter(|beside| beside.processes == 0) {
+    // Without a timeout its handlers never yield, and two of them keep both threads forever.
+    for alongside in ALONGSIDE.into_iter().filter(|alongside| alongside.processes == 0) {
         let Some(wasmtime) = wasmtime else { continue };
         let component = &component;
         let start = move || wasmtime.limited(component);
-        ways.push(Way::new(beside.name, move |_| waits(client, &start(), beside, size.pick(5, 100))));
-        shown.push((Wasmtime::LIMITED, beside));
+        ways.push(Way::new(alongside.name, move |_| waits(client, &start(), alongside, size.pick(5, 100))));
+        shown.push((Wasmtime::LIMITED, alongside));
     }
-    let found = interleaved("beside what spins", size.pick(1, 9), ways);
-    let rows = shown.iter().zip(&found).map(|((server, beside), way)| {
+    let found = interleaved("alongside what spins", size.pick(1, 9), ways);
+    let rows = shown.iter().zip(&found).map(|((server, alongside), way)| {
         let alone = shown.iter().position(|(other, _)| other == server).map(|alone| &found[alone]);
-        row(server, *beside, way, alone.unwrap_or(way))
+        row(server, *alongside, way, alone.unwrap_or(way))
     });
     rows.collect()
 }
 
-fn waits(client: &Client, server: &Server, beside: Beside, requests: usize) -> Waits {
+fn waits(client: &Client, server: &Server, alongside: Alongside, requests: usize) -> Waits {
     let load = Load { protocol: Protocol::Http1, has_body: false, connections: 1, requests };
     // Fills pools and caches.
     client.send(&Load { requests: requests / 4, ..load }, server.address);
     let before = cpu_of(server.pid());
-    let handlers: Vec<TcpStream> = (0..beside.handlers).map(|_| spin(server)).collect();
-    let processes: Vec<Process> = (0..beside.processes)
+    let handlers: Vec<TcpStream> = (0..alongside.handlers).map(|_| spin(server)).collect();
+    let processes: Vec<Process> = (0..alongside.processes)
         .map(|_| Process::start(Command::new("sh").args(["-c", "while :; do :; done"])))
         .collect();
     if !handlers.is_empty() {
@@ -97,10 +99,10 @@ fn spin(server: &Server) -> TcpStream {
     stream
 }
 
-fn row(server: &str, beside: Beside, way: &Found<Waits>, alone: &Found<Waits>) -> Value {
+fn row(server: &str, alongside: Alongside, way: &Found<Waits>, alone: &Found<Waits>) -> Value {
     json!({
         "what": server,
-        "beside": beside.name,
+        "alongside": alongside.name,
         "p50_us": way.median(|waits| waits.p50_us),
         "p99_us": way.median(|waits| waits.p99_us),
         "p99_to_alone": way.ratio(alone, |waits| waits.p99_us),

@@ -1,5 +1,5 @@
 //! A service that does as little as one can, to measure what a request costs: it greets, and answers POST with the
-//! request's body. PUT makes it spin, to measure what a request costs beside that.
+//! request's body. PUT makes it spin, to measure what a request costs alongside that.
 
 use std::io::{Read, Result, Write};
 use wasip2::exports::http::incoming_handler::Guest;
