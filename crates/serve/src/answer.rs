@@ -73,7 +73,7 @@ async fn answer_checked(
     let Ok(request) = reading.await else { return Ok(refused(StatusCode::REQUEST_TIMEOUT)) };
     let request = request?;
     let method = request.method().clone();
-    // Who neither traces nor debugs doesn't pay for it.
+    // Formatted only if a trace or the debug log has it.
     let is_logged = tracing::enabled!(tracing::Level::DEBUG);
     let line = (shared.options.is_traced || is_logged).then(|| line(&request));
     let message = Message { body: line.clone().unwrap_or_default(), ..message(&request) };

@@ -1,8 +1,8 @@
 //! When messages arrive: several streams merged into one.
 //!
 //! At a high rate, messages that arrive within a tick of a millisecond are one group: they arrive with the last of them,
-//! and each is taken to have arrived at their mean time. Random arrivals are in the middle of their tick. There, only the
-//! first of a tick is drawn by itself, and then the number of those that follow in it, which has the same distribution.
+//! and each is taken to have arrived at their mean time. Random arrivals are in the middle of their tick. The first of a
+//! tick is drawn, then the number of the others, which is Poisson distributed.
 //! No message is left out, and no latency changes by more than a millisecond. With tenants nothing is grouped.
 
 use crate::plan::{Arrivals, LONGEST, Plan};

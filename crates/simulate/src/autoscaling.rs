@@ -64,6 +64,7 @@ impl Autoscaler {
 
     /// Records the state of the fleet for a time in nanoseconds.
     pub(crate) fn pass(&mut self, time: u64, visible: u64, in_flight: u64, running: usize) {
+        // Only the rules of ECS read these metrics.
         if matches!(self.fleet.autoscaling, Autoscaling::None | Autoscaling::Keda { .. }) {
             return;
         }

@@ -24,7 +24,7 @@ pub(crate) struct Calendar<E> {
     /// Events that were added to the current bucket, or to one before it.
     added: BinaryHeap<Reverse<Entry<E>>>,
     /// Events of the buckets that follow. Those of a bucket are a list, which begins at its number modulo `BUCKETS` of
-    /// `lists`. All are in one place, so that few of them take little of the processor's cache.
+    /// `lists`. All are in one place, so that they stay in the cache.
     soon: Arena<(Entry<E>, Option<Key>)>,
     lists: Vec<Option<Key>>,
     /// A bit for each bucket that has some.
@@ -97,7 +97,7 @@ impl<E> Ord for Entry<E> {
 }
 
 impl<E> Calendar<E> {
-    /// Creates an empty calendar. Many events are to be added one of these times before their own.
+    /// Creates an empty calendar. `delays`: nanoseconds after which many events follow another; each has a line.
     pub(crate) fn new(delays: &[u64]) -> Self {
         let mut lines: Vec<Line<E>> = Vec::new();
         for &delay in delays {

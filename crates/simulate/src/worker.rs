@@ -40,7 +40,7 @@ pub(crate) struct Worker {
     pub(crate) helpers_waiting: usize,
     pub(crate) helpers_asleep: usize,
     pub(crate) processor: Processor,
-    /// Numbers of the events of the processor and the scaler that were scheduled last: older ones are void.
+    /// Numbers of the events of the processor and the scaler that were scheduled last, 0 for none: older ones are void.
     pub(crate) compute_event: u64,
     pub(crate) decide_event: u64,
     pub(crate) scaling: Option<Scaled>,

@@ -56,8 +56,9 @@ pub(crate) struct World<'a> {
     pub(crate) rules: Rules,
     /// Number of messages that may be unsettled with which another task may start.
     pub(crate) max_unsettled: usize,
-    /// Time of a call, and how long messages arrive, in nanoseconds.
+    /// Time of a call, in nanoseconds.
     pub(crate) latency: u64,
+    /// Time for which messages arrive, in nanoseconds.
     pub(crate) duration: u64,
     pub(crate) now: u64,
     pub(crate) calendar: Calendar<Event>,

@@ -67,7 +67,7 @@ trait Place {
     fn entries(&self) -> Vec<String>;
 }
 
-/// The moment at which a worker is killed, which is one of what it does.
+/// The moment at which a worker is killed: an action of the worker.
 #[derive(Clone, Copy, Debug)]
 enum Moment {
     Began,
@@ -78,7 +78,7 @@ enum Moment {
 
 const MOMENTS: [Moment; 4] = [Moment::Began, Moment::Completed, Moment::Notified, Moment::Recorded];
 
-/// Kills so many workers, lets one finish, and checks what must hold.
+/// Kills `kills` workers, lets one finish, and checks what must hold.
 fn survives(place: &dyn Place, kills: usize) {
     let mut random = seeded();
     let mut sent = HashMap::new();
@@ -205,11 +205,11 @@ fn check_notifications(notifications: &[Value], sent: &HashMap<String, Sent>, ro
         // Repeated: a run had committed before the worker was killed.
         assert!(["completed", "repeated"].contains(&field(notification, "outcome")), "{notification}");
     }
-    let told: HashSet<_> = of_messages.iter().map(|told| field(told, "message_id")).collect();
-    assert_eq!(told.len(), sent.len(), "each message has a notification");
+    let ids: HashSet<_> = of_messages.iter().map(|notification| field(notification, "message_id")).collect();
+    assert_eq!(ids.len(), sent.len(), "each message has a notification");
     let ends: BTreeMap<_, _> = of_groups
         .iter()
-        .map(|told| (field(told, "complete_group").to_owned(), told["ends"].clone()))
+        .map(|notification| (field(notification, "complete_group").to_owned(), notification["ends"].clone()))
         .collect();
     let expected = (0..rounds).flat_map(|round| QUEUES.map(|(queue, _)| group(queue, round)));
     let expected: BTreeMap<_, _> = expected.map(|name| (name, json!({"completed": OF_EACH}))).collect();

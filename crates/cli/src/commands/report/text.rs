@@ -81,7 +81,7 @@ fn summary(text: &mut String, totals: &Totals, bad: &BadLines) {
     traffic(text, totals);
 }
 
-/// Prints what went to and came from stores, buckets, queues and HTTP servers.
+/// Writes what went to and came from stores, buckets, queues and HTTP servers.
 fn traffic(text: &mut String, totals: &Totals) {
     for (title, all) in [("stores", &totals.stores), ("buckets", &totals.buckets)] {
         for (index, (alias, traffic)) in all.iter().enumerate() {
@@ -103,7 +103,7 @@ fn traffic(text: &mut String, totals: &Totals) {
     }
 }
 
-/// Prints a line with a title, which is empty where the line belongs to the one before.
+/// Writes a line with a title, which is empty where the line belongs to the previous one.
 fn line(text: &mut String, title: &str, rest: String) {
     let _ = writeln!(text, "{title:<WIDTH$}{rest}");
 }
@@ -175,7 +175,7 @@ fn costs(text: &mut String, totals: &Totals) {
         writeln!(text, "- Not counted: the queue, stores, traffic, logs. Prices from {}.", OneLine(&sources));
 }
 
-/// Prints the values of the field at the end of the lines, as they may be long.
+/// Writes the values of the field at the end of the lines, as they may be long.
 fn split_by_field(text: &mut String, totals: &Totals, split: &Split) {
     let (listed, others) = split.listed(&totals.bill);
     // A sender may choose any key, also one that looks like the sum of the others.

@@ -24,7 +24,6 @@ impl OpenBudgets {
         plan: Option<&BudgetPlan>,
     ) -> Result<Option<Self>, Failure> {
         let Some(BudgetPlan { budgets, over, store, prices }) = plan else { return Ok(None) };
-        // The table of `wasmrun report`.
         let fargate = Prices::read(prices.as_deref())?.fargate;
         let cost = Arc::new(move |usage: &Usage| {
             let consumed = Consumed::new(usage.cpu, usage.wall, usage.peak_memory_bytes);

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A store in memory whose reads take so long that others read the same. It counts reads and lists.
+/// A store in memory whose reads yield, so that two callers can read the same object. It counts reads and lists.
 #[derive(Clone)]
 pub(crate) struct FaultyStore {
     pub(crate) memory: MemoryStore,
