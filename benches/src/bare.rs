@@ -17,9 +17,9 @@ use wasmtime::{CallHook, Config, Engine, PoolingAllocationConfig, Store, StoreLi
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 /// Fuel after which a guest yields its thread: about as often as in the worker while others wait.
-const FUEL_SLICE: u64 = 4_000_000;
+const FUEL_SLICE: u64 = 2_000_000;
 /// Time after which a guest yields with epochs: about as often.
-const EPOCH: Duration = Duration::from_micros(500);
+const EPOCH: Duration = Duration::from_micros(250);
 /// Bytes of touched pages that the worker's pool keeps: of stacks and tables.
 const KEPT: (usize, usize) = (32 << 10, 64 << 10);
 
