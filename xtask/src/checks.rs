@@ -94,7 +94,7 @@ const CHROMIUM: &str = "WASMRUN_CHROMIUM";
 
 /// Name parts of the integration tests that the fast run leaves out: tests that need servers, containers or whole
 /// documents, and tests that take several seconds.
-const NOT_FAST: [&str; 16] = [
+const NOT_FAST: [&str; 17] = [
     // Projects that are built first.
     "templates::",
     // Servers that stand in for SQS and S3.
@@ -109,6 +109,8 @@ const NOT_FAST: [&str; 16] = [
     "faults::",
     // Each guest runs until a limit ends it.
     "hostile::",
+    // Hostile tenants, most of whose tasks run until a limit ends them.
+    "isolation::tenants::",
     // Gigabytes of memory, and components that are expensive to compile.
     "limits::",
     "large_object::",

@@ -2,8 +2,9 @@
 //!
 //! At a high rate, messages that arrive within a tick of a millisecond are one group: they arrive with the last of them,
 //! and each is taken to have arrived at their mean time. Random arrivals are in the middle of their tick. The first of a
-//! tick is drawn, then the number of the others, which is Poisson distributed.
-//! No message is left out, and no latency changes by more than a millisecond. With tenants nothing is grouped.
+//! tick is drawn, then the number of the others, which is Poisson distributed. No latency changes by more than a
+//! millisecond. At the end of the arrivals, a tick that they end within counts as a whole or not at all. So nothing is
+//! grouped if they last for less than a second, and nothing with tenants.
 
 use crate::plan::{Arrivals, LONGEST, Plan};
 use crate::service::exponential;
@@ -15,11 +16,14 @@ use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
 use std::f64::consts::TAU;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Length of a tick in nanoseconds.
 const TICK: u64 = 1_000_000;
 /// Rate in messages a second from which they are grouped.
 const GROUPED_FROM: f64 = 2_000.0;
+/// Shortest duration of the arrivals in which they are grouped.
+const GROUPED_IN: Duration = Duration::from_secs(1);
 
 /// Messages that become visible at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +42,7 @@ pub(crate) struct Stream {
     next: BinaryHeap<Reverse<(u64, usize)>>,
     rng: Rng,
     end: u64,
-    /// Whether messages come so often that they are grouped.
+    /// Whether messages are grouped.
     is_quick: bool,
 }
 
@@ -147,7 +151,9 @@ fn poisson(mean: f64, rng: &mut Rng) -> u64 {
 impl Stream {
     pub(crate) fn new(plan: &Plan, mut rng: Rng) -> Self {
         let expected: f64 = plan.arrivals.iter().map(|arrivals| arrivals.expected(plan.duration)).sum();
-        let is_quick = expected / plan.duration.as_secs_f64() >= GROUPED_FROM && plan.tenants.all.is_empty();
+        let is_quick = plan.duration >= GROUPED_IN
+            && expected / plan.duration.as_secs_f64() >= GROUPED_FROM
+            && plan.tenants.all.is_empty();
         let senders = std::iter::once((Sender::NONE, &*plan.arrivals)).chain(plan.tenants.senders());
         let arrivals = senders.flat_map(|(sender, all)| all.iter().map(move |one| (sender, one)));
         let sources: Vec<_> =
@@ -195,7 +201,6 @@ impl Stream {
 mod tests {
     use super::*;
     use crate::tests::plan;
-    use std::time::Duration;
 
     fn all(arrivals: Vec<Arrivals>, seconds: u64) -> Vec<Group> {
         let plan = Plan { arrivals, duration: Duration::from_secs(seconds), ..plan() };
@@ -248,6 +253,16 @@ mod tests {
             assert!((variance / mean - 1.0).abs() < 0.05, "{rate}: {variance} is not {mean}");
             assert!((empty / ticks - (-mean).exp()).abs() < 0.01, "{rate}: {empty}");
         }
+    }
+
+    #[test]
+    fn quick_arrivals_of_less_than_a_second_are_not_grouped() {
+        let arrivals = vec![Arrivals::Poisson { rate: 1_000_000.0 }];
+        let plan = Plan { arrivals, duration: Duration::from_micros(400), ..plan() };
+        let mut stream = Stream::new(&plan, Rng::with_seed(1));
+        let groups: Vec<_> = std::iter::from_fn(|| stream.next()).collect();
+        assert!((300..500).contains(&groups.len()), "{}", groups.len());
+        assert!(groups.iter().all(|group| group.count == 1 && group.arrived == group.at));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! | `control` | an operator pauses a worker and cancels messages |
 //! | `first_run` | the first minutes: a queue that doesn't exist yet, and one without a dead-letter queue |
 //! | `groups` | who is told when all messages of a group have ended |
+//! | `hard_links` | a file that a worker would use by two names |
 //! | `keys` | messages of many keys: fair shares and caps |
 //! | `notifications` | who is told how messages ended |
 //! | `once` | `--once`: repeated messages, and outputs that appear together |
@@ -23,6 +24,7 @@ mod budgets;
 mod control;
 mod first_run;
 mod groups;
+mod hard_links;
 mod keys;
 mod notifications;
 mod once;

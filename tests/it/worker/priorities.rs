@@ -234,17 +234,6 @@ fn queues_and_priorities_that_do_not_fit_are_refused() {
         run(&world, &[JOBS, same]).fails_with(2, "named twice");
     }
     run(&world, &[JOBS, "sqlite:jobs.db#dead"]).fails_with(2, "is the dead-letter queue of");
-    std::fs::hard_link(world.path("jobs.db"), world.path("hard.db")).expect("a link");
-    for names in
-        [[JOBS, "sqlite:hard.db"], [JOBS, "sqlite:hard.db#dead"], ["sqlite:link.db", "sqlite:hard.db"]]
-    {
-        run(&world, &names).fails_with(2, "are two names of one file");
-    }
-    for option in ["--notify", "--dead-letter"] {
-        run(&world, &[JOBS]).args([option, "sqlite:hard.db#dead"]).fails_with(2, "are two names of one file");
-    }
-    run(&world, &[JOBS]).args(["--send", "own=sqlite:hard.db"]).fails_with(2, "are two names of one file");
-    std::fs::remove_file(world.path("hard.db")).expect("removed");
     for own in [JOBS, SLOW, "sqlite:slow.db#dead"] {
         run(&world, &[JOBS, SLOW]).args(["--notify", own]).fails_with(2, "cannot take notifications");
     }

@@ -73,8 +73,12 @@ impl Place for Machine {
         let Some(accounts) = self.open("budgets.db") else { return 0 };
         let keys = KEYS.map(|key| format!("'{key}'")).join(", ");
         let sql = format!("SELECT coalesce(sum(used), 0) FROM account WHERE key IN ({keys})");
-        // A worker may be creating the table.
-        accounts.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap_or(0).unsigned_abs()
+        match accounts.query_row(&sql, [], |row| row.get::<_, i64>(0)) {
+            Ok(used) => used.unsigned_abs(),
+            // A worker may be creating the table.
+            Err(error) if error.to_string().contains("no such table") => 0,
+            Err(error) => panic!("cannot read the budgets: {error}"),
+        }
     }
 
     fn count_notified(&self) -> usize {

@@ -31,7 +31,7 @@ pub(crate) use self::components::{InspectArgs, PolicyArgs, PushArgs};
 pub(crate) use self::manifests::{
     ContainerArgs, EcsArgs, KedaIdentity, KubernetesArgs, ManifestArgs, Platform,
 };
-pub(crate) use self::of_queues::set_of_queues;
+pub(crate) use self::of_queues::refused_by_service;
 pub(crate) use self::queues::{EnqueueArgs, QueueArgs, QueueCommand};
 pub(crate) use self::simulate::{ModelArgs, SimulateArgs};
 pub(crate) use self::tasks::{InvokeArgs, ReplayArgs, RunArgs, ServeArgs, TaskArgs};

@@ -31,7 +31,7 @@ pub(super) const OF_QUEUES: [(&str, IsSet); 20] = [
 ];
 
 /// Returns the first of the flags that is set.
-pub(crate) fn set_of_queues(worker: &WorkerSettings, task: &TaskArgs) -> Option<&'static str> {
+pub(crate) fn refused_by_service(worker: &WorkerSettings, task: &TaskArgs) -> Option<&'static str> {
     OF_QUEUES.iter().find(|(_, is_set)| is_set(worker, task)).map(|(flag, _)| *flag)
 }
 

@@ -3,7 +3,7 @@
 use crate::output::failure::Failure;
 use crate::settings::budgets::{BudgetPlan, budget_plan};
 use crate::settings::file::ConfigFile;
-use crate::settings::flags::{RunArgs, ServeArgs, TaskArgs, set_of_queues};
+use crate::settings::flags::{RunArgs, ServeArgs, TaskArgs, refused_by_service};
 use crate::settings::keys::key_options;
 use crate::settings::otlp::OtlpPlan;
 use crate::settings::outcome_actions::{OutcomeActions, outcome_actions};
@@ -128,7 +128,7 @@ impl RunPlan {
         }
         let worker = worker.over(std::mem::take(&mut file.worker));
         let task = TaskArgs { raw_body: task.raw_body.or(file.raw_body), ..task };
-        if let Some(flag) = set_of_queues(&worker, &task) {
+        if let Some(flag) = refused_by_service(&worker, &task) {
             return Err(Failure::usage(format!(
                 "--{flag} has no meaning for a service, which has no queue: remove it"
             )));

@@ -261,7 +261,7 @@ impl Worker {
         let key = leased.key();
         let entry = once.options.key.entry(leased.source.url(), key, message);
         let digest = MessageDigest::of(&message.id);
-        let claimed = self.of_once(once, move |once| async move { once.claim(entry, digest).await });
+        let claimed = self.call_once(once, move |once| async move { once.claim(entry, digest).await });
         let (claim, run) = match claimed.await {
             Ok(Ok(claimed)) => claimed,
             Ok(Err(error)) => return not_run(message, routed, Err(Unfinished::Ledger(error))),
@@ -281,7 +281,7 @@ impl Worker {
                 return not_run(message, routed, Ok(Outcome::Claimed { delay }));
             }
             Claim::Committing(commit) => {
-                let finished = self.of_once(once, |once| async move { once.finish_in_time(commit).await });
+                let finished = self.call_once(once, |once| async move { once.finish_in_time(commit).await });
                 let finished = finished.await.flatten();
                 return not_run(message, routed, finished.map(|()| Outcome::Repeated));
             }
@@ -295,7 +295,7 @@ impl Worker {
             None => self.run_task(leased, routed, Some(&outputs), abandon).await,
         };
         let (component, usage) = (report.component.clone(), report.usage.clone());
-        let ended = self.of_once(once, move |once| async move { once.end(entry, &outputs, report).await });
+        let ended = self.call_once(once, move |once| async move { once.end(entry, &outputs, report).await });
         match ended.await {
             Ok(report) => report,
             Err(lost) => {
@@ -307,7 +307,7 @@ impl Worker {
     }
 
     /// Calls the ledger and stores.
-    async fn of_once<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    async fn call_once<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
         &self,
         once: &Arc<OnceRuns>,
         call: impl FnOnce(Arc<OnceRuns>) -> F,

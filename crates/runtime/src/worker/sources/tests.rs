@@ -248,11 +248,14 @@ impl World {
     }
 }
 
-/// Waits until a condition holds.
+/// Waits until a condition holds, for up to a minute.
 async fn until(holds: impl Fn() -> bool) {
-    while !holds() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it holds within a minute");
 }
 
 #[tokio::test]

@@ -56,6 +56,10 @@ impl Exchange {
     pub(super) async fn carry_out(self, request: Request<WasiBody>) -> Answered {
         let began = Instant::now();
         let answered = self.try_carry_out(request).await;
+        // The task ended while the request waited for a connection: it was never sent.
+        if matches!(answered, Err(Error::ConnectionLimitReached)) && self.connections.is_closed() {
+            return answered;
+        }
         let result = match &answered {
             Ok(_) => CallResult::Ok,
             Err(Error::DestinationIpProhibited) => CallResult::AccessDenied,
@@ -342,6 +346,8 @@ mod tests {
         drop(open);
         assert!(matches!(waiting.await, Err(Error::ConnectionLimitReached)));
         assert!(task.reached().is_empty());
+        let counts = task.config.calls.http().expect("granted");
+        assert_eq!(counts.requests(CallResult::Unavailable), 0, "it was never sent");
     }
 
     #[tokio::test]
