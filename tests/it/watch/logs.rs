@@ -1,6 +1,6 @@
 //! The effects of guests on the log: they can only add lines of their own.
 
-use crate::harness::{Output, World, field, guest, skip};
+use crate::harness::{Depth, Output, World, field, guest, skip, wasmrun};
 use std::path::Path;
 
 /// Line endings, terminal escape sequences, lines that look like the worker's, and invalid UTF-8.
@@ -21,6 +21,23 @@ fn run(format: &str) -> Output {
         .arg(guest("misbehave"))
         .args(World::grants())
         .succeeds()
+}
+
+#[test]
+fn a_log_that_cannot_be_written_costs_no_message() {
+    for format in ["text", "json"] {
+        let world = World::with_queue(&["--max-receives", "1"]);
+        world.send(["ok", "print a", "ok"]);
+        let arguments = format!(
+            "run --queue sqlite:jobs.db --until-empty --log-format {format} {} '{}'",
+            World::grants().join(" "),
+            guest("misbehave").display()
+        );
+        let shell = world.program(Path::new("/bin/sh")).arg("-c");
+        shell.arg(format!("exec '{}' {arguments} 2> /dev/full", wasmrun().display())).succeeds();
+        let Depth { visible, in_flight, delayed } = world.depth();
+        assert_eq!((visible + in_flight + delayed, world.dead().visible), (0, 0));
+    }
 }
 
 #[test]

@@ -33,7 +33,9 @@ pub(crate) fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    // A line that can't be written is lost. The subscriber would say so on standard error, and panic if that is broken.
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).log_internal_errors(false);
     match format {
         LogFormat::Text => {
             let fields = debug_fn(|writer, field, value| {
