@@ -6,7 +6,6 @@
 //! | `control` | an operator pauses a worker and cancels messages |
 //! | `first_run` | the first minutes: a queue that doesn't exist yet, and one without a dead-letter queue |
 //! | `groups` | who is told when all messages of a group have ended |
-//! | `hard_links` | a file that a worker would use by two names |
 //! | `keys` | messages of many keys: fair shares and caps |
 //! | `notifications` | who is told how messages ended |
 //! | `once` | `--once`: repeated messages, and outputs that appear together |
@@ -17,6 +16,7 @@
 //! | `renditions` | several outputs of each picture, and the settings that are refused |
 //! | `routes`, `route_bounds` | several components on one queue; what bounds their tasks |
 //! | `scaling` | the number of concurrent tasks, depending on the load |
+//! | `shared_files` | a file that a worker would use for two things, or by two names |
 //! | `stopping` | signals |
 //! | `thumbnails` | a thousand messages, and the expected result of each |
 
@@ -24,7 +24,6 @@ mod budgets;
 mod control;
 mod first_run;
 mod groups;
-mod hard_links;
 mod keys;
 mod notifications;
 mod once;
@@ -36,5 +35,6 @@ mod renditions;
 mod route_bounds;
 mod routes;
 mod scaling;
+mod shared_files;
 mod stopping;
 mod thumbnails;

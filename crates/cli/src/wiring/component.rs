@@ -5,7 +5,7 @@ use super::compiler::program;
 use crate::output::failure::Failure;
 use crate::settings::engine::EngineSettings;
 use crate::settings::grants::{HttpSetting, StoreSetting};
-use crate::settings::read::read_file;
+use crate::settings::read::{read_file, resolve};
 use crate::settings::registry::{KeySetting, RegistrySettings};
 use crate::settings::source::Source;
 use crate::settings::task::TaskPlan;
@@ -330,17 +330,25 @@ fn grant_key(grantable: Grantable) -> &'static str {
     }
 }
 
-/// Refuses a file of the worker that has two names, such as hard links: SQLite keeps a log for each name, so that writes by
-/// both damage the file.
-pub(super) fn refuse_second_names(files: &[Protected]) -> Result<(), Failure> {
-    for (index, Protected { what, path }) in files.iter().enumerate() {
-        let is_same = |other: &&Protected| other.path != *path && is_same_file(&other.path, path);
-        if let Some(other) = files[..index].iter().find(is_same) {
+/// What a file of queues is used for. Only queues may share a file: a queue and its dead-letter queue usually do.
+const QUEUES: [&str; 4] = ["the queue", "the dead-letter queue", "the queue of notifications", "a queue"];
+
+/// Refuses a file that the worker would use for two things, also if it has two names, such as hard links: SQLite keeps a
+/// log for each name, so that writes by both damage the file.
+pub(super) fn refuse_shared_files(files: &[Protected]) -> Result<(), Failure> {
+    let resolved = |path: &Path| resolve(path).unwrap_or_else(|_| path.to_owned());
+    let files: Vec<_> = files.iter().map(|file| (file.what, resolved(&file.path))).collect();
+    for (index, (what, path)) in files.iter().enumerate() {
+        let may_share = |other: &str| other == *what || QUEUES.contains(&other) && QUEUES.contains(what);
+        let is_shared = |(other, name): &&(&str, PathBuf)| match name == path {
+            true => !may_share(other),
+            false => is_same_file(name, path),
+        };
+        if let Some((other, name)) = files[..index].iter().find(is_shared) {
             return Err(Failure::usage(format!(
-                "{what} {} and {} {} are two names of one file: use two files",
+                "{what} {} and {other} {} are one file: use two files",
                 path.display(),
-                other.what,
-                other.path.display()
+                name.display()
             )));
         }
     }

@@ -43,7 +43,7 @@ pub(crate) async fn load(
         let opened = component::open_grants(task, backends, &mut written).await;
         granted.push(opened.map_err(|failure| failure.of_route(route))?);
     }
-    component::refuse_second_names(&written)?;
+    component::refuse_shared_files(&written)?;
     let mut protected = component::protected_files(plan, cache.as_ref())?;
     protected.append(&mut written);
     // Now all files are known to which no guest may write, whatever its route.

@@ -1,4 +1,4 @@
-//! A file of queues with two names, which SQLite would damage.
+//! A file that a worker would use for two things, or by two names. SQLite would damage it.
 
 use crate::harness::{World, guest};
 
@@ -19,4 +19,20 @@ fn a_worker_that_would_use_a_file_by_two_names_is_refused() {
         let run = world.wasmrun(["run", "--queue", queue]).arg(guest("misbehave")).args(World::grants());
         run.args(other).fails_with(2, "one file");
     }
+}
+
+#[test]
+fn only_queues_share_a_file() {
+    let world = World::with_queue(&[]);
+    std::os::unix::fs::symlink(world.path("."), world.path("here")).expect("a link");
+    for options in [
+        &["--usage", "jobs.db"][..],
+        &["--usage", "here/jobs.db"],
+        &["--usage", "once.db", "--once", "sqlite:once.db"],
+        &["--usage", "next.db"],
+    ] {
+        world.run("misbehave").args(options).arg("--check").fails_with(2, "are one file");
+        world.run("misbehave").args(options).fails_with(2, "are one file");
+    }
+    world.send(["the queue is still one"]);
 }
