@@ -104,6 +104,7 @@ const LISTED: &[(&str, &str, &str)] = &[
         "fleets of hours, of which the tests `cli::simulate` run smaller ones",
     ),
     ("docs/src/guides/scaling.md", "Scale a fleet", "fleets of hours, as in the guide of the simulator"),
+    ("docs/src/guides/simulate.md", "How large a fleet", "takes a quarter of an hour"),
     (
         "docs/src/guides/simulate.md",
         "Against the theory of queues",
