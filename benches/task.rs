@@ -4,11 +4,13 @@
 //!
 //! All run the same component with the same kind of store: WASI context, limiter, fuel, instantiate, call, drop. The
 //! worker adds receive, a hand-over between threads, a timeout, a lease, counts and settlement. The bare loop runs with the
-//! engine's own pool, and with a pool that keeps pages of stacks and tables between tasks, as the worker's does.
+//! engine's own pool, and with a pool that keeps pages of stacks and tables between tasks, as the worker's does. It also
+//! runs on as many threads as the worker's guests: each task unmaps pages, which all threads of a process have to notice.
 
 use serde_json::json;
 use std::num::NonZeroUsize;
-use tokio::runtime::Runtime;
+use std::thread;
+use tokio::runtime::{Builder, Runtime};
 use wasmrun_benches::bare::{Bare, Guards, Input, Memory};
 use wasmrun_benches::rounds::{Cost, Found, Way, cost, interleaved};
 use wasmrun_benches::{guests, report, run, worker};
@@ -23,9 +25,11 @@ fn main() {
     let Some(size) = run::size("task") else { return };
     let (rounds, tasks) = size.pick((1, 100), (10, 10_000));
     let io = threads::start_io().expect("threads");
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let mut ways = vec![
-        bare(&io, "bare engine", Memory::Pool(10), tasks),
-        bare(&io, "bare engine, pages kept", Memory::KeptPool(10), tasks),
+        bare("bare engine", Memory::Pool(10), 1, tasks),
+        bare("bare engine, pages kept", Memory::KeptPool(10), 1, tasks),
+        bare(format!("bare engine, {cores} threads"), Memory::Pool(10), cores, tasks),
     ];
     // The lower the limit, the more often threads wake each other for a task.
     for instances in [4, 16, 64] {
@@ -43,27 +47,33 @@ fn main() {
             "wall_us": way.median(|cost| cost.wall),
             "to_bare": way.ratio(&found[0], |cost| cost.cpu),
             "to_kept": way.ratio(&found[1], |cost| cost.cpu),
+            "to_threads": way.ratio(&found[2], |cost| cost.cpu),
         })
     };
     let title = format!(
         "An empty task: {rounds} rounds of {tasks} tasks ({} in a worker), interleaved; medians of the rounds.",
         tasks * WORKER_TASKS
     );
-    let headings = "| | CPU µs | wall µs | CPU, times bare | CPU, times pages kept |";
-    let fields = "what cpu_us:1 wall_us:1 to_bare:2 to_kept:2";
+    let headings =
+        "| | CPU µs | wall µs | CPU, times bare | CPU, times pages kept | CPU, times bare on all threads |";
+    let fields = "what cpu_us:1 wall_us:1 to_bare:2 to_kept:2 to_threads:2";
     report::print(&title, headings, fields, &found.iter().map(row).collect::<Vec<_>>());
 }
 
-fn bare<'a>(io: &'a Runtime, name: &str, memory: Memory, tasks: usize) -> Way<'a, Cost> {
+/// Loops on some threads at once, which share the tasks.
+fn bare(name: impl Into<String>, memory: Memory, threads: usize, tasks: usize) -> Way<'static, Cost> {
     let bare = Bare::new(&guests::bytes("empty"), memory, Guards::BASIC);
+    let each = tasks.div_ceil(threads);
     Way::new(name, move |_| {
-        cost(tasks, || {
-            io.block_on(async {
-                for _ in 0..tasks {
+        let work = || {
+            let runtime = Builder::new_current_thread().build().expect("a runtime");
+            runtime.block_on(async {
+                for _ in 0..each {
                     bare.run(&Input::default()).await;
                 }
             });
-        })
+        };
+        cost(each * threads, || thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work)))))
     })
 }
 
