@@ -53,6 +53,8 @@ pub(crate) struct SimulateArgs {
 }
 
 /// What is simulated. All are optional, so that a sweep can change one and leave the others.
+//
+// A field for each flag.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ModelArgs {
     /// When messages arrive: steady:RATE, poisson:RATE, wave:RATE[,PERIOD] (a day, from zero to twice the rate)

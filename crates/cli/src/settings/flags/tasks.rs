@@ -217,6 +217,8 @@ pub(crate) struct UsageArgs {
 }
 
 /// What `run`, `serve`, `invoke` and `replay` share.
+//
+// A field for each flag or group of flags.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TaskArgs {
     /// Configuration file (TOML); flags win over WASMRUN_* variables, which win over the file

@@ -33,7 +33,7 @@ use tokio::runtime::Handle;
 use wasmtime::component::{Component as Code, Linker};
 use wasmtime::{Engine, ResourcesRequired};
 
-/// Options for loading a component.
+/// Options for loading a component: a field for each choice of the caller.
 pub struct LoadOptions {
     /// Name of the component in records of tasks and in dead letters.
     pub name: String,
