@@ -1,7 +1,7 @@
 //! Reads a component, opens its grants, and loads it. `routes` does so for all components of a worker.
 
 use super::backends::{Backends, http_client, open_bucket, streams_bytes};
-use super::protected::{Protected, refuse_protected};
+use super::protected::{FileUse, Protected, refuse_protected};
 use crate::output::failure::Failure;
 use crate::settings::engine::EngineSettings;
 use crate::settings::grants::{HttpSetting, StoreSetting};
@@ -190,12 +190,14 @@ pub(super) async fn open_grants(
     let role = |alias: &str| plan.roles.get(alias).map(String::as_str);
     for (alias, url) in &plan.sends {
         let opened = backends.open_queue_as(role(alias), url).await?;
-        protected.extend(opened.file.clone().map(|path| Protected { what: "a queue", path }));
+        let used_for = FileUse::Queue("a queue");
+        protected.extend(opened.file.clone().map(|path| Protected { used_for, path }));
         grants.queues.insert(alias.clone(), opened.into_queue());
     }
     for setting in &plan.buckets {
         let bucket = open_bucket(&setting.url, setting.mode.writes())?;
-        protected.push(Protected { what: "a key-value bucket", path: bucket.path().to_owned() });
+        let used_for = FileUse::Alone("a key-value bucket");
+        protected.push(Protected { used_for, path: bucket.path().to_owned() });
         let grant =
             BucketGrant { alias: setting.alias.clone(), bucket: Arc::new(bucket), mode: setting.mode };
         grants.buckets.insert(setting.alias.clone(), grant);
