@@ -1,4 +1,4 @@
-//! Escaping of untrusted text that is shown to people.
+//! Escaping of untrusted text that is shown to people, and bytes as text.
 
 use serde::Serialize;
 use std::borrow::Cow;
@@ -103,6 +103,14 @@ pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> String {
         Cow::Owned(escaped) => escaped,
         Cow::Borrowed(_) => text,
     }
+}
+
+/// Formats bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Formats the first `max_bytes` bytes of a text and stops there. The names of a guest's functions have no bound on
