@@ -47,7 +47,7 @@ impl Component {
                 tracing::warn!(
                     message_id = message.id,
                     reason = shorten(&reason),
-                    "delivered a message as text that looks like an event"
+                    "delivered as text a message that looks like an event"
                 );
                 Vec::new()
             }
