@@ -46,29 +46,22 @@ struct Waits {
 
 /// Measures a request alongside each of [`ALONGSIDE`], and returns the rows of the table.
 pub(crate) fn rows(client: &Client, wasmtime: Option<&Wasmtime>, size: Size) -> Vec<Value> {
-    let component = guests::path("answer");
-    let mut ways = Vec::new();
-    let mut shown = Vec::new();
-    for alongside in ALONGSIDE {
-        let component = &component;
-        let start = move || Server::wasmrun(component);
-        ways.push(Way::new(alongside.name, move |_| {
-            waits(client, &start(), alongside, size.pick(20, 2_000))
-        }));
-        shown.push(("wasmrun serve", alongside));
-    }
-    // Without a timeout its handlers never yield, and two of them keep both threads forever.
-    for alongside in ALONGSIDE.into_iter().filter(|alongside| alongside.processes == 0) {
-        let Some(wasmtime) = wasmtime else { continue };
-        let component = &component;
-        let start = move || wasmtime.limited(component);
-        ways.push(Way::new(alongside.name, move |_| waits(client, &start(), alongside, size.pick(5, 100))));
-        shown.push((Wasmtime::LIMITED, alongside));
-    }
-    let found = interleaved("alongside what spins", size.pick(1, 9), ways);
-    let rows = shown.iter().zip(&found).map(|((server, alongside), way)| {
-        let alone = shown.iter().position(|(other, _)| other == server).map(|alone| &found[alone]);
-        row(server, *alongside, way, alone.unwrap_or(way))
+    let component = &guests::path("answer");
+    let of_wasmrun = ALONGSIDE.map(|alongside| (None, alongside));
+    let of_wasmtime = ALONGSIDE.into_iter().filter(|alongside| alongside.processes == 0);
+    let of_wasmtime = of_wasmtime.filter_map(|alongside| Some((Some(wasmtime?), alongside)));
+    let shown: Vec<_> = of_wasmrun.into_iter().chain(of_wasmtime).collect();
+    let ways = shown.iter().map(|&(wasmtime, alongside)| {
+        let requests = if wasmtime.is_none() { size.pick(20, 2_000) } else { size.pick(5, 100) };
+        // Without a timeout the handlers of wasmtime never yield, and two of them keep both threads forever.
+        let start = move || wasmtime.map_or_else(|| Server::wasmrun(component), |it| it.limited(component));
+        Way::new(alongside.name, move |_| waits(client, &start(), alongside, requests))
+    });
+    let found = interleaved("alongside what spins", size.pick(1, 9), ways.collect());
+    let rows = shown.iter().zip(&found).map(|((wasmtime, alongside), way)| {
+        let alone = shown.iter().position(|(other, _)| other.is_some() == wasmtime.is_some());
+        let server = wasmtime.map_or("wasmrun serve", |_| Wasmtime::LIMITED);
+        row(server, *alongside, way, alone.map_or(way, |alone| &found[alone]))
     });
     rows.collect()
 }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::SystemTime;
 use wasmrun_runtime::engine::Allocator;
-use wasmrun_runtime::engine::capacity::Host;
 use wasmrun_runtime::engine::compile::Compiler;
 use wasmrun_runtime::engine::threads::GuestThreads;
 use wasmrun_runtime::model::event;
@@ -16,7 +15,6 @@ use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::trace::Sampling;
 use wasmrun_runtime::ports::memory::MemoryStore;
 use wasmrun_runtime::task::by_key::Scope;
-use wasmrun_runtime::task::command::CommandOptions;
 use wasmrun_runtime::task::component::{Component, LoadOptions};
 use wasmrun_runtime::task::grant::{Grants, Mode, StoreGrant};
 
@@ -89,22 +87,8 @@ fn options(
     grants: Grants,
     limits: Limits,
 ) -> LoadOptions {
-    LoadOptions {
-        name: guest.into(),
-        grants,
-        limits,
-        instances,
-        host: Host::default(),
-        threads: Arc::new(GuestThreads::start(available_parallelism().expect("cores")).expect("threads")),
-        allocator,
-        raw_body: false,
-        command: CommandOptions::default(),
-        requests: None,
-        deterministic: false,
-        sampling: None,
-        records_outputs: false,
-        refreshed: false,
-    }
+    let threads = Arc::new(GuestThreads::start(available_parallelism().expect("cores")).expect("threads"));
+    LoadOptions { grants, limits, instances, allocator, ..LoadOptions::new(guest, threads) }
 }
 
 /// The folder of the photographs that the example `thumbnail` reads.

@@ -40,17 +40,16 @@ pub(crate) struct Part {
 }
 
 impl Part {
+    fn new(name: &str, version: &str, licence: &str, purl: String) -> Self {
+        let (name, version, licence) = (name.into(), version.into(), licence.into());
+        Self { name, version, licence, purl: Some(purl), checksum: None }
+    }
+
     /// The standard library of the compiler in use.
     pub(crate) fn standard_library() -> Result<Self> {
         let version = quiet(Command::new("rustc").arg("--version"))?;
         let version = version.split_whitespace().nth(1).context("rustc does not say its version")?;
-        Ok(Self {
-            name: "rust-std".into(),
-            version: version.into(),
-            licence: "MIT OR Apache-2.0".into(),
-            purl: Some(format!("pkg:generic/rust@{version}")),
-            checksum: None,
-        })
+        Ok(Self::new("rust-std", version, "MIT OR Apache-2.0", format!("pkg:generic/rust@{version}")))
     }
 
     /// A part from an installed Debian package. Returns `None` if the system has no package of this name.
@@ -66,13 +65,7 @@ impl Part {
         let (system, number) = (says("ID")?, says("VERSION_ID").unwrap_or_default());
         let escaped = version.replace('+', "%2B").replace(':', "%3A");
         let purl = format!("pkg:deb/{system}/{name}@{escaped}?arch={architecture}&distro={system}-{number}");
-        Some(Self {
-            name: name.into(),
-            version: version.into(),
-            licence: licence.into(),
-            purl: Some(purl),
-            checksum: None,
-        })
+        Some(Self::new(name, version, licence, purl))
     }
 
     /// SQLite, which is C code inside a crate. Its known vulnerabilities are listed by its own version, not the
@@ -93,13 +86,7 @@ impl Part {
             fs::read_to_string(&header).with_context(|| format!("cannot read {}", header.display()))?;
         let version = header.lines().find_map(|line| line.strip_prefix("#define SQLITE_VERSION "));
         let version = version.context("SQLite does not say its version")?.trim().trim_matches('"');
-        Ok(Self {
-            name: "sqlite".into(),
-            version: version.into(),
-            licence: "blessing".into(),
-            purl: Some(format!("pkg:generic/sqlite@{version}")),
-            checksum: None,
-        })
+        Ok(Self::new("sqlite", version, "blessing", format!("pkg:generic/sqlite@{version}")))
     }
 
     /// uPlot, which is JavaScript inside a crate of this repository.
@@ -113,13 +100,7 @@ impl Part {
         // The first line is `/*! https://github.com/leeoniya/uPlot (v1.6.32) */`.
         let version = script.lines().next().and_then(|line| line.split_once("(v")?.1.split_once(')'));
         let (version, _) = version.context("uPlot does not say its version")?;
-        Ok(Self {
-            name: "uplot".into(),
-            version: version.into(),
-            licence: "MIT".into(),
-            purl: Some(format!("pkg:npm/uplot@{version}")),
-            checksum: None,
-        })
+        Ok(Self::new("uplot", version, "MIT", format!("pkg:npm/uplot@{version}")))
     }
 
     /// The part's identifier within the document.

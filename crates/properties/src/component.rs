@@ -6,14 +6,11 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use wasmrun_runtime::engine::Allocator;
-use wasmrun_runtime::engine::capacity::Host;
 use wasmrun_runtime::engine::compile::Compiler;
 use wasmrun_runtime::engine::threads::GuestThreads;
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::message::Message;
-use wasmrun_runtime::task::command::CommandOptions;
 use wasmrun_runtime::task::component::{Component, LoadOptions, inspect};
-use wasmrun_runtime::task::grant::Grants;
 
 /// Valid components that the bytes change, since arbitrary bytes hardly ever form a component.
 static SEEDS: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
@@ -64,26 +61,17 @@ fn is_refused_or_runs(bytes: &[u8]) {
         if interfaces.fits.is_err() {
             return;
         }
+        let threads = Arc::new(GuestThreads::start(NonZeroUsize::MIN).expect("a thread"));
         let options = LoadOptions {
-            name: "component".into(),
-            grants: Grants::default(),
             limits: Limits {
                 fuel: 10_000_000,
                 memory_bytes: 16 << 20,
                 timeout: Duration::from_secs(10),
                 ..Limits::default()
             },
-            instances: NonZeroUsize::MIN,
-            host: Host::default(),
-            threads: Arc::new(GuestThreads::start(NonZeroUsize::MIN).expect("a thread")),
             allocator: Allocator::OnDemand,
-            raw_body: false,
-            command: CommandOptions::default(),
-            requests: None,
             deterministic: bytes.len() % 2 == 1,
-            sampling: None,
-            records_outputs: false,
-            refreshed: false,
+            ..LoadOptions::new("component", threads)
         };
         let loaded = match Component::load(bytes, &compiler, options).await {
             Ok(loaded) => Arc::new(loaded),

@@ -1,8 +1,9 @@
 //! A digest, and the check that content has it.
 
 use sha2::{Digest as _, Sha256};
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::str::FromStr;
+use wasmrun_runtime::model::text::hex;
 
 const ALGORITHM: &str = "sha256:";
 /// Number of hexadecimal digits.
@@ -19,12 +20,7 @@ impl Digest {
     }
 
     pub(crate) fn from_hash(hash: &[u8]) -> Self {
-        let mut digest = String::with_capacity(ALGORITHM.len() + DIGITS);
-        digest.push_str(ALGORITHM);
-        for byte in hash {
-            let _ = write!(digest, "{byte:02x}");
-        }
-        Self(digest)
+        Self(format!("{ALGORITHM}{}", hex(hash)))
     }
 
     /// Returns the hexadecimal digits alone.

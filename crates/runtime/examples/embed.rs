@@ -12,7 +12,6 @@ use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
-use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::engine::capacity::{Host, HostMemory};
 use wasmrun_runtime::engine::compile::{CHILD_ARGUMENT, CompileLimits, Compiler, child};
 use wasmrun_runtime::engine::threads::{self, GuestThreads};
@@ -24,7 +23,6 @@ use wasmrun_runtime::ports::memory::{MemoryQueue, MemoryStore};
 use wasmrun_runtime::ports::object_store::ObjectStore;
 use wasmrun_runtime::ports::queue::Queue;
 use wasmrun_runtime::task::by_key::Scope;
-use wasmrun_runtime::task::command::CommandOptions;
 use wasmrun_runtime::task::component::{Component, LoadOptions};
 use wasmrun_runtime::task::grant::{Grants, Mode, StoreGrant};
 use wasmrun_runtime::worker::{Worker, WorkerOptions};
@@ -68,21 +66,13 @@ async fn work(component: &str, files: &[String]) -> Result<ExitCode, Box<dyn Err
             StoreGrant { alias: alias.into(), store: Arc::new(store.clone()), mode, scope: Scope::All };
         grants.stores.insert(alias.into(), grant);
     }
+    let threads = Arc::new(GuestThreads::start(std::thread::available_parallelism()?)?);
     let options = LoadOptions {
-        name: "example".into(),
         grants,
         limits: Limits { memory_bytes: 64 << 20, timeout: Duration::from_secs(10), ..Limits::default() },
         instances: NonZeroUsize::MIN.saturating_add(3),
         host: Host { memory: HostMemory::find(), files: None },
-        threads: Arc::new(GuestThreads::start(std::thread::available_parallelism()?)?),
-        allocator: Allocator::Auto,
-        raw_body: false,
-        command: CommandOptions::default(),
-        requests: None,
-        deterministic: false,
-        sampling: None,
-        records_outputs: false,
-        refreshed: false,
+        ..LoadOptions::new("example", threads)
     };
     let compiler = Compiler::in_child(std::env::current_exe()?, CompileLimits::default(), None);
     let component = Component::load(&std::fs::read(component)?, &compiler, options).await?;

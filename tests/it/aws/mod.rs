@@ -5,8 +5,9 @@
 //! | `amazon` | SQS and S3 on a local stand-in |
 //! | `answers` | answers of SQS that no stand-in gives |
 //! | `connections` | slow and silent connections |
+//! | `credentials` | answers of STS and of credential providers that no stand-in gives |
 //! | `endpoints` | where requests go, and how they name a bucket |
-//! | `objects` | answers of S3 and of credential providers that no stand-in gives |
+//! | `objects` | answers of S3 that no stand-in gives |
 //! | `once` | `--once` with a ledger and outputs in S3 |
 //! | `pages` | pages of other servers in place of answers of these services |
 //! | `proxies` | proxies, certificates and hosts on the way to AWS |
@@ -17,6 +18,7 @@
 mod amazon;
 mod answers;
 mod connections;
+mod credentials;
 mod endpoints;
 mod objects;
 mod once;

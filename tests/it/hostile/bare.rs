@@ -1,10 +1,9 @@
 //! Attacks that no Rust compiler would produce: lies about results and arguments, lying allocators, invented handles,
 //! and loops that cost the guest nothing. Each comes with its expected end and is put into [`frame`].
 
-use super::ends::Ends::{Completed, Limit, Rejected, TimedOut, Trapped};
+use super::ends::Ends::{Completed, Limit, TimedOut, Trapped};
 use super::frame::{self, BARE, Trick, trick, worker};
 use super::siege::{Guest, Siege};
-use crate::harness::World;
 
 /// Attacks that end by themselves or by a counted limit.
 const COUNTED: &[Trick] = &[
@@ -325,42 +324,6 @@ const TIMED: &[Trick] = &[
     ),
 ];
 
-/// Marks that a task leaves where the next task may look: a global, a table, memory.
-const MARKS: [Trick; 3] = [
-    trick("leaves marks", Completed, concat!("(call $leave)", "(call $ok)")),
-    trick("looks for marks", Completed, "(call $look)"),
-    // Shows that the marks can be found.
-    trick("leaves marks and looks for them", Rejected("marked"), "(call $leave) (call $look)"),
-];
-
-/// The functions that the marking attacks call.
-const MARKING: &str = r#"
-    (data (i32.const 256) "marked")
-    (elem declare func $leave)
-    (func $leave
-      (global.set $canary (i32.const 0x5eed))
-      (drop (table.grow $table (ref.func $leave) (i32.const 1000)))
-      (table.fill $table (i32.const 0) (ref.func $leave) (table.size $table))
-      (drop (memory.grow (i32.const 64)))
-      (memory.fill (i32.const 0x180000) (i32.const 171) (i32.const 0x600000)))
-    ;; Memory and table that the other task had come with a growth.
-    (func $look (result i32) (local $at i32)
-      (drop (table.grow $table (ref.null func) (i32.const 500)))
-      (drop (memory.grow (i32.const 64)))
-      (block $seen
-        (br_if $seen (global.get $canary))
-        (loop $next
-          (br_if $seen (i32.eqz (ref.is_null (table.get $table (local.get $at)))))
-          (local.set $at (i32.add (local.get $at) (i32.const 1)))
-          (br_if $next (i32.lt_u (local.get $at) (table.size $table))))
-        (local.set $at (i32.const 0x180000))
-        (loop $next
-          (br_if $seen (i64.ne (i64.load (local.get $at)) (i64.const 0)))
-          (local.set $at (i32.add (local.get $at) (i32.const 8)))
-          (br_if $next (i32.lt_u (local.get $at) (i32.const 0x780000))))
-        (return (call $ok)))
-      (call $reject (i32.const 256) (i32.const 6)))"#;
-
 #[test]
 fn each_lie_of_a_guest_ends_its_task_and_nothing_else_is_touched() {
     let tricks: Vec<_> = COUNTED.iter().collect();
@@ -383,35 +346,4 @@ fn guests_that_let_the_host_compute_are_stopped_in_time() {
     let mut siege = Siege::start(&BARE_FOR_LONG, |world| worker(world, &component, &options));
     siege.storm_twice(&frame::cases(&tricks));
     siege.end(&[]);
-}
-
-/// The pool has one slot more than there are concurrent tasks. Whichever slots it alternates between, some reader gets
-/// a slot that a writer had.
-fn a_task_finds_no_marks_of_the_ones_before_it(allocator: &str) {
-    let tricks: Vec<_> = MARKS.iter().collect();
-    let component = frame::component(&tricks, MARKING, "");
-    let [leaves, looks, both] = MARKS.map(|trick| frame::message(&tricks, trick.what));
-    let world = World::with_queue(&["--max-receives", "1"]);
-    let rounds: Vec<_> = "wr wwrr wwwrrr wrr wwr wwrr wr"
-        .chars()
-        .filter(|task| *task != ' ')
-        .map(|task| if task == 'w' { &leaves } else { &looks })
-        .collect();
-    world.send(rounds.iter().copied().chain([&both]));
-    let options = ["--until-empty", "--instances", "1", "--allocator", allocator];
-    let output = worker(&world, &component, &options).succeeds();
-    assert_eq!(output.summary()["outcomes"]["completed"], rounds.len(), "{output}");
-    let dead = world.peek("sqlite:jobs.db#dead");
-    assert_eq!(dead.len(), 1);
-    assert_eq!(dead[0]["body"], both);
-}
-
-#[test]
-fn a_task_finds_no_marks_of_the_ones_before_it_in_the_pool() {
-    a_task_finds_no_marks_of_the_ones_before_it("pooling");
-}
-
-#[test]
-fn a_task_finds_no_marks_of_the_ones_before_it_on_demand() {
-    a_task_finds_no_marks_of_the_ones_before_it("on-demand");
 }

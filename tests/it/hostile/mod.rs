@@ -15,9 +15,10 @@
 //! | `components` | components that are hostile as a whole, by their structure |
 //! | `drafts` | attacks by a component of `wasi:messaging` and `wasi:blobstore` |
 //! | `ends` | how a task must end, and how it ended |
-//! | `frame` | the component that the attacks of `bare` are put into |
+//! | `frame` | the component that the attacks of `bare` and `marks` are put into |
 //! | `http` | attacks by requests, and by the servers that answer them |
 //! | `interfaces` | attacks through interfaces that WASI proposes |
+//! | `marks` | what tasks leave in memory, tables and globals, which no later task finds |
 //! | `misbehave` | attacks by a program in Rust |
 //! | `program` | attacks by a program with `main`, on what only commands have |
 //! | `outside` | the files around a worker's stores, and those that guests leave in a store |
@@ -31,6 +32,7 @@ mod ends;
 mod frame;
 mod http;
 mod interfaces;
+mod marks;
 mod misbehave;
 mod outside;
 mod program;

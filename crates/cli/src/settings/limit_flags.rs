@@ -115,7 +115,7 @@ limits! {
     http_header_size: ByteSize in MIN_HEADERS..=MAX_HEADERS, "WASMRUN_HTTP_HEADER_SIZE" => http_header_bytes;
     /// Number of HTTP connections that are open at once; further requests wait [default: 8]
     http_connections: usize in 1..=MAX_CONNECTIONS, "WASMRUN_HTTP_CONNECTIONS" => http_connections;
-    /// Time to connect, until the head of an HTTP response, and between its bytes, each [default: 10s]
+    /// Timeout of an HTTP request: to connect, until the head of the response, and between its bytes, each [default: 10s]
     http_timeout: Duration in MIN_TIME..=Duration::MAX, "WASMRUN_HTTP_TIMEOUT" => http_timeout;
     /// Size of a sent message [default: 1MiB]
     message_size: ByteSize in ByteSize(1)..=MESSAGE, "WASMRUN_MESSAGE_SIZE" => message_bytes;

@@ -30,7 +30,7 @@ const MAX_PATTERN_BYTES: usize = 4 << 10;
 /// Maximum size of a compiled pattern, in bytes.
 const MAX_REGEX_BYTES: usize = 1 << 20;
 
-/// `guest.toml`: how a guest is built, and what all its cases are granted.
+/// `guest.toml`: how a guest is built, and what all its cases are granted. A field for each key and each table.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct ProjectFile {
@@ -72,7 +72,7 @@ impl ProjectFile {
     }
 }
 
-/// `case.toml`: what a case gives to the guest, and what it expects.
+/// `case.toml`: what a case gives to the guest, and what it expects. A field for each key and each table.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct CaseFile {

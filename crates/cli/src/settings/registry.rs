@@ -19,8 +19,8 @@ settings! {
         /// address]
         #[arg(long = "registry-plain-http", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_REGISTRY_PLAIN_HTTP")]
         pub(crate) plain_http: Option<bool>,
-        /// Run only a component in a registry that cosign signed with one of the keys in this file: public keys in
-        /// PEM, such as cosign.pub. Also the keys themselves [default: no signature is needed]
+        /// Run only components in a registry that cosign signed with one of these keys: a file of public keys in PEM,
+        /// such as cosign.pub, or the keys themselves [default: no signature is needed]
         // A key begins with hyphens.
         #[arg(long, value_name = "FILE", allow_hyphen_values = true, env = "WASMRUN_VERIFY_KEY", value_parser = typed::<KeySetting>)]
         #[serde(deserialize_with = "written")]

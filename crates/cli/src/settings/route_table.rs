@@ -39,7 +39,7 @@ impl Written for Unmatched {
     }
 }
 
-/// A table `route` of the configuration file.
+/// A table `route` of the configuration file: a field for each key.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct RouteTable {

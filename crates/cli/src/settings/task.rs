@@ -26,6 +26,8 @@ use wasmrun_runtime::task::command::CommandOptions;
 use wasmrun_runtime::task::directory::Directory;
 
 /// Settings of tasks, merged and validated before anything is opened.
+//
+// A field for each setting or group of settings.
 #[derive(Clone)]
 pub(crate) struct TaskPlan {
     /// Where the component is.

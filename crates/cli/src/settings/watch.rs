@@ -23,7 +23,7 @@ pub(crate) struct WatchSettings {
     /// OTEL_EXPORTER_OTLP_ENDPOINT, or the same for TRACES or METRICS alone, else off]
     #[arg(long, value_name = "URL", env = "WASMRUN_OTLP", value_parser = typed::<CollectorUrl>)]
     pub(crate) otlp: Option<CollectorUrl>,
-    /// Share of the traces that begin here to send; those of failed tasks always are [default:
+    /// Share of the traces that start in this worker to send; traces of failed tasks are always sent [default:
     /// OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG, else 100%]
     #[arg(long, value_name = "PERCENT", env = "WASMRUN_TRACE_SAMPLING", value_parser = typed::<Percent>)]
     pub(crate) trace_sampling: Option<Percent>,

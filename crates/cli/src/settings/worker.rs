@@ -106,7 +106,8 @@ settings! {
         #[arg(long, value_name = "DURATION", env = "WASMRUN_MAX_AGE", value_parser = typed::<Interval>)]
         #[serde(deserialize_with = "written")]
         pub(crate) max_age: Option<Interval>,
-        /// Take the requests of `pause`, `resume` and `cancel` at this Unix socket, of this user and root alone [default: off]
+        /// Accept the requests of `pause`, `resume` and `cancel` at this Unix socket, only from this user and root
+        /// [default: off]
         #[arg(long, value_name = "FILE", env = "WASMRUN_CONTROL")]
         #[serde(deserialize_with = "written")]
         pub(crate) control: Option<PathBuf>,
@@ -125,7 +126,7 @@ settings! {
         #[arg(long, value_name = "URL", env = "WASMRUN_GROUP_STORE")]
         #[serde(deserialize_with = "written")]
         pub(crate) group_store: Option<String>,
-        /// Settle a message whose ID has completed before without a task, and let the outputs of a task appear together
+        /// Settle a message without a task if its ID has completed before, and let the outputs of a task appear together
         /// or not at all: the ledger of IDs, sqlite:FILE or s3://BUCKET/PREFIX [default: a message that is delivered
         /// again runs again]
         #[arg(long, value_name = "LEDGER", env = "WASMRUN_ONCE")]

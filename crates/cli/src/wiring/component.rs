@@ -1,23 +1,22 @@
 //! Reads a component, opens its grants, and loads it. `routes` does so for all components of a worker.
 
-use super::backends::{Backends, OpenStore, http_client, open_bucket, streams_bytes};
-use super::compiler::program;
+use super::backends::{Backends, http_client, open_bucket, streams_bytes};
+use super::protected::{FileUse, Protected, refuse_protected};
 use crate::output::failure::Failure;
 use crate::settings::engine::EngineSettings;
 use crate::settings::grants::{HttpSetting, StoreSetting};
-use crate::settings::read::{read_file, resolve};
-use crate::settings::registry::{KeySetting, RegistrySettings};
+use crate::settings::read::read_file;
+use crate::settings::registry::RegistrySettings;
 use crate::settings::source::Source;
 use crate::settings::task::TaskPlan;
 use rustix::process::{Resource, getrlimit};
 use std::future::pending;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use tracing::Instrument;
-use wasmrun_local::is_same_file;
 use wasmrun_registry::Digest;
 use wasmrun_runtime::engine::cache::Cache;
 use wasmrun_runtime::engine::capacity::{Host, HostMemory};
@@ -37,13 +36,6 @@ use wasmrun_runtime::task::routes::Routes;
 const MAX_CODE_BYTES: u64 = 1 << 30;
 /// Bits of a file's mode that allow its group or others to write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
-
-/// A path that no guest may write to, such as the component or the usage file. Otherwise a guest could change the code
-/// that runs, or what the worker records of it.
-pub(crate) struct Protected {
-    pub(crate) what: &'static str,
-    pub(crate) path: PathBuf,
-}
 
 /// What a component is loaded for.
 pub(crate) struct Placement {
@@ -116,25 +108,6 @@ impl ReadComponent {
             Source::File(_) | Source::Object(_) | Source::Artefact(_) => self.name.clone(),
         }
     }
-}
-
-/// Returns the paths that no guest may write to, as the components are made from them.
-pub(super) fn protected_files(plan: &TaskPlan, cache: Option<&Cache>) -> Result<Vec<Protected>, Failure> {
-    let mut protected = Vec::new();
-    for (_, TaskPlan { component, .. }) in plan.components() {
-        if let Source::File(path) = component {
-            protected.push(Protected { what: "the component", path: path.clone() });
-        }
-    }
-    let keys = plan.registry.verify_key.as_ref().and_then(KeySetting::file);
-    protected.extend(keys.map(|path| Protected { what: "the file of --verify-key", path: path.to_owned() }));
-    protected.push(Protected { what: "this program", path: program()? });
-    protected.extend(plan.config.clone().map(|path| Protected { what: "the configuration", path }));
-    if let Some(cache) = cache {
-        let path = cache.directory().to_owned();
-        protected.push(Protected { what: "the cache of compiled components", path });
-    }
-    Ok(protected)
 }
 
 /// Loads the component of a route, or the default one, from its bytes.
@@ -217,12 +190,14 @@ pub(super) async fn open_grants(
     let role = |alias: &str| plan.roles.get(alias).map(String::as_str);
     for (alias, url) in &plan.sends {
         let opened = backends.open_queue_as(role(alias), url).await?;
-        protected.extend(opened.file.clone().map(|path| Protected { what: "a queue", path }));
+        let used_for = FileUse::Queue("a queue");
+        protected.extend(opened.file.clone().map(|path| Protected { used_for, path }));
         grants.queues.insert(alias.clone(), opened.into_queue());
     }
     for setting in &plan.buckets {
         let bucket = open_bucket(&setting.url, setting.mode.writes())?;
-        protected.push(Protected { what: "a key-value bucket", path: bucket.path().to_owned() });
+        let used_for = FileUse::Alone("a key-value bucket");
+        protected.push(Protected { used_for, path: bucket.path().to_owned() });
         let grant =
             BucketGrant { alias: setting.alias.clone(), bucket: Arc::new(bucket), mode: setting.mode };
         grants.buckets.insert(setting.alias.clone(), grant);
@@ -327,41 +302,6 @@ fn grant_key(grantable: Grantable) -> &'static str {
         Grantable::Bucket => "keyvalue.ALIAS = \"sqlite:FILE:MODE\"",
         Grantable::ConfigValue => "config-value.KEY = \"VALUE\"",
         Grantable::Http => "allow-http = [\"HOST\"]",
-    }
-}
-
-/// What a file of queues is used for. Only queues may share a file: a queue and its dead-letter queue usually do.
-const QUEUES: [&str; 4] = ["the queue", "the dead-letter queue", "the queue of notifications", "a queue"];
-
-/// Refuses a file that the worker would use for two things, also if it has two names, such as hard links: SQLite keeps a
-/// log for each name, so that writes by both damage the file.
-pub(super) fn refuse_shared_files(files: &[Protected]) -> Result<(), Failure> {
-    let resolved = |path: &Path| resolve(path).unwrap_or_else(|_| path.to_owned());
-    let files: Vec<_> = files.iter().map(|file| (file.what, resolved(&file.path))).collect();
-    for (index, (what, path)) in files.iter().enumerate() {
-        let may_share = |other: &str| other == *what || QUEUES.contains(&other) && QUEUES.contains(what);
-        let is_shared = |(other, name): &&(&str, PathBuf)| match name == path {
-            true => !may_share(other),
-            false => is_same_file(name, path),
-        };
-        if let Some((other, name)) = files[..index].iter().find(is_shared) {
-            return Err(Failure::usage(format!(
-                "{what} {} and {other} {} are one file: use two files",
-                path.display(),
-                name.display()
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn refuse_protected(alias: &str, store: &OpenStore, protected: &[Protected]) -> Result<(), Failure> {
-    match protected.iter().find(|protected| store.contains(&protected.path)) {
-        None => Ok(()),
-        Some(Protected { what, path }) => Err(Failure::usage(format!(
-            "the store {alias} is writable and holds {what} ({}): move one of them, or grant the store as ro",
-            path.display()
-        ))),
     }
 }
 

@@ -5,6 +5,7 @@
 //! | `logging` | starts the log |
 //! | `backends` | opens a queue or a store by its URL |
 //! | `compiler`, `component`, `routes` | load a component with its grants; all components of a worker |
+//! | `protected` | the files that no guest may write to |
 //! | `invocation` | one task without a worker, and its report |
 //! | `one_request` | an HTTP request that comes from a command line |
 //! | `walking` | a walk over the messages of a queue |
@@ -26,6 +27,7 @@ pub(crate) mod invocation;
 pub(crate) mod logging;
 pub(crate) mod one_request;
 pub(crate) mod prices;
+pub(crate) mod protected;
 pub(crate) mod refresh;
 pub(crate) mod reload;
 pub(crate) mod routes;

@@ -59,7 +59,7 @@ impl Reload {
             tracing::warn!(
                 asked = asked.most,
                 instances = sizing.most,
-                "limited the number of instances: a restart allows more"
+                "set a lower concurrency limit than the configuration asks for: a restart allows more"
             );
         }
         tracing::info!(instances = sizing.most, "reloaded the configuration");

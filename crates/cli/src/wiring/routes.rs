@@ -3,6 +3,7 @@
 use super::backends::Backends;
 use super::compiler::compiler;
 use super::component::{self, Placement, ReadComponent};
+use super::protected::{protected_files, refuse_shared_files};
 use crate::output::failure::Failure;
 use crate::settings::task::TaskPlan;
 use std::collections::BTreeMap;
@@ -43,8 +44,8 @@ pub(crate) async fn load(
         let opened = component::open_grants(task, backends, &mut written).await;
         granted.push(opened.map_err(|failure| failure.of_route(route))?);
     }
-    component::refuse_shared_files(&written)?;
-    let mut protected = component::protected_files(plan, cache.as_ref())?;
+    refuse_shared_files(&written)?;
+    let mut protected = protected_files(plan, cache.as_ref())?;
     protected.append(&mut written);
     // Now all files are known to which no guest may write, whatever its route.
     for ((route, task), grants) in plan.components().zip(&mut granted) {

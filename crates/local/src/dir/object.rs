@@ -15,6 +15,7 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use wasmrun_runtime::model::text::hex;
 use wasmrun_runtime::ports::object_store::{ObjectInfo, ObjectReader, StoreError, is_header};
 
 /// The attribute's name at freedesktop.org, which other programs read and write as well.
@@ -73,7 +74,7 @@ impl Stamp {
             hash.update(seconds.to_le_bytes());
             hash.update(nanoseconds.to_le_bytes());
         }
-        hash.finalize()[..ETAG_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&hash.finalize()[..ETAG_BYTES])
     }
 
     pub(super) fn modified_at(&self) -> Option<SystemTime> {

@@ -1,8 +1,8 @@
 //! Message attributes as the file holds them: JSON that a person can read.
 
 use serde::{Deserialize, Serialize};
-use std::fmt::Write;
 use wasmrun_runtime::model::message::{Attribute, AttributeValue};
+use wasmrun_runtime::model::text::hex;
 
 /// One attribute as JSON: `{"name": …, "text": …}`, the same with `number`, or `{"name": …, "hex": …}`.
 #[derive(Serialize, Deserialize)]
@@ -28,7 +28,7 @@ pub(super) fn encode(attributes: &[Attribute]) -> String {
             value: match &attribute.value {
                 AttributeValue::Text(text) => Value::Text(text.clone()),
                 AttributeValue::Number(number) => Value::Number(number.clone()),
-                AttributeValue::Binary(bytes) => Value::Hex(to_hex(bytes)),
+                AttributeValue::Binary(bytes) => Value::Hex(hex(bytes)),
             },
         })
         .collect();
@@ -61,13 +61,6 @@ fn restore(stored: Stored) -> Option<Attribute> {
         Value::Hex(hex) => AttributeValue::Binary(from_hex(&hex)?),
     };
     Some(Attribute { name: stored.name, value })
-}
-
-fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 fn from_hex(hex: &str) -> Option<Vec<u8>> {

@@ -4,6 +4,7 @@
 //! worker. Therefore the directory must belong to this user and have mode 0700. Each file of code carries a digest, which
 //! detects damage by a crash or a failing disk. What comes from a registry is named by its digest.
 
+use crate::model::text::hex;
 use rustix::fs::{Mode, OFlags};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -92,8 +93,7 @@ impl Cache {
         }
         let mut content = Vec::new();
         (&file).take(most).read_to_end(&mut content).ok()?;
-        let is_whole = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).eq(pairs(digest));
-        if !is_whole {
+        if hex(&Sha256::digest(&content)) != digest {
             tracing::warn!(digest, "fetching again: a file of the cache is damaged");
             return None;
         }
@@ -154,11 +154,6 @@ impl Cache {
             }
         }
     }
-}
-
-/// Splits hexadecimal digits into those of each byte.
-fn pairs(digits: &str) -> impl Iterator<Item = &str> {
-    (0..digits.len().div_ceil(2)).map(|at| digits.get(2 * at..2 * at + 2).unwrap_or_default())
 }
 
 #[cfg(test)]

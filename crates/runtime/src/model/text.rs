@@ -1,4 +1,4 @@
-//! Escaping of untrusted text that is shown to people.
+//! Escaping of untrusted text that is shown to people, and bytes as text.
 
 use serde::Serialize;
 use std::borrow::Cow;
@@ -105,6 +105,22 @@ pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> String {
     }
 }
 
+/// Formats bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Returns the first `most` characters of a text, with `…` in place of the rest.
+pub fn first_chars(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// Formats the first `max_bytes` bytes of a text and stops there. The names of a guest's functions have no bound on
 /// their length.
 pub(crate) fn beginning(text: fmt::Arguments<'_>, max_bytes: usize) -> String {
@@ -143,6 +159,12 @@ mod tests {
         }
         assert_eq!(beginning(format_args!("{Endless}"), 8), "aüaüa…");
         assert_eq!(beginning(format_args!("{}", "short"), 5), "short");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(first_chars("üüü", 2), "üü…");
+        assert_eq!(first_chars("üüü", 3), "üüü");
     }
 
     #[test]

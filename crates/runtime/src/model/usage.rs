@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-/// Resources that one task consumed. Durations are serialized as microseconds.
+/// Resources that one task consumed: a field for each measurement. Durations are serialized as microseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Usage {
     /// Fuel consumed.

@@ -18,11 +18,11 @@ use super::object_store::{ObjectPage, ObjectStore, ObjectSummary, StoreError};
 use super::shared_objects::{SharedError, SharedObjects};
 use super::staging::RunToken;
 use super::staging_area::StagingArea;
+use crate::model::text::hex;
 use async_trait::async_trait;
 use futures_util::future::{join_all, try_join_all};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::OnceCell;
@@ -116,13 +116,6 @@ enum SweptEntry {
     Stays,
     Removed,
     Unfinished(Commit),
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn key_of(entry: EntryId) -> String {

@@ -2,9 +2,7 @@ use super::*;
 use crate::engine::capacity::{BoundedBy, Host, HostMemory, MemorySource};
 use crate::engine::compile::Compiler;
 use crate::model::limits::Limits;
-use crate::task::command::CommandOptions;
 use crate::task::component::LoadOptions;
-use crate::task::grant::Grants;
 use std::num::NonZeroUsize;
 
 const MIB: u64 = 1 << 20;
@@ -14,21 +12,13 @@ const MEMORY: u64 = 2048 * MIB;
 async fn component(host_bytes: u64, memory_bytes: usize) -> Component {
     let bytes = wat::parse_str(include_str!("../../../properties/src/seeds/task.wat")).expect("a component");
     let memory = HostMemory { bytes: host_bytes, source: MemorySource::Cgroup };
+    let threads = Arc::new(GuestThreads::start(NonZeroUsize::MIN).expect("a thread"));
     let options = LoadOptions {
-        name: "c.wasm".into(),
-        grants: Grants::default(),
         limits: Limits { memory_bytes, ..Limits::default() },
         instances: NonZeroUsize::new(1000).expect("not zero"),
         host: Host { memory: Some(memory), files: None },
-        threads: Arc::new(GuestThreads::start(NonZeroUsize::MIN).expect("a thread")),
         allocator: Allocator::OnDemand,
-        raw_body: false,
-        command: CommandOptions::default(),
-        requests: None,
-        deterministic: false,
-        sampling: None,
-        records_outputs: false,
-        refreshed: false,
+        ..LoadOptions::new("c.wasm", threads)
     };
     Component::load(&bytes, &Compiler::in_process(), options).await.expect("a component")
 }

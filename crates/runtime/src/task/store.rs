@@ -98,6 +98,8 @@ impl Delivered {
 }
 
 /// The state of one task. It is dropped with the task.
+//
+// Its many fields are all that the host functions share: one page shows what a task has.
 pub(crate) struct TaskState {
     pub(crate) config: Arc<TaskConfig>,
     pub(crate) delivered: Arc<Delivered>,
@@ -163,45 +165,8 @@ pub(crate) fn task_store(
     let message = &*delivered.message;
     let limits = &config.limits;
     let log = GuestLog::new(&message.id, limits.log_bytes);
-
-    // WASI starts with nothing: no arguments, no input, and no files, as `host::files` takes the place of its file system.
-    // The environment holds the granted keys only, and of a command the message.
-    let mut wasi = WasiCtxBuilder::new();
-    wasi.stdout(log.stream("stdout"))
-        .stderr(log.stream("stderr"))
-        .allow_tcp(false)
-        .allow_udp(false)
-        .allow_ip_name_lookup(false)
-        .max_random_size(limits.random_bytes);
-    let pipes = match config.command.as_deref() {
-        None => {
-            wasi.envs(&config.grants.env);
-            None
-        }
-        // A command has no other way to its message than its arguments, its variables and standard input.
-        Some(options) => {
-            let pipes = Pipes::default();
-            wasi.arg(command::NAME).args(&options.args);
-            wasi.envs(&command::variables(&config.grants.env, delivered));
-            if options.reads_object(delivered) {
-                wasi.stdin(pipes.input.clone());
-            } else {
-                wasi.stdin(MemoryInputPipe::new(Bytes::copy_from_slice(delivered.body().as_bytes())));
-            }
-            if options.output.is_some() {
-                wasi.stdout(pipes.output.clone());
-            }
-            Some(pipes)
-        }
-    };
     let random = RandomCount::default();
-    let clock = if config.deterministic {
-        Some(deterministic::seeded(&mut wasi, message, &random))
-    } else {
-        deterministic::system(&mut wasi, &random);
-        None
-    };
-
+    let (wasi, pipes, clock) = wasi_context(config, delivered, &log, &random);
     let recorder = config.sampling.map(|_| Arc::new(Mutex::new(CallRecorder::new())));
     let http = TaskHttp::new(config, &log, recorder.clone());
     let mut table = ResourceTable::new();
@@ -233,7 +198,7 @@ pub(crate) fn task_store(
             pipes,
             files: WrittenFiles::default(),
             outputs: config.records_outputs.then(Box::default),
-            wasi: wasi.build(),
+            wasi,
         },
     );
     store.limiter(|state| &mut state.limiter);
@@ -244,6 +209,52 @@ pub(crate) fn task_store(
     store.fuel_async_yield_interval(Some(Limits::FUEL_SLICE))?;
     time_slice::bound_time_slices(&mut store);
     Ok(store)
+}
+
+/// Builds the WASI context of one task. It starts with nothing: no arguments, no input, and no files, as `host::files` takes
+/// the place of WASI's file system. The environment holds the granted keys only, and of a command the message. Returns the
+/// streams of a command and the clock of a deterministic task, too.
+fn wasi_context(
+    config: &TaskConfig,
+    delivered: &Delivered,
+    log: &GuestLog,
+    random: &RandomCount,
+) -> (WasiCtx, Option<Pipes>, Option<VirtualClock>) {
+    let mut wasi = WasiCtxBuilder::new();
+    wasi.stdout(log.stream("stdout"))
+        .stderr(log.stream("stderr"))
+        .allow_tcp(false)
+        .allow_udp(false)
+        .allow_ip_name_lookup(false)
+        .max_random_size(config.limits.random_bytes);
+    let pipes = match config.command.as_deref() {
+        None => {
+            wasi.envs(&config.grants.env);
+            None
+        }
+        // A command has no other way to its message than its arguments, its variables and standard input.
+        Some(options) => {
+            let pipes = Pipes::default();
+            wasi.arg(command::NAME).args(&options.args);
+            wasi.envs(&command::variables(&config.grants.env, delivered));
+            if options.reads_object(delivered) {
+                wasi.stdin(pipes.input.clone());
+            } else {
+                wasi.stdin(MemoryInputPipe::new(Bytes::copy_from_slice(delivered.body().as_bytes())));
+            }
+            if options.output.is_some() {
+                wasi.stdout(pipes.output.clone());
+            }
+            Some(pipes)
+        }
+    };
+    let clock = if config.deterministic {
+        Some(deterministic::seeded(&mut wasi, &delivered.message, random))
+    } else {
+        deterministic::system(&mut wasi, random);
+        None
+    };
+    (wasi.build(), pipes, clock)
 }
 
 impl TaskState {

@@ -1,6 +1,7 @@
 //! Shows how two contents differ, in a few lines.
 
 use std::ops::Range;
+use wasmrun_runtime::model::text::first_chars;
 
 /// Number of equal lines that are shown before and after a difference.
 const CONTEXT: usize = 2;
@@ -21,11 +22,7 @@ pub(super) fn difference(expected: &[u8], seen: &[u8]) -> Vec<String> {
 
 /// Shortens a text to be shown.
 pub(super) fn short(text: &str) -> String {
-    let mut short: String = text.chars().take(MAX_CHARS).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    short
+    first_chars(text, MAX_CHARS)
 }
 
 fn text(bytes: &[u8]) -> Option<&str> {

@@ -58,7 +58,7 @@ pub(super) fn files(lang: Language, kind: Kind) -> Vec<File> {
     files
 }
 
-/// Returns the files that differ between languages and kinds.
+/// Returns the files that differ between languages and kinds: a table with a row for each pair.
 fn own(lang: Language, kind: Kind) -> &'static [File] {
     match (lang, kind) {
         (Language::Rust, Kind::Object) => files! {

@@ -7,6 +7,7 @@ use crate::output::Output;
 use serde_json::{Value, json};
 use std::time::SystemTime;
 use wasmrun_runtime::model::message::{AttributeValue, Message, OUTCOME_ATTRIBUTE};
+use wasmrun_runtime::model::text::first_chars;
 use wasmrun_runtime::ports::walk::Found;
 
 /// Maximum number of characters of a text in a list.
@@ -109,8 +110,5 @@ fn time(time: SystemTime) -> String {
 
 /// Returns the beginning of a text.
 fn cut(text: &str) -> String {
-    match text.char_indices().nth(MAX_TEXT) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
-    }
+    first_chars(text, MAX_TEXT)
 }

@@ -25,7 +25,7 @@ pub(super) fn outcome_names() -> impl Iterator<Item = &'static str> {
     OutcomeKind::ALL.into_iter().map(OutcomeKind::as_str).chain([OTHER])
 }
 
-/// Totals of all records.
+/// Totals of all records: a field for each part of the report.
 pub(super) struct Totals {
     pub(super) tasks: u64,
     /// Times at which the first and the last task ended.

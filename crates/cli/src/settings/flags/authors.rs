@@ -27,8 +27,8 @@ pub(crate) struct NewArgs {
     /// Language of the guest
     #[arg(long, value_name = "LANGUAGE")]
     pub(crate) lang: Language,
-    /// What the guest does: object writes an object for each that a message announces, message sends each message on, command is
-    /// a program with main that reads the announced object and writes another
+    /// What the guest does: object writes an object for each object that a message announces, message sends each message
+    /// on, command is a program with main that reads the announced object and writes another
     #[arg(long, value_name = "KIND", default_value = "object")]
     pub(crate) kind: Kind,
     /// Rust: take the SDK from this directory, crates/guest in a clone of wasmrun, instead of its published version

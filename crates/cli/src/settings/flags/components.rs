@@ -57,7 +57,7 @@ fetched.")]
 pub(crate) struct CompileArgs {
     /// Component: a .wasm file, s3://BUCKET/KEY or oci://HOST/REPOSITORY:TAG
     pub(crate) component: PathBuf,
-    /// Where the code is written to
+    /// File to write the code to
     #[arg(long, short, value_name = "FILE.cwasm")]
     pub(crate) output: PathBuf,
     /// Compile for each CPU of this architecture, not only for this one (somewhat slower code)

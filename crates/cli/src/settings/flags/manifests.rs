@@ -73,6 +73,7 @@ Examples:
       --image wasmrun:0.1.0
 
 Exit codes: 0 success, 2 wrong usage or configuration, or a setting that can't work in a pod.")]
+// A field for each flag or group of flags.
 pub(crate) struct KubernetesArgs {
     #[command(flatten)]
     pub(crate) container: ContainerArgs,

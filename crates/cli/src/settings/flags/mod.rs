@@ -46,7 +46,7 @@ use clap_complete::Shell;
 
 /// Runs every queue message, and every HTTP request, as its own WebAssembly instance.
 ///
-/// Each is a task of its own, with its own memory and limits, and nothing but what is granted.
+/// Each is a task of its own, with its own memory and limits, and reaches only what you grant.
 #[derive(Debug, Parser)]
 #[command(
     name = "wasmrun",
@@ -84,10 +84,10 @@ pub(crate) enum Command {
     Manifest(Box<ManifestArgs>),
     Report(ReportArgs),
     Simulate(Box<SimulateArgs>),
-    /// Let a worker receive nothing and start no task; running tasks go on
+    /// Stop a worker from receiving messages and starting tasks; running tasks go on
     #[command(after_help = CONTROL_HELP)]
     Pause(ControlArgs),
-    /// Let a paused worker go on
+    /// Let a paused worker receive messages and start tasks again
     #[command(after_help = CONTROL_HELP)]
     Resume(ControlArgs),
     Cancel(CancelArgs),

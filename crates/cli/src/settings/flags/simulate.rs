@@ -53,10 +53,13 @@ pub(crate) struct SimulateArgs {
 }
 
 /// What is simulated. All are optional, so that a sweep can change one and leave the others.
+//
+// A field for each flag.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ModelArgs {
     /// When messages arrive: steady:RATE, poisson:RATE, wave:RATE[,PERIOD] (a day, from zero to twice the rate)
-    /// or burst:N[@TIME]; a rate is such as 20/s, 5/m or 1e9/d. Several are added [default: those of --usage]
+    /// or burst:N[@TIME]; a rate is such as 20/s, 5/m or 1e9/d. May be given several times: all
+    /// arrive [default: those of --usage]
     #[arg(long, value_name = "WHEN", value_parser = typed::<ArrivalsSetting>, help_heading = "Work")]
     pub(crate) arrivals: Vec<ArrivalsSetting>,
     /// Tenant whose messages have a key, in addition to --arrivals: its name, when they arrive and, if they differ
@@ -72,7 +75,7 @@ pub(crate) struct ModelArgs {
     /// Share of the tasks that fail and are retried [default: 0]
     #[arg(long, value_name = "SHARE", value_parser = typed::<Share>, help_heading = "Work")]
     pub(crate) failures: Option<Share>,
-    /// Usage files that `run --usage` wrote: when messages arrived, and how long their tasks took
+    /// Take arrivals and times of tasks from usage files that `run --usage` wrote
     #[arg(long, value_name = "FILE", help_heading = "Work")]
     pub(crate) usage: Vec<PathBuf>,
     /// How long messages arrive [default: 1h, or until the last one in the usage files]
@@ -142,7 +145,8 @@ pub(crate) struct ModelArgs {
     /// Deploy a new version at this interval [default: never]
     #[arg(long, value_name = "DURATION", value_parser = typed::<Duration>, help_heading = "Fleet")]
     pub(crate) deploy_every: Option<Duration>,
-    /// Starts of a worker for nothing in an hour while none runs, as queue depths are approximate [default: 0]
+    /// Number of times in an hour that a worker is started for nothing while none runs, as queue depths are approximate
+    /// [default: 0]
     #[arg(long, value_name = "N", value_parser = typed::<PerHour>, help_heading = "Fleet")]
     pub(crate) stray_starts: Option<PerHour>,
     /// Seed of all that is random [default: 1]

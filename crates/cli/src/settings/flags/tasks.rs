@@ -151,7 +151,7 @@ pub(crate) struct InvokeArgs {
     /// It takes the place of {key} in the prefixes of stores
     #[arg(long, value_name = "SOURCE", env = "WASMRUN_KEY", value_parser = typed::<KeySource>)]
     pub(crate) key: Option<KeySource>,
-    /// Id of the message: with --deterministic, it seeds random numbers
+    /// ID of the message: with --deterministic, it seeds random numbers
     #[arg(long, value_name = "ID", default_value = "invoke")]
     pub(crate) message_id: String,
     /// Time at which the message was sent, such as 2026-11-24T15:00:00Z [default: now]
@@ -210,13 +210,15 @@ pub(crate) struct UsageArgs {
     /// Append a JSON line for each task to this file: its outcome and usage
     #[arg(long, value_name = "FILE", env = "WASMRUN_USAGE")]
     pub(crate) usage: Option<PathBuf>,
-    /// A usage file that would become larger is renamed to FILE.1, and FILE.1 to FILE.2; FILE.4 is the last that is
-    /// kept [default: 64MiB]
+    /// Maximum size of the usage file: before it becomes larger, it is renamed to FILE.1, and FILE.1 to FILE.2; FILE.4
+    /// is the last that is kept [default: 64MiB]
     #[arg(long, value_name = "SIZE", env = "WASMRUN_USAGE_SIZE", value_parser = typed::<ByteSize>)]
     pub(crate) usage_size: Option<ByteSize>,
 }
 
 /// What `run`, `serve`, `invoke` and `replay` share.
+//
+// A field for each flag or group of flags.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TaskArgs {
     /// Configuration file (TOML); flags win over WASMRUN_* variables, which win over the file
@@ -264,7 +266,7 @@ pub(crate) struct TaskArgs {
     /// Pass the body of an object event to the guest, next to the objects that it announces
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_RAW_BODY")]
     pub(crate) raw_body: Option<bool>,
-    /// Make a task's results depend on its message alone: random numbers are seeded with its id, clocks and
+    /// Make a task's results depend on its message alone: random numbers are seeded with its ID, clocks and
     /// timers are virtual and start at its sent time, and floating point is the same on all machines
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_DETERMINISTIC")]
     pub(crate) deterministic: Option<bool>,

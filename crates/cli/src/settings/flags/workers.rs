@@ -43,7 +43,7 @@ pub(crate) struct CancelArgs {
     /// ID of the message
     #[arg(value_name = "MESSAGE")]
     pub(crate) message: String,
-    /// What becomes of the message: dead-letter, retry or drop
+    /// What happens to the message: dead-letter, retry or drop
     #[arg(long, value_name = "ACTION", default_value = "dead-letter", value_parser = typed::<Action>)]
     pub(crate) then: Action,
     #[command(flatten)]

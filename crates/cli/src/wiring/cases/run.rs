@@ -93,20 +93,14 @@ impl Runner {
         deterministic: bool,
     ) -> Result<Component, Failure> {
         let options = LoadOptions {
-            name: self.shown.clone(),
             command,
-            requests: None,
             grants,
             limits,
-            instances: NonZeroUsize::MIN,
             host: host(None),
-            threads: guest_threads(NonZeroUsize::MIN)?,
             allocator: self.allocator,
             raw_body,
             deterministic,
-            sampling: None,
-            records_outputs: false,
-            refreshed: false,
+            ..LoadOptions::new(&self.shown, guest_threads(NonZeroUsize::MIN)?)
         };
         Component::load(&self.bytes, &self.compiler, options)
             .await

@@ -4,6 +4,7 @@ use crate::output::failure::Failure;
 use crate::settings::notify::NotifySetting;
 use crate::settings::worker::WorkerSettings;
 use crate::wiring::backends::Backends;
+use crate::wiring::protected::FileUse;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,10 +51,13 @@ impl Notified {
     }
 
     /// Returns the files that no guest may write to.
-    pub(super) fn files(&self) -> [(&'static str, Option<&PathBuf>); 2] {
+    pub(super) fn files(&self) -> [(FileUse, Option<&PathBuf>); 2] {
         let of_recipient = self.recipient.as_ref().and_then(|open| open.file.as_ref());
         let of_groups = self.groups.as_ref().and_then(|open| open.file.as_ref());
-        [("the queue of notifications", of_recipient), ("the group store", of_groups)]
+        [
+            (FileUse::Queue("the queue of notifications"), of_recipient),
+            (FileUse::Alone("the group store"), of_groups),
+        ]
     }
 
     /// Returns the options of the worker. `digests` are those of the components, by the names of their routes.

@@ -10,8 +10,10 @@ use crate::settings::by_key::refuse_key;
 use crate::settings::otlp::OtlpPlan;
 use crate::wiring::backends::{Backends, OpenLedger};
 use crate::wiring::compiler::open_cache;
-use crate::wiring::component::{self, Placement, Protected};
+use crate::wiring::component::{self, Placement};
 use crate::wiring::control::{self, Control};
+use crate::wiring::protected::FileUse::{Alone, Queue};
+use crate::wiring::protected::Protected;
 use crate::wiring::routes;
 use crate::wiring::usage_log::UsageLog;
 use crate::wiring::watch::{self, Observers};
@@ -183,17 +185,17 @@ fn protected(
     let usage = plan.usage.as_ref().map(|(path, _)| path);
     let ledger = ledger.and_then(|ledger| ledger.file.as_ref());
     [
-        ("the ledger of --once", ledger),
-        ("the budget store", budgets.and_then(|open| open.file.as_ref())),
-        ("the price table", plan.budgets.as_ref().and_then(|budgets| budgets.prices.as_ref())),
-        ("the usage file", usage),
-        ("the control socket", plan.control.as_ref()),
+        (Alone("the ledger of --once"), ledger),
+        (Alone("the budget store"), budgets.and_then(|open| open.file.as_ref())),
+        (Alone("the price table"), plan.budgets.as_ref().and_then(|budgets| budgets.prices.as_ref())),
+        (Alone("the usage file"), usage),
+        (Alone("the control socket"), plan.control.as_ref()),
     ]
     .into_iter()
-    .chain(work.iter().map(|work| ("the queue", work.file.as_ref())))
-    .chain(work.iter().map(|work| ("the dead-letter queue", work.dead_letter.file.as_ref())))
+    .chain(work.iter().map(|work| (Queue("the queue"), work.file.as_ref())))
+    .chain(work.iter().map(|work| (Queue("the dead-letter queue"), work.dead_letter.file.as_ref())))
     .chain(notified.files())
-    .filter_map(|(what, path)| Some(Protected { what, path: path?.clone() }))
+    .filter_map(|(used_for, path)| Some(Protected { used_for, path: path?.clone() }))
     .collect()
 }
 

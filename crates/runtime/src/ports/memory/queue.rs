@@ -1,7 +1,7 @@
 //! The queue in memory.
 
 use crate::model::message::{Message, OutgoingMessage};
-use crate::ports::queue::{Delivery, Depth, Queue, QueueAttributes, QueueError, Receipt, Redrive};
+use crate::ports::queue::{Delivery, Depth, Queue, QueueAttributes, QueueError, Receipt};
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, VecDeque};
@@ -29,21 +29,7 @@ struct QueueState {
 impl MemoryQueue {
     /// Creates an empty queue with this visibility timeout.
     pub fn new(name: &str, visibility_timeout: Duration) -> Self {
-        Self::with(name, QueueAttributes { visibility_timeout, ..QueueAttributes::default() })
-    }
-
-    /// Creates an empty queue that names a dead-letter queue. The worker has to move messages there.
-    pub fn with_redrive(
-        name: &str,
-        visibility_timeout: Duration,
-        dead_letter: &str,
-        max_receives: u32,
-    ) -> Self {
-        let redrive = Some(Redrive { dead_letter: dead_letter.into(), max_receives });
-        Self::with(name, QueueAttributes { visibility_timeout, redrive, ..QueueAttributes::default() })
-    }
-
-    fn with(name: &str, attributes: QueueAttributes) -> Self {
+        let attributes = QueueAttributes { visibility_timeout, ..QueueAttributes::default() };
         Self { url: format!("memory:{name}"), attributes, state: Mutex::default(), arrived: Notify::new() }
     }
 

@@ -1,10 +1,10 @@
 //! The variables that describe a message to a command.
 
 use crate::model::message::AttributeValue;
+use crate::model::text::hex;
 use crate::task::host::milliseconds;
 use crate::task::store::Delivered;
 use serde_json::{Map, Value, json};
-use std::fmt::Write as _;
 
 /// Beginning of the names of all these variables. None is granted.
 pub(super) const PREFIX: &str = "WASMRUN_";
@@ -83,7 +83,7 @@ fn as_json(delivered: &Delivered) -> Value {
         .map(|attribute| {
             let value = match &attribute.value {
                 AttributeValue::Text(text) | AttributeValue::Number(text) => json!(text),
-                AttributeValue::Binary(bytes) => json!({ "hex": hexadecimal(bytes) }),
+                AttributeValue::Binary(bytes) => json!({ "hex": hex(bytes) }),
             };
             (attribute.name.clone(), value)
         })
@@ -101,13 +101,6 @@ fn as_json(delivered: &Delivered) -> Value {
     json!({
         "id": message.id, "receive_count": message.receive_count, "sent_at": milliseconds(message.sent_at),
         "group": message.group, "attributes": attributes, "objects": objects,
-    })
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
     })
 }
 

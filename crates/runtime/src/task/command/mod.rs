@@ -148,21 +148,9 @@ async fn connect(
 ) -> Result<std::result::Result<(), Failure>> {
     let names =
         Names { key: delivered.objects.first().map(|object| &*object.key), id: &delivered.message.id };
-    let input = match (&options.input, &*delivered.objects) {
-        (Some(template), _) => match template.expand(names) {
-            Ok(key) => Some((template.store.clone(), key, None)),
-            Err(why) => return Ok(Err(Failure::Reject(format!("standard input: {why}")))),
-        },
-        (None, [object]) if delivered.body_hidden => {
-            Some((object.alias.clone(), object.key.clone(), object.version.clone()))
-        }
-        (None, [_, _, ..]) if delivered.body_hidden => {
-            return Ok(Err(Failure::Reject(format!(
-                "the message announces {} objects, and a command reads one: --raw-body puts the event on standard input",
-                delivered.objects.len()
-            ))));
-        }
-        _ => None,
+    let input = match input_object(options, delivered, names) {
+        Ok(input) => input,
+        Err(failure) => return Ok(Err(failure)),
     };
     if let Some((alias, key, version)) = input {
         let opened = match granted(state, &alias, &key) {
@@ -201,6 +189,28 @@ async fn connect(
         }
     }
     Ok(Ok(()))
+}
+
+/// Returns the store, the key and the version of the object on standard input, if there is one.
+fn input_object(
+    options: &CommandOptions,
+    delivered: &Delivered,
+    names: Names<'_>,
+) -> std::result::Result<Option<(String, String, Option<String>)>, Failure> {
+    match (&options.input, &*delivered.objects) {
+        (Some(template), _) => match template.expand(names) {
+            Ok(key) => Ok(Some((template.store.clone(), key, None))),
+            Err(why) => Err(Failure::Reject(format!("standard input: {why}"))),
+        },
+        (None, [object]) if delivered.body_hidden => {
+            Ok(Some((object.alias.clone(), object.key.clone(), object.version.clone())))
+        }
+        (None, [_, _, ..]) if delivered.body_hidden => Err(Failure::Reject(format!(
+            "the message announces {} objects, and a command reads one: --raw-body puts the event on standard input",
+            delivered.objects.len()
+        ))),
+        _ => Ok(None),
+    }
 }
 
 /// Returns the grant of a store if the key can be used. [`CommandOptions::check`] has seen that the store is granted.

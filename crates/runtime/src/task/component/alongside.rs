@@ -41,7 +41,7 @@ impl Component {
         let version = self.version();
         let code_bytes = self.code_bytes.saturating_add(other_bytes);
         let fitting =
-            capacity(self.capacity.instances, &version.config.limits, &self.common.host, code_bytes)?;
+            capacity(self.capacity.instances, &version.config.limits, &self.common.options.host, code_bytes)?;
         // Each task keeps the file descriptors that it has: if fewer tasks run, the others' remain unused.
         let bounded_by = fitting.bounded_by.max(self.capacity.bounded_by);
         self.capacity = Capacity { instances: fitting.instances, bounded_by, ..self.capacity };

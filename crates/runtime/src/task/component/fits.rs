@@ -20,7 +20,7 @@ impl Common {
         let exports: Vec<&str> = exports.collect();
         let world = world_of(exports.iter().copied(), author)?;
         let is_service = exports.iter().any(|name| World::of([*name]) == Some(World::Service));
-        match (world, &self.requests) {
+        match (world, &self.options.requests) {
             (_, Some(_)) if is_service => Ok(World::Service),
             (_, Some(_)) => Err(LoadError::World(
                 "the component handles messages and no HTTP requests, as it does not export wasi:http/incoming-handler@0.2: run it with `wasmrun run`".into(),

@@ -33,7 +33,7 @@ use tokio::runtime::Handle;
 use wasmtime::component::{Component as Code, Linker};
 use wasmtime::{Engine, ResourcesRequired};
 
-/// Options for loading a component.
+/// Options for loading a component: a field for each choice of the caller.
 pub struct LoadOptions {
     /// Name of the component in records of tasks and in dead letters.
     pub name: String,
@@ -66,22 +66,35 @@ pub struct LoadOptions {
     pub refreshed: bool,
 }
 
+impl LoadOptions {
+    /// Creates options for a component that runs one task at a time, with the default limits and without grants.
+    pub fn new(name: impl Into<String>, threads: Arc<GuestThreads>) -> Self {
+        Self {
+            name: name.into(),
+            grants: Grants::default(),
+            limits: Limits::default(),
+            instances: NonZeroUsize::MIN,
+            host: Host::default(),
+            threads,
+            allocator: Allocator::default(),
+            raw_body: false,
+            command: CommandOptions::default(),
+            requests: None,
+            deterministic: false,
+            sampling: None,
+            records_outputs: false,
+            refreshed: false,
+        }
+    }
+}
+
 /// What all versions of a component have in common.
 pub(super) struct Common {
-    pub(super) grants: Arc<Grants>,
+    /// Name and number of instances are those of the first version.
+    pub(super) options: LoadOptions,
     pub(super) calls: Arc<HostCalls>,
-    pub(super) threads: Arc<GuestThreads>,
-    limits: Limits,
-    pub(super) host: Host,
     /// Bytes of the code of other components in this process.
     pub(super) other_bytes: u64,
-    allocator: Allocator,
-    command: CommandOptions,
-    pub(super) requests: Option<Arc<dyn Requests>>,
-    deterministic: bool,
-    pub(super) sampling: Option<Sampling>,
-    records_outputs: bool,
-    refreshed: bool,
     pub(super) io: Handle,
 }
 
@@ -102,47 +115,16 @@ impl Component {
     ///
     /// Everything that would make each task fail.
     pub async fn load(bytes: &[u8], compiler: &Compiler, options: LoadOptions) -> Result<Self, LoadError> {
-        let LoadOptions {
-            name,
-            grants,
-            limits,
-            instances,
-            host,
-            threads,
-            allocator,
-            raw_body,
-            command,
-            requests,
-            deterministic,
-            sampling,
-            records_outputs,
-            refreshed,
-        } = options;
-        let (calls, grants, io) = (Arc::new(HostCalls::of(&grants)), Arc::new(grants), Handle::current());
-        let common = Common {
-            grants,
-            calls,
-            threads,
-            limits,
-            host,
-            other_bytes: 0,
-            allocator,
-            command,
-            requests,
-            deterministic,
-            sampling,
-            records_outputs,
-            refreshed,
-            io,
-        };
+        let calls = Arc::new(HostCalls::of(&options.grants));
+        let common = Common { options, calls, other_bytes: 0, io: Handle::current() };
+        let LoadOptions { name, instances, .. } = &common.options;
         let Loaded { version, capacity, was_cached, code_bytes } =
-            Version::load(name, bytes, compiler, &common, instances).await?;
+            Version::load(name.clone(), bytes, compiler, &common, *instances).await?;
         let versions = RwLock::new(Versions { current: Arc::new(version), candidate: None });
         Ok(Self {
             versions,
             refreshes: Refreshes::default(),
             common,
-            raw_body,
             was_cached,
             capacity,
             code_bytes,
@@ -159,79 +141,100 @@ impl Version {
         common: &Common,
         instances: NonZeroUsize,
     ) -> Result<Loaded, LoadError> {
-        let Common { grants, host, other_bytes, allocator, deterministic, .. } = common;
+        let LoadOptions { host, deterministic, .. } = common.options;
+        let versions = if common.options.refreshed { 2 } else { 1 };
+        let fitting = |limits: &Limits, code_bytes: usize| {
+            let code_bytes = common.other_bytes.saturating_add(versions * code_bytes as u64);
+            capacity(instances, limits, &host, code_bytes)
+        };
         // A component that doesn't fit in any case needn't be compiled.
-        let outline = if compiler.is_trusting() { None } else { read_file(bytes)? };
-        let mut limits = common.limits.clone();
-        if let Some(outline) = &outline {
-            check_file(outline)?;
-            common.check_exports(outline.exports.iter().map(|(name, _)| *name), outline.author)?;
-            if let Some(parts) = outline.parts {
-                parts.check(&limits)?;
-                limits = parts.tighten(limits);
-            }
-        }
-        let versions = if common.refreshed { 2 } else { 1 };
-        capacity(instances, &limits, host, other_bytes.saturating_add(versions * bytes.len() as u64))?;
-        let code = CodeOptions { deterministic: *deterministic, portable: false };
+        let limits = common.limits_of_file(bytes, compiler)?;
+        fitting(&limits, bytes.len())?;
+        let code = CodeOptions { deterministic, portable: false };
         // The author of precompiled code is trusted; other components have their names checked.
         let frames =
             if compiler.is_trusting() || names::are_short(bytes) { Frames::Named } else { Frames::None };
         let on_demand = engine::on_demand(code, &limits, frames).map_err(engine_error)?;
         let artefact = compiler.artefact(&on_demand, code, bytes).await?;
-        let code_bytes = versions * artefact.len().max(bytes.len()) as u64;
-        let fitting =
-            |limits: &Limits| capacity(instances, limits, host, other_bytes.saturating_add(code_bytes));
-        fitting(&limits)?;
+        let code_bytes = artefact.len().max(bytes.len());
+        fitting(&limits, code_bytes)?;
         let component = artefact.load(&on_demand)?;
         let ty = component.component_type();
         let world = common.check_exports(ty.exports(&on_demand).map(|(name, _)| name), None)?;
-        let command = match world {
-            World::Command => {
-                common.command.check(grants).map_err(LoadError::World)?;
-                Some(Arc::new(common.command.clone()))
-            }
+        common.check_grants(world).map_err(LoadError::World)?;
+        let needs = Needs::of_code(&on_demand, &component);
+        let limits = common.limits_of_code(world, &needs, limits);
+        let capacity = fitting(&limits, code_bytes)?;
+        let limits = Limits { files: capacity.files, ..limits };
+        check_numbers(&component, &limits)?;
+
+        let pool = Pool { code, instances: capacity.instances, frames };
+        let pooled = pooled(common.options.allocator, &component, &artefact, pool, &limits)?;
+        let pool = pooled.is_some().then_some(pool);
+        let (component, engine) = pooled.unwrap_or((component, on_demand));
+
+        let pre = link(&engine, &component, world)?;
+        let config = Arc::new(common.task_config(world, limits));
+        try_start(&common.options.threads, pre.clone(), config.clone()).await?;
+        let version = Self { name: name.into(), pre, config, pool, needs, tally: Arc::default() };
+        let code_bytes = versions * code_bytes as u64;
+        Ok(Loaded { version, capacity, was_cached: artefact.was_cached(), code_bytes })
+    }
+}
+
+impl Common {
+    /// Checks what a component's file shows before it is compiled. Returns the limits, tightened to what the component can
+    /// have.
+    fn limits_of_file(&self, bytes: &[u8], compiler: &Compiler) -> Result<Limits, LoadError> {
+        let limits = self.options.limits.clone();
+        let outline = if compiler.is_trusting() { None } else { read_file(bytes)? };
+        let Some(outline) = outline else { return Ok(limits) };
+        check_file(&outline)?;
+        self.check_exports(outline.exports.iter().map(|(name, _)| *name), outline.author)?;
+        let Some(parts) = outline.parts else { return Ok(limits) };
+        parts.check(&limits)?;
+        Ok(parts.tighten(limits))
+    }
+
+    /// Checks the options and grants that have an effect only in some worlds, or only together.
+    fn check_grants(&self, world: World) -> Result<(), String> {
+        let LoadOptions { command, grants, .. } = &self.options;
+        match world {
+            World::Command => command.check(grants)?,
             World::Task | World::SpinSqs | World::Messaging | World::Service => {
-                common.command.check_unused(world).map_err(LoadError::World)?;
-                None
+                command.check_unused(world)?
             }
-        };
-        directory::check(grants).map_err(LoadError::World)?;
-        by_key::check(grants).map_err(LoadError::World)?;
+        }
+        directory::check(grants)?;
+        by_key::check(grants)
+    }
+
+    /// Returns the limits with the bytes that the host holds for each task of a component with this world and these needs.
+    fn limits_of_code(&self, world: World, needs: &Needs, limits: Limits) -> Limits {
         let command_bytes = match world {
             World::Command => COMMAND_BYTES,
             World::Service => SERVICE_BYTES,
             World::Task | World::SpinSqs | World::Messaging => 0,
         };
-        let needs = Needs::of_code(&on_demand, &component);
-        let values_bytes =
-            if needs.values || !grants.directories.is_empty() { Limits::VALUES_BYTES } else { 0 };
-        let limits = Limits { command_bytes, values_bytes, has_http: needs.http, ..limits };
-        let capacity = fitting(&limits)?;
-        let limits = Limits { files: capacity.files, ..limits };
-        check_numbers(&component, &limits)?;
+        let has_values = needs.values || !self.options.grants.directories.is_empty();
+        let values_bytes = if has_values { Limits::VALUES_BYTES } else { 0 };
+        Limits { command_bytes, values_bytes, has_http: needs.http, ..limits }
+    }
 
-        let pool = Pool { code, instances: capacity.instances, frames };
-        let pooled = pooled(*allocator, &component, &artefact, pool, &limits)?;
-        let pool = pooled.is_some().then_some(pool);
-        let (component, engine) = pooled.unwrap_or((component, on_demand));
-
-        let pre = link(&engine, &component, world)?;
-        let config = Arc::new(TaskConfig {
-            grants: grants.clone(),
+    fn task_config(&self, world: World, limits: Limits) -> TaskConfig {
+        let options = &self.options;
+        TaskConfig {
+            grants: Arc::new(options.grants.clone()),
             limits,
-            calls: common.calls.clone(),
-            command,
-            requests: common.requests.clone(),
-            deterministic: *deterministic,
-            sampling: common.sampling,
-            records_outputs: common.records_outputs,
-            io: common.io.clone(),
-            load: common.threads.load().clone(),
-        });
-        try_start(&common.threads, pre.clone(), config.clone()).await?;
-        let version = Self { name: name.into(), pre, config, pool, needs, tally: Arc::default() };
-        Ok(Loaded { version, capacity, was_cached: artefact.was_cached(), code_bytes })
+            calls: self.calls.clone(),
+            command: (world == World::Command).then(|| Arc::new(options.command.clone())),
+            requests: options.requests.clone(),
+            deterministic: options.deterministic,
+            sampling: options.sampling,
+            records_outputs: options.records_outputs,
+            io: self.io.clone(),
+            load: options.threads.load().clone(),
+        }
     }
 }
 
@@ -331,22 +334,9 @@ mod tests {
     }
 
     async fn load(bytes: &[u8], host: Host) -> LoadError {
-        let options = LoadOptions {
-            name: "component".into(),
-            grants: Grants::default(),
-            limits: Limits::default(),
-            instances: NonZeroUsize::MIN,
-            host,
-            threads: Arc::new(GuestThreads::start(NonZeroUsize::MIN).expect("a thread")),
-            allocator: Allocator::OnDemand,
-            raw_body: false,
-            command: CommandOptions::default(),
-            requests: None,
-            deterministic: false,
-            sampling: None,
-            records_outputs: false,
-            refreshed: false,
-        };
+        let threads = Arc::new(GuestThreads::start(NonZeroUsize::MIN).expect("a thread"));
+        let options =
+            LoadOptions { host, allocator: Allocator::OnDemand, ..LoadOptions::new("component", threads) };
         Component::load(bytes, &Compiler::in_process(), options).await.err().expect("an error")
     }
 

@@ -81,7 +81,6 @@ pub struct Component {
     versions: RwLock<Versions>,
     refreshes: Refreshes,
     common: Common,
-    raw_body: bool,
     was_cached: bool,
     capacity: Capacity,
     /// See [`Component::code_bytes`].
@@ -118,12 +117,12 @@ impl Component {
 
     /// Returns a span that adds the trace of a message to the log lines of its task, or an empty span.
     pub fn task_span(&self, message: &Message) -> Span {
-        Trace::task_span(message, self.common.sampling)
+        Trace::task_span(message, self.common.options.sampling)
     }
 
     /// Returns the trace of a task that has made no call, if traces are exported.
     pub(crate) fn task_trace(&self, message: &Message) -> Option<TaskTrace> {
-        let sampling = self.common.sampling?;
+        let sampling = self.common.options.sampling?;
         Trace::of_task(message, Some(sampling)).map(TaskTrace::new)
     }
 
@@ -167,7 +166,7 @@ impl Component {
 
     /// Returns the grants of its tasks.
     pub fn grants(&self) -> &Grants {
-        &self.common.grants
+        &self.common.options.grants
     }
 
     /// Returns the world that it fits.
@@ -197,7 +196,7 @@ impl Component {
 
     /// Returns the threads on which its tasks compute.
     pub fn threads(&self) -> &GuestThreads {
-        &self.common.threads
+        &self.common.options.threads
     }
 
     /// Runs the task of a message until it ends, times out or is `cancelled`. The guest computes on the thread that

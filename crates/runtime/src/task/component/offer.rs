@@ -47,53 +47,49 @@ pub(super) fn misfit(outline: &Outline<'_>) -> Option<String> {
     Some(format!("the component imports what this wasmrun does not offer: {}{more}", named.join("; ")))
 }
 
-/// Says why an import isn't offered, and what to do. Returns `None` if it's offered, or if only the linker can tell.
+/// Names an import that isn't offered, and says what to do. Returns `None` if it's offered, or if only the linker can tell.
 fn not_offered(import: &Import<'_>, author: Option<Author>) -> Option<String> {
     let shown = |text: &str| text.chars().take(NAME_CHARS).collect::<String>();
-    let name = shown(import.name);
-    if let Some(interface) = import.implements {
-        let interface = shown(interface);
-        return Some(format!(
-            "{name} (it implements {interface} under a label of its own: import the interface by its name)"
-        ));
-    }
-    match (import.kind, &import.contract) {
-        (ComponentExternalKind::Func, _) => {
-            return Some(format!("{name} (a function without an interface: {COMPOSE})"));
-        }
+    let advice = match (import.implements, import.kind, &import.contract) {
+        (Some(interface), ..) => format!(
+            "it implements {} under a label of its own: import the interface by its name",
+            shown(interface)
+        ),
+        (None, ComponentExternalKind::Func, _) => format!("a function without an interface: {COMPOSE}"),
         // An instance of types alone needs no implementation.
-        (ComponentExternalKind::Instance, Some(contract))
+        (None, ComponentExternalKind::Instance, Some(contract))
             if contract.functions.is_empty() && !contract.has_resources =>
         {
             return None;
         }
-        (ComponentExternalKind::Instance, _) => {}
+        (None, ComponentExternalKind::Instance, _) => advice(import, author)?,
         _ => return None,
-    }
-    let (interface, version) = import.name.split_once('@').unwrap_or((import.name, ""));
-    let Some((package, name_in_package)) = interface.split_once('/') else {
-        return Some(format!("{name} ({COMPOSE})"));
     };
+    Some(format!("{} ({advice})", shown(import.name)))
+}
+
+/// Says what to do about an interface that isn't offered.
+fn advice(import: &Import<'_>, author: Option<Author>) -> Option<String> {
+    let (interface, version) = import.name.split_once('@').unwrap_or((import.name, ""));
+    let Some((package, name_in_package)) = interface.split_once('/') else { return Some(COMPOSE.into()) };
     if let Some((_, offered)) = PROPOSALS.iter().find(|(proposal, _)| *proposal == package) {
         let is_offered = import.name == *offered
             || import.name == logging::UNVERSIONED
             || config::OTHER_NAMES.contains(&import.name)
             || keyvalue::NAMES.contains(&import.name);
-        return (!is_offered).then(|| format!("{name} (this wasmrun offers {offered}: build against that)"));
-    }
-    if let "wasi:messaging" | "wasi:blobstore" = package {
-        let is_offered = version == "0.2.0-draft" && DRAFTS.contains(&interface);
-        let advice =
-            "of version 0.2.0-draft this wasmrun offers the interfaces as published: build against them";
-        return (!is_offered).then(|| format!("{name} ({advice})"));
+        return (!is_offered).then(|| format!("this wasmrun offers {offered}: build against that"));
     }
     let is = |minor: &str| version.strip_prefix(minor).is_some_and(|rest| rest.starts_with('.'));
     let advice = match package {
+        "wasi:messaging" | "wasi:blobstore" if version == "0.2.0-draft" && DRAFTS.contains(&interface) => {
+            return None;
+        }
+        "wasi:messaging" | "wasi:blobstore" => {
+            "of version 0.2.0-draft this wasmrun offers the interfaces as published: build against them"
+        }
         "wasmrun:task" => match version {
             "" => "it names no version: build against version 0.1.0",
-            _ if is("0.1") => {
-                return lacking(import, interface, "0.1.0").map(|why| format!("{name} ({why})"));
-            }
+            _ if is("0.1") => return lacking(import, interface, "0.1.0"),
             _ => "this wasmrun offers version 0.1.0: build against that",
         },
         "fermyon:spin-sqs" if version == "2.0.0" => return None,
@@ -106,19 +102,17 @@ fn not_offered(import: &Import<'_>, author: Option<Author>) -> Option<String> {
         "wasi:http" if is("0.2") && OFFERED_OF_HTTP.contains(&interface) => return None,
         "wasi:http" => {
             let leave_out = author::without_http(author);
-            return Some(format!(
-                "{name} (tasks send requests with outgoing-handler of WASI 0.2: {leave_out})"
-            ));
+            return Some(format!("tasks send requests with outgoing-handler of WASI 0.2: {leave_out}"));
         }
         _ if OFFERED.lines().any(|line| line.split('/').next() == Some(package)) => match version {
-            _ if is("0.2") => return lacking(import, interface, WASI).map(|why| format!("{name} ({why})")),
+            _ if is("0.2") => return lacking(import, interface, WASI),
             _ if is("0.3") => "WASI 0.3, with async functions: build the component for WASI 0.2",
             _ => "this wasmrun offers WASI 0.2: build the component for that",
         },
         _ if package.starts_with("wasi:") => "build without it",
         _ => COMPOSE,
     };
-    Some(format!("{name} ({advice})"))
+    Some(advice.into())
 }
 
 /// Says what an interface of an offered version lacks here: a newer version may have more functions.

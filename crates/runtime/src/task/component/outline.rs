@@ -7,7 +7,7 @@ use super::author::{Author, Traces};
 use super::parts::{Counter, Parts};
 use wasmparser::{
     ComponentAlias, ComponentExternalKind, ComponentOuterAliasKind, ComponentType, ComponentTypeRef,
-    Encoding, InstanceTypeDeclaration, Parser, Payload, TypeBounds,
+    ComponentTypeSectionReader, Encoding, InstanceTypeDeclaration, Parser, Payload, TypeBounds,
 };
 
 /// Maximum number of a component's types that are read.
@@ -94,18 +94,7 @@ impl<'a> Outline<'a> {
     fn interfaces(&mut self, file: &[u8], payload: &Payload<'a>, types: &mut Types<'a>) -> Option<()> {
         match payload {
             Payload::ComponentTypeSection(section) => {
-                let bytes = file.get(section.range())?;
-                if bytes.iter().filter(|byte| NESTING.contains(byte)).count() > MOST_NESTED {
-                    types.is_lost = true;
-                } else {
-                    for ty in section.clone() {
-                        let contract = contract(ty.ok()?);
-                        if contract.as_ref().is_some_and(|contract| contract.functions.len() > MOST_NAMES) {
-                            return None;
-                        }
-                        types.push(contract);
-                    }
-                }
+                types.read(file.get(section.range())?, section)?;
             }
             Payload::ComponentAliasSection(section) => {
                 for alias in section.clone() {
@@ -157,6 +146,22 @@ impl<'a> Outline<'a> {
 }
 
 impl<'a> Types<'a> {
+    /// Reads a section of types, whose bytes are these.
+    fn read(&mut self, bytes: &[u8], section: &ComponentTypeSectionReader<'a>) -> Option<()> {
+        if bytes.iter().filter(|byte| NESTING.contains(byte)).count() > MOST_NESTED {
+            self.is_lost = true;
+            return Some(());
+        }
+        for ty in section.clone() {
+            let contract = contract(ty.ok()?);
+            if contract.as_ref().is_some_and(|contract| contract.functions.len() > MOST_NAMES) {
+                return None;
+            }
+            self.push(contract);
+        }
+        Some(())
+    }
+
     fn push(&mut self, contract: Option<Contract<'a>>) {
         self.is_lost |= self.known.len() == MOST_TYPES;
         if !self.is_lost {

@@ -177,7 +177,7 @@ impl Counter {
                 let is_module = *encoding == Encoding::Module;
                 let parts = Parts { core_instances: u64::from(is_module), ..Parts::default() };
                 self.frames.push(Frame { is_module, parts, ..Frame::default() });
-                return (self.frames.len() <= DEEPEST).then_some(());
+                (self.frames.len() <= DEEPEST).then_some(())
             }
             Payload::End(_) => {
                 let ended = self.frames.pop()?;
@@ -186,16 +186,20 @@ impl Counter {
                     Some(outer) if ended.is_module => push(&mut outer.modules, Some(ended.parts))?,
                     Some(outer) => push(&mut outer.components, Some(ended.parts))?,
                 }
-                return Some(());
+                Some(())
             }
             Payload::ComponentAliasSection(section) => {
                 for alias in section.clone() {
                     self.alias(&alias.ok()?)?;
                 }
-                return Some(());
+                Some(())
             }
-            _ => {}
+            _ => self.count(payload),
         }
+    }
+
+    /// Counts what a section of the innermost module or component adds to it.
+    fn count(&mut self, payload: &Payload<'_>) -> Option<()> {
         let frame = self.frames.last_mut()?;
         match payload {
             Payload::MemorySection(section) => {

@@ -43,11 +43,11 @@ impl Component {
         let objects = match event::decode(&message.body) {
             Decoded::Plain => Vec::new(),
             // The guest receives the text, so it can tell such a message from one that announces nothing.
-            Decoded::Unclear(reason) if self.raw_body => {
+            Decoded::Unclear(reason) if self.common.options.raw_body => {
                 tracing::warn!(
                     message_id = message.id,
                     reason = shorten(&reason),
-                    "delivered a message as text that looks like an event"
+                    "delivered as text a message that looks like an event"
                 );
                 Vec::new()
             }
@@ -61,7 +61,7 @@ impl Component {
             Decoded::Objects(events) => {
                 let announced = version.config.grants.announce(events);
                 let objects = announced.map_err(|error| self.unannounced(&message, error))?;
-                body_hidden = !self.raw_body;
+                body_hidden = !self.common.options.raw_body;
                 objects
             }
         };

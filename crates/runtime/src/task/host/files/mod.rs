@@ -8,10 +8,12 @@
 //! | `path` | what a path names |
 //! | `lookup` | what there is at a path, as the stores say |
 //! | `descriptor` | open files and directories |
+//! | `content` | the streams of open files |
 //! | `properties` | sizes, times and hashes |
 //! | `listing` | the entries of a directory |
 //! | `written` | files that are written, which become objects when the task completes |
 
+mod content;
 mod descriptor;
 mod listing;
 mod lookup;
