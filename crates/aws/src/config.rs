@@ -12,6 +12,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::config::{ProvideCredentials, SharedCredentialsProvider};
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::{Mutex, OnceCell};
 use wasmrun_runtime::ports::object_store::StoreError;
@@ -21,6 +22,14 @@ use wasmrun_runtime::ports::queue::QueueError;
 const CONNECT: Duration = Duration::from_secs(5);
 /// Name of the worker in user agents and role sessions.
 pub(crate) const NAME: &str = "wasmrun";
+
+/// Variables with files that the SDK reads: whole, and on a thread that the worker needs for everything else.
+const FILES: [&str; 4] = [
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+];
 
 /// Access of one process to AWS services.
 #[derive(Debug, Default)]
@@ -80,6 +89,7 @@ impl Aws {
 
     async fn load(&self) -> Result<SdkConfig, NoAccess> {
         let http = http::client().map_err(NoAccess::Settings)?;
+        check_files(|name| std::env::var_os(name).map(Into::into)).map_err(NoAccess::Settings)?;
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .http_client(http)
             .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).build());
@@ -91,6 +101,18 @@ impl Aws {
         }
         Ok(Endpoints::completed(loader.load().await))
     }
+}
+
+/// Refuses a variable that leads to a pipe, a socket or a device, which the SDK might read forever. `/dev/null` is how
+/// users leave out a file. A missing file is the SDK's to report.
+fn check_files(variable: impl Fn(&str) -> Option<PathBuf>) -> Result<(), String> {
+    let named = FILES.iter().filter_map(|name| Some((name, variable(name)?)));
+    for (name, path) in named.filter(|(_, path)| path != Path::new("/dev/null")) {
+        if path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+            return Err(format!("the file {} ({name}) is not a regular file", path.display()));
+        }
+    }
+    Ok(())
 }
 
 /// Reason why no AWS service can be used.
@@ -141,6 +163,20 @@ pub(crate) fn region(sdk: &SdkConfig, named: Option<&str>) -> Result<Region, Str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_variable_that_leads_to_a_device_is_refused_and_no_file_is_no_file() {
+        let with = |name: &'static str, path: &'static str| {
+            check_files(move |asked| (asked == name).then(|| PathBuf::from(path)))
+        };
+        for name in FILES {
+            assert!(with(name, "/dev/zero").is_err_and(|error| error.contains(name)), "{name}");
+            for path in ["/dev/null", "missing", "Cargo.toml", "."] {
+                assert_eq!(with(name, path), Ok(()), "{name}={path}");
+            }
+        }
+        assert_eq!(check_files(|_| None), Ok(()));
+    }
 
     #[test]
     fn a_role_is_named_by_its_arn() {

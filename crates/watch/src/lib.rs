@@ -6,6 +6,7 @@
 //! | [`exemplars`] | traces of tasks as examples of a histogram's values |
 //! | `openmetrics` | the text format of OpenMetrics |
 //! | `families` | metric families of a worker's state, for Prometheus |
+//! | `queue_labels` | the names of queues in labels and dimensions |
 //! | [`health`] | whether a worker is alive, and whether it's ready |
 //! | `status` | the state of a worker as JSON, for people and scripts |
 //! | `page` | the page that shows the status in a browser |
@@ -24,6 +25,7 @@ pub mod metrics;
 mod openmetrics;
 mod page;
 pub mod probe;
+mod queue_labels;
 pub mod server;
 mod status;
 
@@ -55,13 +57,6 @@ pub struct About {
     pub queues: Vec<String>,
     /// Start time of the program.
     pub started_at: SystemTime,
-}
-
-/// Returns the name of a queue from its URL, for labels and dimensions.
-fn queue_name(url: &str) -> &str {
-    let path = url.trim_end_matches('/');
-    let path = path.strip_prefix("sqlite:").unwrap_or(path);
-    path.rsplit('/').next().unwrap_or(path)
 }
 
 impl Watch {

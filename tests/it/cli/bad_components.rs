@@ -61,9 +61,9 @@ fn what_is_no_component_is_named_for_what_it_is() {
         refused_everywhere(&world, name, says);
     }
     refused_everywhere(&world, "missing.wasm", &["No such file"]);
-    refused_everywhere(&world, "in", &["is not a file"]);
-    refused_everywhere(&world, "/dev/zero", &["is not a file"]);
-    refused_everywhere(&world, ".", &["is not a file"]);
+    refused_everywhere(&world, "in", &["not a regular file"]);
+    refused_everywhere(&world, "/dev/zero", &["not a regular file"]);
+    refused_everywhere(&world, ".", &["not a regular file"]);
 }
 
 /// Cut between two sections, the file is a valid component in which something is missing.

@@ -1,14 +1,10 @@
-//! Invalid values for every flag, values of the wrong kind for every configuration key, and endless files: one sentence
-//! in the user's words, and never one about the types of our code.
+//! Invalid values for every flag, and values of the wrong kind for every configuration key: one sentence in the user's
+//! words, and never one about the types of our code.
 
-use crate::harness::{Output, World, guest, repository};
-use rustix::fs::{CWD, FileType, Mode, mknodat};
-use rustix::process::Signal;
+use crate::harness::{Output, World, repository};
 use std::ffi::OsStr;
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 /// Names that our code and its libraries use.
 const OURS: [&str; 29] = [
@@ -311,67 +307,4 @@ fn a_table_of_prices_is_refused_in_the_same_words() {
         }
     }
     assert!(tried > 50, "{tried}");
-}
-
-fn fifo(world: &World, name: &str) {
-    mknodat(CWD, world.path(name), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
-}
-
-#[test]
-fn a_file_without_an_end_is_read_up_to_a_bound() {
-    let world = World::with_queue(&[]);
-    let bound = "it is larger than 1.0 MiB";
-    for command in ["run", "policy"] {
-        world.wasmrun([command, "--config", "/dev/zero", "--queue", "sqlite:jobs.db"]).fails_with(2, bound);
-    }
-    world.wasmrun(["invoke", "--config", "/dev/zero", "--message", "x"]).fails_with(2, bound);
-    world.wasmrun(["report", "x.jsonl", "--prices", "/dev/zero"]).fails_with(2, bound);
-    world
-        .wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--message", "@/dev/zero"])
-        .fails_with(2, "cannot be sent");
-    world.invoke("empty", "@/dev/zero").fails_with(2, "cannot be sent");
-    for command in ["inspect", "compile"] {
-        let output = (command == "compile").then_some(["-o", "x.cwasm"]);
-        let run = world.wasmrun([command, "/dev/zero"]).args(output.into_iter().flatten());
-        run.fails_with(2, "it is not a file");
-    }
-    world.wasmrun(["run", "--queue", "sqlite:jobs.db", "/dev/zero"]).fails_with(2, "it is not a file");
-
-    fifo(&world, "endless");
-    let path = world.path("endless");
-    let writer = std::thread::spawn(move || {
-        let mut pipe = OpenOptions::new().write(true).open(path).expect("a pipe");
-        while pipe.write_all(&[b'#'; 4096]).is_ok() {}
-    });
-    world.wasmrun(["run", "--config", "endless", "--queue", "sqlite:jobs.db"]).fails_with(2, bound);
-    writer.join().expect("it ends with its reader");
-}
-
-/// The program handles signals while it waits for the pipe.
-#[test]
-fn a_pipe_that_nobody_writes_to_keeps_no_worker_from_ending() {
-    let world = World::with_queue(&[]);
-    fifo(&world, "silent");
-    for check in [None, Some("--check")] {
-        let run = world.wasmrun(["run", "--config", "silent", "--queue", "sqlite:jobs.db"]).args(check);
-        let worker = run.arg(guest("empty")).start();
-        wait_until_opening(&worker.proc());
-        worker.signal(Signal::TERM);
-        let output = worker.finish();
-        assert_eq!(output.status.code(), Some(if check.is_some() { 130 } else { 0 }), "{output}");
-    }
-}
-
-/// Waits until one of the process's threads blocks opening the pipe.
-fn wait_until_opening(process: &Path) {
-    crate::harness::wait_until("it opens the pipe", || {
-        let threads = fs::read_dir(process.join("task")).into_iter().flatten().flatten();
-        let waits = |thread: fs::DirEntry| {
-            fs::read_to_string(thread.path().join("wchan"))
-                .is_ok_and(|place| place.contains("fifo") || place.contains("pipe"))
-                || fs::read_to_string(thread.path().join("syscall"))
-                    .is_ok_and(|call| call.starts_with("257 "))
-        };
-        threads.into_iter().any(waits)
-    });
 }

@@ -3,6 +3,8 @@
 
 use crate::harness::{Depth, Output, World, guest, keys};
 use serde_json::json;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 
 #[test]
 fn everything_can_be_said_in_the_file() {
@@ -83,6 +85,34 @@ fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
         .ends()
         .json();
     assert_eq!((&report["outcome"], &report["usage"]["fuel"]), (&json!("limit-exceeded"), &json!(100_000)));
+}
+
+/// Its value may be anything, as it has no effect. So it is for variables of flags and for those that end in a name.
+#[test]
+fn a_variable_is_not_read_if_a_flag_wins_over_it() {
+    let world = World::with_queue(&[]);
+    let budget = ["--key", "group", "--budget", "a=fuel:1/1h", "--budget-store", "sqlite:budgets.db"];
+    let run = || {
+        let run = world.run("misbehave").args(budget).args(["--weight", "a=2", "--on", "trapped=drop"]);
+        run.args(["--fuel", "1000000", "--check"])
+    };
+    let variables = ["FUEL", "STORE_INPUT", "SEND_NEXT", "ON_TRAPPED", "WEIGHT_a", "BUDGET_a"];
+    let overridden = variables.iter().fold(run(), |run, name| run.env(&format!("WASMRUN_{name}"), "bogus"));
+    overridden.succeeds();
+    for name in ["MEMORY", "STORE_MORE", "ON_REJECTED", "WEIGHT_b", "BUDGET_b"] {
+        let output = run().env(&format!("WASMRUN_{name}"), "bogus").ends().exited_with(2);
+        assert!(output.stderr.iter().any(|line| line.contains("bogus")), "{output}");
+    }
+}
+
+#[test]
+fn a_value_of_a_named_setting_that_is_not_utf8_is_refused() {
+    let world = World::with_queue(&[]);
+    for name in ["STORE_MORE", "ENV_A", "CONFIG_VALUE_a", "ON_TRAPPED", "WEIGHT_a", "BUDGET_a"] {
+        let variable = format!("WASMRUN_{name}");
+        let run = world.run("misbehave").arg("--check").env(&variable, OsStr::from_bytes(b"\xff"));
+        run.fails_with(2, &format!("the variable {variable} is not UTF-8"));
+    }
 }
 
 #[test]

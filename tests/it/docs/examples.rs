@@ -47,6 +47,7 @@ sections! {
     the_configuration_file_is_taken: "docs/src/guides/configuration.md", "A configuration file" => is_configured;
     tenants_are_simulated: "docs/src/guides/simulate.md", "Tenants" => simulates;
     caps_are_simulated: "docs/src/guides/tenants.md", "Caps" => simulates;
+    a_tenant_has_its_part_of_the_stores: "docs/src/guides/tenants.md", "Grants by key" => grants_by_key;
     messages_take_their_routes: "docs/src/guides/routes.md", "An example" => takes_routes;
     queues_have_priorities: "docs/src/guides/priorities.md", "An example" => has_priorities;
     components_have_new_versions: "docs/src/guides/components.md", "New versions while the worker runs" => refreshes;
@@ -120,11 +121,6 @@ const LISTED: &[(&str, &str, &str)] = &[
         "docs/src/guides/tenants.md",
         "Many tenants on one queue",
         "runs without end; the tests `worker::keys` do the same",
-    ),
-    (
-        "docs/src/guides/tenants.md",
-        "Grants by key",
-        "runs without end; the tests `isolation::by_key` do the same",
     ),
     ("docs/src/guides/tenants.md", "Budgets", "runs without end; the tests `worker::budgets` do the same"),
     (

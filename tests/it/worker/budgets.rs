@@ -80,17 +80,21 @@ fn a_budget_of_cost_uses_the_prices_of_the_user() {
     let world = World::with_queue(&[]);
     let prices =
         std::fs::read_to_string(repository().join("crates/cli/src/prices.toml")).expect("the prices");
-    let free = prices.replace("price = 0.04048", "price = 0").replace("price = 0.004445", "price = 0");
-    world.write("free.toml", free);
+    let cheap =
+        prices.replace("price = 0.04048", "price = 1e-12").replace("price = 0.004445", "price = 1e-12");
+    world.write("cheap.toml", cheap);
     // With the built-in prices, the first task uses it up.
     let options = ["--key", "group", "--budget", "*=cost:0.000000000001/31d", "--instances", "1"];
     let run = |prices: &str| world.run("misbehave").args(options).args(STORE).args(["--prices", prices]);
     send(&world, "acme", 20);
-    let output = run("free.toml").arg("--until-empty").succeeds();
+    let output = run("cheap.toml").arg("--until-empty").succeeds();
     assert_eq!(output.summary()["outcomes"], json!({"completed": 20}), "{output}");
     assert_eq!(output.summary()["parked_messages"], 0, "{output}");
     world.write("wrong.toml", prices.replace("price = 0.04048", "price = -1"));
     run("wrong.toml").fails_with(2, "fargate.vcpu-hour is -1");
+    let free = prices.replace("price = 0.04048", "price = 0").replace("price = 0.004445", "price = 0");
+    world.write("wrong.toml", free);
+    run("wrong.toml").fails_with(2, "are both 0");
     run("missing.toml").fails_with(2, "missing.toml");
     world.write("out/prices.toml", prices);
     run("out/prices.toml").fails_with(2, "holds the price table");

@@ -36,3 +36,20 @@ fn only_queues_share_a_file() {
     }
     world.send(["the queue is still one"]);
 }
+
+#[test]
+fn a_link_to_a_file_that_does_not_exist_yet_is_that_file() {
+    let world = World::new();
+    for (link, target) in [("absolute.db", world.path("new.db")), ("relative.db", "./new.db".into())] {
+        std::os::unix::fs::symlink(target, world.path(link)).expect("a link");
+        let run = world.wasmrun(["run", "--queue", &format!("sqlite:{link}")]).arg(guest("misbehave"));
+        run.args(World::grants()).args(["--usage", "new.db"]).fails_with(2, "are one file");
+        let run = world.wasmrun(["run", "--queue", "sqlite:new.db"]).arg(guest("misbehave"));
+        run.args(World::grants()).args(["--usage", link]).fails_with(2, "are one file");
+    }
+    // A guest could create the file, if the link led into a store that it may write to.
+    std::os::unix::fs::symlink("out/usage.jsonl", world.path("usage.jsonl")).expect("a link");
+    let run = world.wasmrun(["run", "--queue", "sqlite:jobs.db"]).arg(guest("misbehave"));
+    run.args(World::grants()).args(["--usage", "usage.jsonl"]).fails_with(2, "holds the usage file");
+    assert!(!world.path("new.db").exists() && !world.path("jobs.db").exists());
+}

@@ -4,6 +4,7 @@
 //! of values, so nothing is translated except the tables `log` and `registry`, which have shorter keys, and the two
 //! addresses of a service.
 
+use super::budgets::NO_BUDGETS;
 use super::flags::{RunArgs, ServeArgs};
 use super::read::toml_from;
 use super::variables::families;
@@ -46,9 +47,13 @@ pub(crate) struct Flags(BTreeMap<Key, Vec<String>>);
 
 impl Flags {
     /// Returns the settings of the command line and of variables.
-    pub(crate) fn typed(matches: &ArgMatches) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// A variable isn't UTF-8.
+    pub(crate) fn typed(matches: &ArgMatches) -> Result<Self, Failure> {
         let (mut typed, mut variables) = (Self::default(), Self::default());
-        for (family, name, value) in families() {
+        for (family, name, value) in families()? {
             // The names of variables are in upper case; only the environment's, wasi:config's and keys have their own.
             let name = match family.as_str() {
                 "env" | "config-value" | "weight" | "budget" => name,
@@ -65,7 +70,7 @@ impl Flags {
             };
             values.for_each(|value| of.add(&flag, &value));
         }
-        typed.over(variables)
+        Ok(typed.over(variables))
     }
 
     /// Returns the settings of a configuration file, which is known to be valid.
@@ -144,8 +149,17 @@ impl Flags {
         if is_fixed || goals.iter().any(|goal| self.value(goal).is_some()) {
             goals.iter().for_each(|goal| other.remove(goal));
         }
+        if self.is_without_budgets() {
+            other.remove("budget");
+        }
         other.0.extend(self.0);
         other
+    }
+
+    /// Returns whether a flag switches the budgets of variables and the file off.
+    fn is_without_budgets(&self) -> bool {
+        let of_budgets = self.0.iter().filter(|((flag, _), _)| flag == "budget");
+        of_budgets.flat_map(|(_, values)| values).any(|value| value == NO_BUDGETS)
     }
 
     /// Returns the value of a flag that has one.
@@ -231,7 +245,7 @@ mod tests {
 
     fn typed(words: &str) -> Flags {
         let words = std::iter::once("run").chain(words.split_whitespace());
-        Flags::typed(&run().try_get_matches_from(words).expect("arguments"))
+        Flags::typed(&run().try_get_matches_from(words).expect("arguments")).expect("settings")
     }
 
     #[test]
@@ -249,6 +263,20 @@ mod tests {
         let merged = typed("--queue r --store b=s3://c:rw --allow-http c.example --instances 4").over(file);
         let expected = "--queue r --store a=s3://a:ro --store b=s3://c:rw --allow-http c.example --env A=1 --env B --log warn --log-format text --instances 4";
         assert_eq!(merged.words().join(" "), expected);
+    }
+
+    #[test]
+    fn budgets_that_a_flag_switches_off_are_left_out() {
+        let file = "[budget]\na = 'cpu:1s/1h'\noff = 'cpu:2s/1h'\n[worker]\nbudget-store = 's3://b'";
+        let file = || Flags::of_file(file, "the configuration").expect("valid");
+        let merged = typed("--budget off --budget b=cpu:3s/1h").over(file());
+        assert_eq!(merged.words().join(" "), "--budget b=cpu:3s/1h --budget off --budget-store s3://b");
+        // A budget of the key `off`.
+        let merged = typed("--budget off=cpu:4s/1h").over(file());
+        assert_eq!(
+            merged.words().join(" "),
+            "--budget a=cpu:1s/1h --budget off=cpu:4s/1h --budget-store s3://b"
+        );
     }
 
     #[test]
@@ -274,6 +302,6 @@ mod tests {
         let flags = Flags::of_file(file, "the file").expect("valid");
         let words = std::iter::once("run".to_owned()).chain(flags.words());
         let taken = run().try_get_matches_from(words).expect("a command line of run");
-        assert_eq!(Flags::typed(&taken), flags);
+        assert_eq!(Flags::typed(&taken).expect("settings"), flags);
     }
 }

@@ -1,6 +1,6 @@
 //! Merges the settings of budgets: how much the tasks of each key may use in a period.
 
-use super::keys::by_key;
+use super::keys::{OTHERS, by_key};
 use super::text::{Written, expected, named_texts};
 use super::variables::variables_with;
 use super::worker::WorkerSettings;
@@ -13,8 +13,8 @@ use std::time::Duration;
 use wasmrun_runtime::model::budget::{Budget, BudgetUnit, Budgets, MOST_AMOUNT, PARTS_OF_CURRENCY, PERIODS};
 use wasmrun_runtime::worker::OverBudget;
 
-/// The key that stands for all keys without a budget of their own.
-const OTHERS: &str = "*";
+/// The value of `--budget` that switches the budgets of variables and the file off.
+pub(super) const NO_BUDGETS: &str = "off";
 /// Largest cost of a budget.
 const MOST_COST: f64 = 1e6;
 
@@ -29,14 +29,18 @@ pub(crate) struct BudgetPlan {
     pub(crate) prices: Option<PathBuf>,
 }
 
-/// Merges the budgets with the settings that belong to them; `None` if no key has one.
+/// Merges the budgets with the settings that belong to them; `None` if no key has one. Those settings are refused if no
+/// budget is named. They may stay if budgets are switched off, as flags can't take them out of the file.
 pub(crate) fn budget_plan(
     worker: &WorkerSettings,
     flags: &[String],
     file: BTreeMap<String, String>,
 ) -> Result<Option<BudgetPlan>, Failure> {
-    let budgets = budgets(flags, file)?;
+    let (budgets, is_named) = budgets(flags, file)?;
     let fails = |why: &str| Err(Failure::usage(why));
+    if budgets.is_empty() && is_named {
+        return Ok(None);
+    }
     if budgets.is_empty() {
         let unused = [
             ("budget-store", worker.budget_store.is_some()),
@@ -66,10 +70,17 @@ pub(crate) fn budget_plan(
     Ok(Some(BudgetPlan { budgets, over: worker.over_budget.unwrap_or_default(), store, prices }))
 }
 
-fn budgets(flags: &[String], mut merged: BTreeMap<String, String>) -> Result<Budgets, Failure> {
-    merged.extend(variables_with("WASMRUN_BUDGET_"));
+/// Merges the budgets of flags, variables and the file. Also returns whether any is named, such as one that is off.
+fn budgets(flags: &[String], mut merged: BTreeMap<String, String>) -> Result<(Budgets, bool), Failure> {
+    merged.extend(variables_with("WASMRUN_BUDGET_")?);
+    let (off, flags): (Vec<String>, Vec<String>) = flags.iter().cloned().partition(|flag| flag == NO_BUDGETS);
+    if !off.is_empty() {
+        merged.clear();
+    }
     let mut budgets = Budgets::default();
-    for (key, text) in by_key("--budget", "KEY=UNIT:AMOUNT/PERIOD", flags, merged)? {
+    let named = by_key("--budget", "KEY=UNIT:AMOUNT/PERIOD, or off", &flags, merged)?;
+    let is_named = !named.is_empty() || !off.is_empty();
+    for (key, text) in named {
         let Setting(budget) =
             Setting::read(&text).map_err(|why| Failure::usage(format!("--budget {key}={text}: {why}")))?;
         if key.as_str() == OTHERS {
@@ -78,7 +89,7 @@ fn budgets(flags: &[String], mut merged: BTreeMap<String, String>) -> Result<Bud
             budgets.keys.insert(key, budget);
         }
     }
-    Ok(budgets)
+    Ok((budgets, is_named))
 }
 
 /// Reads the table of the configuration file.
@@ -256,6 +267,22 @@ mod tests {
     }
 
     #[test]
+    fn flags_switch_budgets_off_one_by_one_or_all_at_once_and_their_store_may_stay() {
+        let file = "acme = 'fuel:1/1h'\n'*' = 'fuel:2/1h'";
+        let switched_off = |flags: &[&str]| plan(with_store(), flags, file).expect("valid");
+        assert_eq!(switched_off(&["off"]), None);
+        assert_eq!(switched_off(&["acme=off", "*=off"]), None);
+        let of_flags = switched_off(&["off", "other=fuel:3/1h"]).expect("budgets").budgets;
+        assert_eq!((of_flags.keys.len(), of_flags.others), (1, None));
+        // A key may have this name, too.
+        let named = switched_off(&["off=fuel:4/1h"]).expect("budgets").budgets;
+        assert_eq!(named.of(&Key::new("off")).map(|budget| budget.amount.get()), Some(4));
+        assert_eq!(named.keys.len(), 2);
+        // Neither a key nor a store is needed.
+        assert_eq!(plan(WorkerSettings::default(), &["off"], file), Ok(None));
+    }
+
+    #[test]
     fn what_has_no_effect_or_lacks_something_is_refused() {
         let refused = |worker, flags: &[&str], text: &str| {
             let error = plan(worker, flags, "").expect_err(text);
@@ -264,7 +291,6 @@ mod tests {
         let budget = &["a=fuel:1/1h"][..];
         refused(with_store(), &["a=fuel:1/1h", "a=fuel:1/1h"], "--budget names a twice");
         refused(with_store(), &[], "--budget-store has no effect");
-        refused(with_store(), &["a=off"], "--budget-store has no effect");
         let prices = || Some(PathBuf::from("mine.toml"));
         refused(
             WorkerSettings { prices: prices(), ..WorkerSettings::default() },

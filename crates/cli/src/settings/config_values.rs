@@ -16,7 +16,7 @@ pub(crate) fn config_values(
     file: BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, Failure> {
     let mut merged = file;
-    merged.extend(variables_with("WASMRUN_CONFIG_VALUE_"));
+    merged.extend(variables_with("WASMRUN_CONFIG_VALUE_")?);
     merged.extend(pairs("--config-value", "KEY=VALUE", flags)?);
     check_config_values(&merged)?;
     Ok(merged)

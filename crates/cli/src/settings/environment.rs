@@ -44,7 +44,7 @@ pub(crate) fn environment(
     file: BTreeMap<String, EnvValue>,
 ) -> Result<Vec<(String, String)>, Failure> {
     let mut merged = read(file);
-    for (key, value) in variables_with("WASMRUN_ENV_") {
+    for (key, value) in variables_with("WASMRUN_ENV_")? {
         merged.insert(key, Some(value));
     }
     for text in flags {

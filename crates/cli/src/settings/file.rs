@@ -7,7 +7,7 @@ use super::environment::EnvValue;
 use super::limit_flags::LimitSettings;
 use super::log::LogSettings;
 use super::queues::QueueSetting;
-use super::read::{MAX_TOML_BYTES, read_text, toml_from};
+use super::read::{MAX_TOML_BYTES, read_stream, regular, toml_from};
 use super::registry::RegistrySettings;
 use super::route_table::{RouteTable, Unmatched};
 use super::serve::ServeSettings;
@@ -107,10 +107,19 @@ impl ConfigFile {
             .map_err(|error| Failure::backend(format!("the configuration cannot be read: {error}")))?
     }
 
+    /// Reads a file that is read more than once, as [`ConfigFile::read_aside`] does. Refuses a pipe: what came out of it is
+    /// gone.
+    pub(crate) async fn read_again(path: Option<PathBuf>) -> Result<(Self, String), Failure> {
+        if let Some(path) = &path {
+            regular(path, &format!("the configuration {}", path.display()))?;
+        }
+        Self::read_aside(path).await
+    }
+
     fn read_with_text(path: Option<&Path>) -> Result<(Self, String), Failure> {
         let Some(path) = path else { return Ok(Default::default()) };
         let shown = path.display();
-        let text = read_text(path, &format!("the configuration {shown}"), MAX_TOML_BYTES)?;
+        let text = read_stream(path, &format!("the configuration {shown}"), MAX_TOML_BYTES)?;
         Ok((Self::parse(&text, &shown)?, text))
     }
 

@@ -10,6 +10,16 @@ use wasmrun_runtime::model::key::{Key, MOST_BYTES};
 use wasmrun_runtime::worker::KeyOptions;
 use wasmrun_runtime::worker::shares::{MOST_WEIGHT, ShareOptions};
 
+/// The key that stands for all keys without a setting of their own.
+pub(super) const OTHERS: &str = "*";
+
+/// Weights of keys, and of all others; `None`: 1.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Weights {
+    pub(super) keys: BTreeMap<Key, NonZeroU32>,
+    pub(super) others: Option<NonZeroU32>,
+}
+
 /// Returns how messages are told apart by their keys; `None` without `--key`.
 pub(crate) fn key_options(
     worker: &WorkerSettings,
@@ -18,16 +28,22 @@ pub(crate) fn key_options(
 ) -> Result<Option<KeyOptions>, Failure> {
     let weights = weights(flags, file)?;
     let Some(source) = worker.key.clone() else {
-        shares_without_keys(worker.max_per_key.is_some(), !weights.is_empty())?;
+        shares_without_keys(worker.max_per_key.is_some(), &weights)?;
         return Ok(None);
     };
-    let shares = ShareOptions { max_per_key: worker.max_per_key, weights };
-    Ok(Some(KeyOptions { source, shares }))
+    Ok(Some(KeyOptions { source, shares: weights.shares(worker.max_per_key) }))
+}
+
+impl Weights {
+    /// Returns how permits are shared with these weights.
+    pub(super) fn shares(self, max_per_key: Option<NonZeroU32>) -> ShareOptions {
+        ShareOptions { max_per_key, weights: self.keys, others: self.others }
+    }
 }
 
 /// Refuses a cap and weights where there are no keys.
-pub(super) fn shares_without_keys(has_cap: bool, has_weights: bool) -> Result<(), Failure> {
-    let unused = [("--max-per-key", has_cap), ("--weight", has_weights)];
+pub(super) fn shares_without_keys(has_cap: bool, weights: &Weights) -> Result<(), Failure> {
+    let unused = [("--max-per-key", has_cap), ("--weight", *weights != Weights::default())];
     match unused.into_iter().find(|(_, is_set)| *is_set) {
         Some((flag, _)) => {
             Err(Failure::usage(format!("{flag} has no effect without keys: add --key, such as --key group")))
@@ -37,31 +53,35 @@ pub(super) fn shares_without_keys(has_cap: bool, has_weights: bool) -> Result<()
 }
 
 /// Merges the weights. Flags win over variables, and variables over the file.
-fn weights(flags: &[String], file: BTreeMap<String, u32>) -> Result<BTreeMap<Key, NonZeroU32>, Failure> {
+fn weights(flags: &[String], file: BTreeMap<String, u32>) -> Result<Weights, Failure> {
     let mut merged: BTreeMap<String, String> =
         file.into_iter().map(|(key, weight)| (key, weight.to_string())).collect();
-    merged.extend(variables_with("WASMRUN_WEIGHT_"));
+    merged.extend(variables_with("WASMRUN_WEIGHT_")?);
     with_flags(merged, flags)
 }
 
 /// Returns the weights of flags alone.
-pub(super) fn weights_of_flags(flags: &[String]) -> Result<BTreeMap<Key, NonZeroU32>, Failure> {
+pub(super) fn weights_of_flags(flags: &[String]) -> Result<Weights, Failure> {
     with_flags(BTreeMap::new(), flags)
 }
 
 /// Adds the weights of flags, and checks all of them.
-fn with_flags(
-    merged: BTreeMap<String, String>,
-    flags: &[String],
-) -> Result<BTreeMap<Key, NonZeroU32>, Failure> {
-    let weight = |(key, text): (Key, String)| {
+fn with_flags(merged: BTreeMap<String, String>, flags: &[String]) -> Result<Weights, Failure> {
+    let mut weights = Weights::default();
+    for (key, text) in by_key("--weight", "KEY=N", flags, merged)? {
         let weight = NonZeroU32::read(&text).ok().filter(|weight| weight.get() <= MOST_WEIGHT);
-        let wrong = || {
-            Failure::usage(format!("--weight {key}={text}: expected a whole number from 1 to {MOST_WEIGHT}"))
+        let Some(weight) = weight else {
+            return Err(Failure::usage(format!(
+                "--weight {key}={text}: expected a whole number from 1 to {MOST_WEIGHT}"
+            )));
         };
-        weight.map(|weight| (key.clone(), weight)).ok_or_else(wrong)
-    };
-    by_key("--weight", "KEY=N", flags, merged)?.into_iter().map(weight).collect()
+        if key.as_str() == OTHERS {
+            weights.others = Some(weight);
+        } else {
+            weights.keys.insert(key, weight);
+        }
+    }
+    Ok(weights)
 }
 
 /// Adds the settings of flags that are named by a key to those of variables and the file, over which they win. Refuses a
@@ -110,17 +130,18 @@ mod tests {
 
     #[test]
     fn weights_of_flags_win_over_the_file_by_key() {
-        let set =
-            options(by_group(), &["acme=5", "a=b=7"], "acme = 2\n\"a b\" = 3").expect("valid").expect("keys");
+        let (flags, file) = (["acme=5", "a=b=7", "*=4"], "acme = 2\n\"a b\" = 3\n'*' = 2");
+        let set = options(by_group(), &flags, file).expect("valid").expect("keys");
         let weights: Vec<_> =
             set.shares.weights.iter().map(|(key, weight)| (key.as_str(), weight.get())).collect();
         assert_eq!(weights, [("a b", 3), ("a=b", 7), ("acme", 5)]);
+        assert_eq!(set.shares.others.map(NonZeroU32::get), Some(4));
         assert_eq!(options(WorkerSettings::default(), &[], ""), Ok(None));
     }
 
     #[test]
     fn what_has_no_effect_or_is_out_of_range_is_refused() {
-        for weight in ["a=0", "a=1001", "a=x", "a="] {
+        for weight in ["a=0", "a=1001", "a=x", "a=", "*=0"] {
             let error = options(by_group(), &[weight], "").expect_err("refused");
             assert!(error.contains("from 1 to 1000"), "{error}");
         }
@@ -133,5 +154,7 @@ mod tests {
             let error = options(worker, weights, "").expect_err("refused");
             assert!(error.starts_with(flag) && error.contains("--key"), "{error}");
         }
+        let error = options(WorkerSettings::default(), &["*=1"], "").expect_err("refused");
+        assert!(error.starts_with("--weight has no effect"), "{error}");
     }
 }

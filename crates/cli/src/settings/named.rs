@@ -13,7 +13,7 @@ pub(super) fn named(
     file: BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, Failure> {
     let mut merged = file;
-    for (name, value) in variables_with(variables) {
+    for (name, value) in variables_with(variables)? {
         merged.insert(name.to_ascii_lowercase().replace('_', "-"), value);
     }
     merged.extend(pairs(flag, form, flags)?);

@@ -1,22 +1,62 @@
-//! Reads files that a user names, up to a maximum size: a path may lead to a device or a pipe that never ends. Resolves
-//! the paths of files that this program creates.
+//! Reads files that a user names, up to a maximum size: a path may lead to a device or a pipe that never ends.
+//!
+//! A file must be a regular one, so that no setting can keep the program from starting or from handling signals. The
+//! exception is the configuration, which may come out of a pipe: `--config <(envsubst < wasmrun.toml)`.
 
 use super::text::in_users_words;
 use crate::output::failure::Failure;
 use bytesize::ByteSize;
+use rustix::fs::OFlags;
 use serde::de::DeserializeOwned;
-use std::fs::File;
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
 
 /// Maximum size of a configuration and of a price table.
 pub(crate) const MAX_TOML_BYTES: u64 = 1 << 20;
 
-/// Reads a file of at most `most` bytes. `what` names it in errors: "the component x.wasm".
+/// Returns the metadata of a regular file without opening it: opening a pipe waits for its other end. `what` names the
+/// file in errors: "the component x.wasm".
+///
+/// # Errors
+///
+/// The file isn't there, or isn't a regular one.
+pub(crate) fn regular(path: &Path, what: &str) -> Result<Metadata, Failure> {
+    let metadata = fs::metadata(path).map_err(|error| unreadable(what, &error))?;
+    let kind = match metadata.file_type() {
+        kind if kind.is_file() => return Ok(metadata),
+        kind if kind.is_dir() => "a directory",
+        kind if kind.is_fifo() => "a pipe",
+        kind if kind.is_socket() => "a socket",
+        _ => "a device",
+    };
+    Err(Failure::usage(format!("cannot read {what}: it is {kind}, not a regular file")))
+}
+
+/// Reads a regular file of at most `most` bytes. `what` names it in errors.
 pub(crate) fn read_file(path: &Path, what: &str, most: u64) -> Result<Vec<u8>, Failure> {
-    let failed = |error: io::Error| Failure::usage(format!("cannot read {what}: {error}"));
+    regular(path, what)?;
+    // A pipe that has replaced the file meanwhile makes nobody wait.
+    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path);
+    content(file, what, most)
+}
+
+/// Reads a regular file of at most `most` bytes as UTF-8 text. `what` names it in errors.
+pub(crate) fn read_text(path: &Path, what: &str, most: u64) -> Result<String, Failure> {
+    utf8(read_file(path, what, most)?, what)
+}
+
+/// Reads at most `most` bytes of UTF-8 text from a file, or from a pipe, for which it may wait forever. `what` names it in
+/// errors.
+pub(crate) fn read_stream(path: &Path, what: &str, most: u64) -> Result<String, Failure> {
+    utf8(content(File::open(path), what, most)?, what)
+}
+
+fn content(file: io::Result<File>, what: &str, most: u64) -> Result<Vec<u8>, Failure> {
     let mut content = Vec::new();
-    File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut content)).map_err(failed)?;
+    let read = file.and_then(|file| file.take(most + 1).read_to_end(&mut content));
+    read.map_err(|error| unreadable(what, &error))?;
     if content.len() as u64 > most {
         let most = ByteSize(most).display().iec();
         return Err(Failure::usage(format!("cannot use {what}: it is larger than {most}")));
@@ -24,24 +64,13 @@ pub(crate) fn read_file(path: &Path, what: &str, most: u64) -> Result<Vec<u8>, F
     Ok(content)
 }
 
-/// Reads a file of at most `most` bytes as UTF-8 text. `what` names it in errors.
-pub(crate) fn read_text(path: &Path, what: &str, most: u64) -> Result<String, Failure> {
-    String::from_utf8(read_file(path, what, most)?)
+fn utf8(content: Vec<u8>, what: &str) -> Result<String, Failure> {
+    String::from_utf8(content)
         .map_err(|_| Failure::usage(format!("cannot read {what}: it is not UTF-8 text")))
 }
 
-/// Returns the path of a file with all links resolved. Before the file is created, it can thus be compared with the
-/// directories that guests may write to.
-pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
-    path.canonicalize().or_else(|error| {
-        let parent = match path.parent() {
-            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-            Some(parent) => parent,
-            None => return Err(error),
-        };
-        let name = path.file_name().ok_or(error)?;
-        Ok(parent.canonicalize()?.join(name))
-    })
+fn unreadable(what: &str, error: &io::Error) -> Failure {
+    Failure::usage(format!("cannot read {what}: {error}"))
 }
 
 /// Parses TOML. An error names `shown`, the line and the wrong part of it.
@@ -61,16 +90,32 @@ pub(crate) fn toml_from<T: DeserializeOwned>(text: &str, shown: &str) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use std::os::unix::net::UnixListener;
 
     #[test]
-    fn a_file_is_found_before_it_exists_with_all_links_resolved() {
+    fn only_a_regular_file_is_read_and_nothing_else_is_opened() {
         let directory = tempfile::tempdir().expect("a directory");
-        let root = directory.path().canonicalize().expect("there");
-        std::fs::create_dir(root.join("real")).expect("a directory");
-        std::os::unix::fs::symlink(root.join("real"), root.join("link")).expect("a link");
-        assert_eq!(resolve(&root.join("link/new")).expect("found"), root.join("real/new"));
-        assert_eq!(resolve(Path::new("new")).expect("found").file_name(), Some("new".as_ref()));
-        assert!(resolve(&root.join("missing/new")).is_err());
-        assert!(resolve(Path::new("..")).is_ok_and(|path| path.is_dir()));
+        let path = |name: &str| directory.path().join(name);
+        let read = |path: &Path| read_file(path, "the keys", 3).map_err(|failure| failure.to_string());
+        fs::write(path("keys"), "abc").expect("written");
+        std::os::unix::fs::symlink("keys", path("link")).expect("a link");
+        assert_eq!(read(&path("keys")), Ok(b"abc".to_vec()));
+        assert_eq!(read(&path("link")), Ok(b"abc".to_vec()));
+        mknodat(CWD, path("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
+        let _socket = UnixListener::bind(path("socket")).expect("a socket");
+        for (path, kind) in [
+            (path("pipe"), "a pipe"),
+            (path("socket"), "a socket"),
+            (path("."), "a directory"),
+            ("/dev/zero".into(), "a device"),
+        ] {
+            assert_eq!(read(&path), Err(format!("cannot read the keys: it is {kind}, not a regular file")));
+        }
+        assert!(
+            read(&path("missing")).is_err_and(|error| error.starts_with("cannot read the keys: No such"))
+        );
+        fs::write(path("keys"), "abcd").expect("written");
+        assert_eq!(read(&path("keys")), Err("cannot use the keys: it is larger than 3 B".to_owned()));
     }
 }

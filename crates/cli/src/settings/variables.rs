@@ -2,6 +2,7 @@
 
 use super::flags::Cli;
 use super::text::nearest;
+use crate::output::failure::Failure;
 use clap::CommandFactory;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -12,12 +13,18 @@ static OF_FLAGS: LazyLock<BTreeSet<OsString>> = LazyLock::new(|| variables_of(&C
 
 /// Returns the variables whose names start with `prefix`: the rest of each name, and the value. Skips variables of
 /// flags: `WASMRUN_ON_LEASE_EXPIRED` starts like `WASMRUN_ON_RETRY`, and belongs to a flag.
-pub(super) fn variables_with(prefix: &str) -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(move |(variable, value)| {
+///
+/// # Errors
+///
+/// A value isn't UTF-8.
+pub(super) fn variables_with(prefix: &str) -> Result<Vec<(String, String)>, Failure> {
+    let found = std::env::vars_os().filter_map(|(variable, value)| {
         let name = variable.to_str()?.strip_prefix(prefix)?.to_owned();
         let is_name = !name.is_empty() && !OF_FLAGS.contains(&variable);
-        is_name.then_some((name, value.to_str()?.to_owned()))
-    })
+        let not_utf8 = |_| Failure::usage(format!("the variable {prefix}{name} is not UTF-8 text"));
+        is_name.then(|| value.into_string().map_err(not_utf8).map(|value| (name.clone(), value)))
+    });
+    found.collect()
 }
 
 /// Prefix of all variables.
@@ -40,13 +47,14 @@ const FAMILIES: [&str; 10] = [
 const OF_SERVICES: [&str; 3] = ["SERVICE_HOST", "SERVICE_PORT", "PORT"];
 
 /// Returns the variables that end in a name: the flag that each stands for, the name, and the value.
-pub(super) fn families() -> Vec<(String, String, String)> {
-    let found = FAMILIES.iter().flat_map(|family| {
+pub(super) fn families() -> Result<Vec<(String, String, String)>, Failure> {
+    let mut found = Vec::new();
+    for family in FAMILIES {
         let flag = family.trim_end_matches('_').to_ascii_lowercase().replace('_', "-");
-        let variables: Vec<_> = variables_with(&format!("{PREFIX}{family}")).collect();
-        variables.into_iter().map(move |(name, value)| (flag.clone(), name, value))
-    });
-    found.collect()
+        let variables = variables_with(&format!("{PREFIX}{family}"))?;
+        found.extend(variables.into_iter().map(|(name, value)| (flag.clone(), name, value)));
+    }
+    Ok(found)
 }
 
 /// Warns of variables that look like settings but aren't.

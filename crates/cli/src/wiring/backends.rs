@@ -13,7 +13,7 @@ use wasmrun_aws::{
 };
 use wasmrun_local::{
     DirStore, PlannedQueue, QueueSettings, SqliteBucket, SqliteBudgets, SqliteGroups, SqliteLedger,
-    SqliteQueue,
+    SqliteQueue, resolve,
 };
 use wasmrun_registry::{Credential, Pulled, Reference, Registry, RegistryError, docker};
 use wasmrun_runtime::engine::cache::Cache;
@@ -362,6 +362,7 @@ impl OpenStore {
         let directory = self.directory.as_deref()?;
         // A bare file name has no directory that could be resolved.
         let path = std::path::absolute(path).ok()?;
+        let path = resolve(&path).unwrap_or(path);
         let existing = path.ancestors().find_map(|ancestor| Some((ancestor, ancestor.canonicalize().ok()?)));
         let (ancestor, resolved) = existing?;
         let missing = path.strip_prefix(ancestor).ok()?;

@@ -5,7 +5,7 @@ use super::protected::{FileUse, Protected, refuse_protected};
 use crate::output::failure::Failure;
 use crate::settings::engine::EngineSettings;
 use crate::settings::grants::{HttpSetting, StoreSetting};
-use crate::settings::read::read_file;
+use crate::settings::read::{read_file, regular};
 use crate::settings::registry::RegistrySettings;
 use crate::settings::source::Source;
 use crate::settings::task::TaskPlan;
@@ -307,23 +307,12 @@ fn grant_key(grantable: Grantable) -> &'static str {
 
 /// Reads a component's file, up to a maximum size. Refuses precompiled code that others than its owner can write to.
 pub(crate) fn read_component(path: &Path, is_precompiled: bool) -> Result<Vec<u8>, Failure> {
-    let failed = |error: std::io::Error| {
-        Failure::usage(format!("cannot read the component {}: {error}", path.display()))
-    };
-    let metadata = std::fs::metadata(path).map_err(failed)?;
-    if !metadata.is_file() {
-        return Err(Failure::usage(format!(
-            "cannot read the component {}: it is not a file",
-            path.display()
-        )));
-    }
+    let what = format!("the component {}", path.display());
+    let metadata = regular(path, &what)?;
     let most = if is_precompiled { MAX_CODE_BYTES } else { MAX_COMPONENT_BYTES };
     if metadata.len() > most {
-        return Err(Failure::usage(format!(
-            "cannot use the component {}: it is larger than {}",
-            path.display(),
-            bytesize::ByteSize(most)
-        )));
+        let most = bytesize::ByteSize(most);
+        return Err(Failure::usage(format!("cannot use {what}: it is larger than {most}")));
     }
     if is_precompiled && metadata.mode() & WRITABLE_BY_OTHERS != 0 {
         return Err(Failure::usage(format!(
@@ -332,5 +321,5 @@ pub(crate) fn read_component(path: &Path, is_precompiled: bool) -> Result<Vec<u8
         )));
     }
     // The file may have grown since its size was read.
-    read_file(path, &format!("the component {}", path.display()), most)
+    read_file(path, &what, most)
 }

@@ -6,10 +6,13 @@ use crate::settings::read::{MAX_TOML_BYTES, read_text, toml_from};
 use serde::Deserialize;
 use std::path::Path;
 use std::time::Duration;
+use wasmrun_runtime::model::budget::PARTS_OF_CURRENCY;
 
 /// Bytes of a GB, as AWS counts them.
 pub(crate) const GB: f64 = (1u64 << 30) as f64;
 const SHIPPED: &str = include_str!("../prices.toml");
+/// Minimum price above zero: the smallest amount that a budget counts.
+const MIN_PRICE: f64 = 1.0 / PARTS_OF_CURRENCY;
 /// Maximum price: a higher price is a typing error.
 const MAX_PRICE: f64 = 1e6;
 /// Maximum number of entries in each list of sizes, as each costs time for each record. AWS has some hundred sizes.
@@ -87,17 +90,23 @@ impl Prices {
     fn check(&self) -> Result<(), String> {
         let sqs = self.sqs.as_ref().map(|sqs| ("sqs.million-requests", &sqs.million_requests));
         for (name, price) in self.all().into_iter().chain(sqs) {
-            if !(0.0..=MAX_PRICE).contains(&price.price) {
-                return Err(format!("{name} is {}: a price is 0 to {MAX_PRICE}", price.price));
+            if price.price != 0.0 && !(MIN_PRICE..=MAX_PRICE).contains(&price.price) {
+                // With an exponent: a number may have hundreds of digits.
+                return Err(format!(
+                    "{name} is {:?}: a price is 0, or {MIN_PRICE} to {MAX_PRICE}",
+                    price.price
+                ));
             }
             let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
             if price.date.len() < 7 || !price.date.split('-').all(digits) {
                 return Err(format!("{name} has the date {:?}: write YYYY-MM or YYYY-MM-DD", price.date));
             }
         }
+        if self.fargate.vcpu_hour.price + self.fargate.gb_hour.price == 0.0 {
+            return Err("fargate.vcpu-hour and fargate.gb-hour are both 0, and a budget of cost would count nothing: give one of them a price".into());
+        }
         let sizes = self.fargate.sizes();
-        let fits = |number: f64| (0.001..=10_000.0).contains(&number);
-        if sizes.is_empty() || !sizes.iter().all(|size| fits(size.vcpu) && fits(size.gb)) {
+        if sizes.is_empty() || !sizes.iter().all(|size| size.is_possible()) {
             return Err("fargate.sizes must be some, each of 0.001 to 10000 vCPU and GB".into());
         }
         let lambda = &self.lambda;
@@ -231,6 +240,13 @@ mod tests {
             ("0.04048", "-1.0", "fargate.vcpu-hour is -1"),
             ("0.04048", "inf", "fargate.vcpu-hour is inf"),
             ("0.04048", "nan", "fargate.vcpu-hour is NaN"),
+            (
+                "0.0000166667",
+                "1e-13",
+                "lambda.gb-second is 1e-13: a price is 0, or 0.000000000001 to 1000000",
+            ),
+            ("price = 0.20", "price = 1e300", "lambda.million-requests is 1e300: a price is"),
+            ("price = 0.40", "price = 1000001", "sqs.million-requests is 1000001.0: a price is"),
             ("2026-06", "June", "has the date \"June\""),
             ("mb-per-vcpu = 1769", "mb-per-vcpu = 0", "mb-per-vcpu"),
             ("minimum-seconds", "minimum-second", "mine.toml, line"),
@@ -240,5 +256,13 @@ mod tests {
             let error = read(&SHIPPED.replace(from, to)).expect_err(to);
             assert!(error.contains(said), "{error:?} for {to}");
         }
+    }
+
+    #[test]
+    fn a_table_in_which_fargate_costs_nothing_is_refused() {
+        let without_cpu = SHIPPED.replace("0.04048", "0");
+        assert!(read(&without_cpu).is_ok());
+        let error = read(&without_cpu.replace("0.004445", "0")).expect_err("both are zero");
+        assert!(error.contains("fargate.vcpu-hour and fargate.gb-hour are both 0"), "{error}");
     }
 }

@@ -3,13 +3,12 @@
 use super::backends::OpenStore;
 use super::compiler::program;
 use crate::output::failure::Failure;
-use crate::settings::read::resolve;
 use crate::settings::registry::KeySetting;
 use crate::settings::source::Source;
 use crate::settings::task::TaskPlan;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use wasmrun_local::is_same_file;
+use wasmrun_local::{is_same_file, resolve};
 use wasmrun_runtime::engine::cache::Cache;
 
 /// A path that no guest may write to, such as the component or the usage file. Otherwise a guest could change the code

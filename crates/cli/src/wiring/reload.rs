@@ -40,7 +40,7 @@ impl Reload {
 
     async fn apply(&self) -> Result<(), Failure> {
         let args = self.args.clone();
-        let (mut file, text) = ConfigFile::read_aside(args.task.config.clone()).await?;
+        let (mut file, text) = ConfigFile::read_again(args.task.config.clone()).await?;
         let worker = args.worker.over(std::mem::take(&mut file.worker));
         // Settings that need a restart are checked as well, so that the restart doesn't fail.
         let plan = TaskPlan::new(args.component, args.task, &mut file, &worker)?;

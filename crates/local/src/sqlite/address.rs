@@ -1,5 +1,6 @@
 //! The address of a queue: `sqlite:PATH` is the queue `main` in the file PATH, `sqlite:PATH#NAME` another queue in it.
 
+use crate::paths::resolve;
 use rustix::fs::Access;
 use std::path::{Path, PathBuf};
 use wasmrun_runtime::ports::queue::QueueError;
@@ -70,11 +71,11 @@ impl Address {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        let Some(file) = path.file_name() else {
+        if path.file_name().is_none() {
             return Err(QueueError::Unusable(format!("{url} names no file")));
-        };
-        match parent.canonicalize() {
-            Ok(parent) => Self::new(parent.join(file), name),
+        }
+        match resolve(&path) {
+            Ok(path) => Self::new(path, name),
             Err(error) => Err(QueueError::Unusable(format!(
                 "cannot create {url}: its directory {} cannot be opened ({error}); create the directory first",
                 parent.display()

@@ -2,9 +2,9 @@
 
 use super::address::{self, Address, Kind};
 use super::clock::Clock;
+use crate::paths::identity;
 use rusqlite::ffi::{self, ErrorCode};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use wasmrun_runtime::ports::queue::QueueError;
@@ -134,17 +134,6 @@ impl OpenFile {
         };
         open().map_err(|fault| fault.into_queue_error(address))
     }
-}
-
-/// Returns the file's device and inode without opening the file: closing it again would drop SQLite's locks.
-fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
-    std::fs::metadata(path).map(|found| (found.dev(), found.ino()))
-}
-
-/// Returns whether two paths lead to the same file. It may have several names: hard links, which no path shows.
-pub fn is_same_file(one: &Path, other: &Path) -> bool {
-    let is_link = || identity(one).is_ok_and(|one| identity(other).is_ok_and(|other| one == other));
-    one == other || is_link()
 }
 
 /// Returns the error for a file that existed and can't be found now.

@@ -57,7 +57,6 @@ mod tests;
 
 pub use bucket::SqliteBucket;
 pub use budgets::SqliteBudgets;
-pub use file::is_same_file;
 pub use groups::SqliteGroups;
 pub use ledger::SqliteLedger;
 pub use settings::{DeadLetter, PlannedQueue, QueueSettings};

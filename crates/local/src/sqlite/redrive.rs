@@ -3,8 +3,8 @@
 
 use super::SqliteQueue;
 use super::address::{self, Address};
-use super::file::is_same_file;
 use super::rows::{MessageRow, Target};
+use crate::paths::is_same_file;
 use std::collections::HashMap;
 use wasmrun_runtime::model::message::{AttributeValue, Message, OUTCOME_ATTRIBUTE};
 use wasmrun_runtime::ports::queue::{Queue, QueueError};

@@ -2,9 +2,10 @@
 
 use super::address::{self, Address};
 use super::clock::Clock;
-use super::file::{Fault, OpenFile, is_same_file};
+use super::file::{Fault, OpenFile};
 use super::rows::{QueueRow, Target};
 use super::transaction::Transaction;
+use crate::paths::is_same_file;
 use rusqlite::TransactionBehavior;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -30,8 +30,17 @@ const LONGEST: i64 = 24 * 60 * 60 * 1_000_000;
 pub struct ShareOptions {
     /// Maximum number of tasks of one key at once; `None`: no limit.
     pub max_per_key: Option<NonZeroU32>,
-    /// Weights of keys, from 1 to [`MOST_WEIGHT`]; other keys have the weight 1.
+    /// Weights of keys, from 1 to [`MOST_WEIGHT`].
     pub weights: BTreeMap<Key, NonZeroU32>,
+    /// Weight of each other key; `None`: 1.
+    pub others: Option<NonZeroU32>,
+}
+
+impl ShareOptions {
+    fn weight(&self, key: &Key) -> u32 {
+        let weight = self.weights.get(key).copied().or(self.others);
+        weight.map_or(1, |weight| weight.get().min(MOST_WEIGHT))
+    }
 }
 
 /// Messages that wait, by key, and the keys' accounts.
@@ -80,8 +89,8 @@ impl<T> Shares<T> {
         let account = match self.accounts.get_mut(key) {
             Some(account) => account,
             None => {
-                let weight = self.options.weights.get(key).map_or(1, |weight| weight.get().min(MOST_WEIGHT));
-                self.accounts.entry(key.clone()).or_insert(Account::new(weight))
+                let account = Account::new(self.options.weight(key));
+                self.accounts.entry(key.clone()).or_insert(account)
             }
         };
         if account.waiting.is_empty() {

@@ -9,6 +9,7 @@ fn weighted(weights: &[(&str, u32)], max_per_key: Option<u32>) -> ShareOptions {
     ShareOptions {
         max_per_key: max_per_key.and_then(NonZeroU32::new),
         weights: weights.iter().map(weight).collect(),
+        others: None,
     }
 }
 
@@ -55,6 +56,16 @@ fn weights_are_kept_within_a_tenth_over_a_hundred_thousand_tasks() {
     let used = shared(options, 8, 100_000, &[("a", 3 * MS), ("b", MS), ("c", 2 * MS)]);
     let all: f64 = used.iter().sum();
     for (used, share) in used.iter().zip([0.1, 0.2, 0.7]) {
+        assert!((used / all / share - 1.0).abs() < 0.1, "{share}: {}", used / all);
+    }
+}
+
+#[test]
+fn all_other_keys_may_have_a_weight() {
+    let options = ShareOptions { others: NonZeroU32::new(4), ..weighted(&[("a", 1)], None) };
+    let used = shared(options, 8, 50_000, &[("a", MS), ("b", MS), ("c", 2 * MS)]);
+    let all: f64 = used.iter().sum();
+    for (used, share) in used.iter().zip([1.0 / 9.0, 4.0 / 9.0, 4.0 / 9.0]) {
         assert!((used / all / share - 1.0).abs() < 0.1, "{share}: {}", used / all);
     }
 }

@@ -35,6 +35,7 @@ fn by_group(max_per_key: Option<u32>, weights: &[(&str, u32)]) -> Option<KeyOpti
     let shares = ShareOptions {
         max_per_key: max_per_key.map(number),
         weights: weights.iter().map(|(key, weight)| (Key::new(key), number(*weight))).collect(),
+        others: None,
     };
     Some(KeyOptions { source: KeySource::Group, shares })
 }

@@ -4,9 +4,10 @@ mod calls;
 
 pub(crate) use self::calls::of_calls;
 
-use crate::{About, health, queue_name};
+use crate::queue_labels::queue_labels;
+use crate::{About, health};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
@@ -129,15 +130,17 @@ fn of_queues(status: &Status) -> Vec<MetricFamily> {
         ));
     }
     if !status.queues.is_empty() {
-        let failing = status.queues.iter().map(|queue| {
-            let is_failing = f64::from(u8::from(queue.failing.is_some()));
-            (vec![("queue", queue_name(&queue.url))], is_failing)
-        });
+        let labels = queue_labels(status.queues.iter().map(|queue| queue.url.as_str()));
+        let failing = status
+            .queues
+            .iter()
+            .zip(labels)
+            .map(|(queue, label)| (vec![("queue", label)], f64::from(u8::from(queue.failing.is_some()))));
         families.push(family(
             "wasmrun_queue_failing",
             "Of each of several queues, 1 while it fails and the worker receives from the others; otherwise 0.",
             MetricType::GAUGE,
-            summed(failing.collect()),
+            failing.collect(),
         ));
     }
     families
@@ -177,10 +180,10 @@ pub(crate) fn of_program(about: &About, component: &str, were_cached: &[bool]) -
     let [hits, misses] =
         [true, false].map(|found| were_cached.iter().filter(|hit| **hit == found).count() as f64);
     let started = about.started_at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    // Queues in two folders may have the same name.
-    let queue_names: BTreeSet<&str> = about.queues.iter().map(|url| queue_name(url)).collect();
+    let mut queue_names = queue_labels(about.queues.iter().map(String::as_str));
+    queue_names.sort_unstable();
     // One sample, so that other metrics can be joined to it.
-    let queue_names = Vec::from_iter(queue_names).join(", ");
+    let queue_names = queue_names.join(", ");
     vec![
         family(
             "wasmrun_build_info",

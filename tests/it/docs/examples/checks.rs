@@ -138,6 +138,14 @@ pub(super) fn simulates(section: &Section) {
     assert!(output.stdout.iter().any(|line| line.contains("wait p50")), "{output}");
 }
 
+pub(super) fn grants_by_key(section: &Section) {
+    let place = Place::new();
+    fs::copy(guest("thumbnail"), place.path("thumbnail.wasm")).expect("copied");
+    place.world.write("in/cup.jpg", photograph());
+    place.run(&section.commands());
+    assert_eq!(place.world.keys("tenants/acme/out"), ["cup.jpg.jpg"]);
+}
+
 pub(super) fn takes_routes(section: &Section) {
     let place = Place::new();
     for name in ["thumbnail", "forward"] {

@@ -58,7 +58,7 @@ impl Live {
     /// new one can't be started, the old one keeps running.
     pub(super) async fn replace(&mut self, component: &Path) -> Result<(), Failure> {
         let args = RunArgs { component: Some(component.to_owned()), ..self.args.clone() };
-        let (file, _) = ConfigFile::read_aside(args.task.config.clone()).await?;
+        let (file, _) = ConfigFile::read_again(args.task.config.clone()).await?;
         let mut plan = RunPlan::new(args, file)?;
         // The old worker has the usage file and the address while this one is opened.
         (plan.usage, plan.watching) = (None, WatchSettings::default());

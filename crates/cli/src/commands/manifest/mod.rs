@@ -26,11 +26,11 @@ use std::process::ExitCode;
 pub(crate) fn manifest(args: ManifestArgs) -> Result<ExitCode, Failure> {
     let text = match args.platform {
         Platform::Kubernetes(args) => {
-            let plan = Plan::new(&args.container, args.run.clone(), typed("kubernetes"))?;
+            let plan = Plan::new(&args.container, args.run.clone(), typed("kubernetes")?)?;
             kubernetes::print(&args, &plan)?
         }
         Platform::Ecs(args) => {
-            ecs::print(&args, &Plan::new(&args.container, args.run.clone(), typed("ecs"))?)?
+            ecs::print(&args, &Plan::new(&args.container, args.run.clone(), typed("ecs")?)?)?
         }
     };
     to_stdout(text.as_bytes());
@@ -38,10 +38,10 @@ pub(crate) fn manifest(args: ManifestArgs) -> Result<ExitCode, Failure> {
 }
 
 /// Returns the settings that were typed or are variables, in the words of the command line.
-fn typed(platform: &str) -> Flags {
+fn typed(platform: &str) -> Result<Flags, Failure> {
     let matches = help::command().try_get_matches().ok();
     let of_platform = matches.as_ref().and_then(|matches| {
         matches.subcommand_matches("manifest").and_then(|manifest| manifest.subcommand_matches(platform))
     });
-    of_platform.map(Flags::typed).unwrap_or_default()
+    of_platform.map(Flags::typed).unwrap_or_else(|| Ok(Flags::default()))
 }

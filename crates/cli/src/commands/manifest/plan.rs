@@ -8,7 +8,7 @@ use crate::settings::flags::{ContainerArgs, RunArgs, ServeArgs};
 use crate::settings::notify::NotifySetting;
 use crate::settings::outcome_actions::outcome_actions;
 use crate::settings::queues::{QueueSetting, queues};
-use crate::settings::read::{MAX_TOML_BYTES, read_text};
+use crate::settings::read::{MAX_TOML_BYTES, read_stream};
 use crate::settings::registry::{KeySetting, read_keys};
 use crate::settings::route_table::RouteTable;
 use crate::settings::source::Source;
@@ -258,7 +258,7 @@ pub(super) fn check_address(setting: &str, who: &str, address: SocketAddr) -> Re
 
 fn read(path: &Path) -> Result<(String, String), Failure> {
     let shown = path.display().to_string();
-    let text = read_text(path, &format!("the configuration {shown}"), MAX_TOML_BYTES)?;
+    let text = read_stream(path, &format!("the configuration {shown}"), MAX_TOML_BYTES)?;
     Ok((shown, text))
 }
 

@@ -109,7 +109,8 @@ pub(crate) struct ModelArgs {
     /// Maximum number of tasks of one tenant at once in a worker [default: unlimited]
     #[arg(long, value_name = "N", value_parser = typed::<NonZeroU32>, help_heading = "Worker")]
     pub(crate) max_per_key: Option<NonZeroU32>,
-    /// Weight of a tenant, from 1 to 1000: its share of the concurrency limit, compared with others' [default: 1]
+    /// Weight of a tenant, from 1 to 1000: its share of the concurrency limit, compared with others'; the name * stands
+    /// for each tenant without a weight of its own [default: 1]
     #[arg(long, value_name = "NAME=N", help_heading = "Worker")]
     pub(crate) weight: Vec<String>,
     /// Delay before a failed message is retried: the first and the longest [default: 1s..15m]

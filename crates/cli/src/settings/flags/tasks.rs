@@ -54,12 +54,12 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "OUTCOME=ACTION")]
     pub(crate) on: Vec<String>,
     /// Weight of a key of --key, from 1 to 1000: its share of the concurrency limit, compared with the shares of
-    /// other keys [default: 1]
+    /// other keys; the key * stands for each key without a weight of its own [default: 1]
     #[arg(long, value_name = "KEY=N")]
     pub(crate) weight: Vec<String>,
     /// How much the tasks of a key of --key may use in a period: fuel:20G/1h, cpu:10m/1d, cost:2.50/30d (of a Fargate
-    /// service, in the currency of --prices) or off; the key * stands for each other key. Needs --budget-store
-    /// [default: no budgets]
+    /// service, in the currency of --prices) or off; the key * stands for each other key. Needs --budget-store. off
+    /// without a key: none of the budgets of variables and the file [default: no budgets]
     #[arg(long, value_name = "KEY=UNIT:AMOUNT/PERIOD")]
     pub(crate) budget: Vec<String>,
     #[command(flatten)]

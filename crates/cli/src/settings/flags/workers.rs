@@ -162,11 +162,19 @@ pub(crate) struct FargateSize {
     pub(crate) gb: f64,
 }
 
+impl FargateSize {
+    /// Returns whether a price table may have this size.
+    pub(crate) fn is_possible(self) -> bool {
+        [self.vcpu, self.gb].iter().all(|number| (0.001..=10_000.0).contains(number))
+    }
+}
+
 /// Parses `VCPU,GB`.
 pub(super) fn parse_fargate_size(text: &str) -> Result<FargateSize, String> {
-    let number = |text: &str| text.trim().parse().map_err(|_| "write VCPU,GB, such as 0.25,0.5".to_owned());
-    let (vcpu, gb) = text.split_once(',').unwrap_or((text, ""));
-    Ok(FargateSize { vcpu: number(vcpu)?, gb: number(gb)? })
+    let number = |text: &str| text.trim().parse().ok();
+    let size = text.split_once(',').and_then(|(vcpu, gb)| Some((number(vcpu)?, number(gb)?)));
+    let size = size.map(|(vcpu, gb)| FargateSize { vcpu, gb }).filter(|size| size.is_possible());
+    size.ok_or_else(|| "write VCPU,GB, such as 0.25,0.5".to_owned())
 }
 
 /// Parses a whole number within a range.

@@ -4,7 +4,7 @@ use super::plan::Recorded;
 use super::{ArrivalsSetting, ServiceSetting};
 use crate::output::failure::Failure;
 use crate::settings::flags::ModelArgs;
-use crate::settings::keys::{shares_without_keys, weights_of_flags};
+use crate::settings::keys::{Weights, shares_without_keys, weights_of_flags};
 use crate::settings::text::{Written, expected};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use wasmrun_runtime::model::key::{Key, KeySource, MOST_BYTES};
 use wasmrun_runtime::worker::KeyOptions;
-use wasmrun_runtime::worker::shares::ShareOptions;
 use wasmrun_simulate::plan::{Arrivals, Service};
 use wasmrun_simulate::tenants::{MAX_TENANTS, Tenant, Tenants};
 
@@ -68,9 +67,12 @@ impl Written for TenantSetting {
     fn read(text: &str) -> Result<Self, String> {
         let (name, work) = text.split_once('=').ok_or_else(expected::<Self>)?;
         let (name, count) = match name.rsplit_once(':') {
-            Some((name, digits)) if digits.bytes().all(|digit| digit.is_ascii_digit()) => {
-                let count = digits.parse().ok().filter(|count| (1..=MAX_TENANTS).contains(count));
-                let count = count.ok_or_else(|| format!("the number of tenants is 1 to {MAX_TENANTS}"))?;
+            Some((name, number)) if is_meant_as_number(number) => {
+                let is_whole = number.bytes().all(|digit| digit.is_ascii_digit());
+                let count = number.parse().ok().filter(|count| is_whole && (1..=MAX_TENANTS).contains(count));
+                let count = count.ok_or_else(|| {
+                    format!("the number of tenants is a whole number from 1 to {MAX_TENANTS}, as in small:20")
+                })?;
                 (name, Some(count))
             }
             _ => (name, None),
@@ -94,6 +96,13 @@ impl Written for TenantSetting {
         }
         Ok(Self { name: name.to_owned(), count, arrivals, service: services.pop() })
     }
+}
+
+/// Returns whether the text behind the last colon of a name is a number, right or wrong, or nothing. Any other text
+/// belongs to the name.
+fn is_meant_as_number(text: &str) -> bool {
+    let text = text.trim();
+    text.is_empty() || text.parse::<f64>().is_ok() && text.bytes().any(|byte| byte.is_ascii_digit())
 }
 
 /// Splits at the commas between the parts, each of which begins with its kind and a colon. The period of a wave follows
@@ -127,7 +136,7 @@ impl ModelArgs {
         };
         let weights = weights_of_flags(&self.weight)?;
         let Some(key) = &self.key else {
-            shares_without_keys(self.max_per_key.is_some(), !weights.is_empty())?;
+            shares_without_keys(self.max_per_key.is_some(), &weights)?;
             return Ok(tenants);
         };
         if tenants.all.is_empty() {
@@ -135,9 +144,9 @@ impl ModelArgs {
                 "--key needs tenants: add --tenant, such as acme=burst:1000, or --usage with a file of a worker that runs with --key",
             ));
         }
-        let weights = weights_of(&tenants, weights)?;
+        let keys = weights_of(&tenants, weights.keys)?;
         if let KeySetting::By(source) = key {
-            let shares = ShareOptions { max_per_key: self.max_per_key, weights };
+            let shares = Weights { keys, others: weights.others }.shares(self.max_per_key);
             tenants.keys = Some(KeyOptions { source: source.clone(), shares });
         }
         Ok(tenants)
@@ -251,6 +260,13 @@ mod tests {
             "a:=burst:1",
             "a:10001=burst:1",
             "a:99999999999999999999=burst:1",
+            "a:-1=burst:1",
+            "a:+1=burst:1",
+            "a: 1=burst:1",
+            "a:1.5=burst:1",
+            "a:1e3=burst:1",
+            "a:-0=burst:1",
+            "a: =burst:1",
             "-=burst:1",
             "-:2=burst:1",
             "a=1h,burst:1",
@@ -259,6 +275,13 @@ mod tests {
             assert!(TenantSetting::read(wrong).is_err(), "{wrong}");
         }
         assert!(TenantSetting::read(&format!("{}=burst:1", "a".repeat(MOST_BYTES + 1))).is_err());
+        let error = TenantSetting::read("a:-1=burst:1").expect_err("refused");
+        assert_eq!(error, "the number of tenants is a whole number from 1 to 10000, as in small:20");
+        // Names, and no numbers.
+        for name in ["a:b", "a:-", "a:inf", "a:nan", "a:7f", "a:2026-01-01", "a:1:b"] {
+            let read = TenantSetting::read(&format!("{name}=burst:1")).expect(name);
+            assert_eq!((&*read.name, read.count), (name, None));
+        }
         assert_eq!(KeySetting::read("off"), Ok(KeySetting::Off));
         assert_eq!(KeySetting::read("group"), Ok(KeySetting::By(KeySource::Group)));
         assert!(KeySetting::read("groups").is_err_and(|wrong| wrong.starts_with("expected off, group")));
