@@ -96,7 +96,6 @@ fn a_key_whose_tasks_all_fail_does_not_keep_others_from_being_probes() {
     let worker = world.run("misbehave").args(options).start();
     // The first task fails. The next key's message is the probe, whose task completes.
     worker.until_logged_times(3, "\"task completed\"");
-    assert_eq!(worker.logged("still no task completes"), 0);
     // One more task of that key fails, and is the first of many probes that fail. Then a message of another key arrives.
     worker.until_logged_times(2, SLOW);
     worker.until_logged("still no task completes");
@@ -105,11 +104,15 @@ fn a_key_whose_tasks_all_fail_does_not_keep_others_from_being_probes() {
     worker.signal(Signal::TERM);
     let output = worker.finish().succeeded();
     let mut logs = output.logs();
+    let at =
+        |message: &str, nth| logs.iter().enumerate().filter(|(_, line)| line["message"] == message).nth(nth);
+    let (third, failing) = (at("task completed", 2), at("still no task completes", 0));
+    assert!(third.expect("completed").0 < failing.expect("it fails").0, "{output}");
     logs.retain(|line| ENDS.iter().any(|end| line["message"] == *end));
     let keys: Vec<_> = logs.iter().map(|line| line["key"].as_str().expect("a key")).collect();
     let at = |key: &str| keys.iter().position(|of| *of == key).expect("its task");
     assert_eq!((keys[0], at("b")), ("a-bad", 1), "{keys:?}");
-    assert!(at("c").max(at("d")) < 5 && at("e") < 15, "the backlog is longer: {keys:?}");
+    assert!(at("c").max(at("d")) < 5 && at("e") < 12, "the backlog is longer: {keys:?}");
 }
 
 #[test]

@@ -162,10 +162,12 @@ impl KeyedMessages {
         Vec::new()
     }
 
-    /// Waits up to `wait` for messages that may start, and takes at most `most`.
+    /// Waits up to `wait` for messages that may start, and takes at most `most`. `probes`: the message is a probe. These go
+    /// round the keys: a task that fails may be short, but the next probe may only follow 30 s later.
     pub(super) async fn next(
         self: &Arc<Self>,
         most: usize,
+        probes: bool,
         wait: Duration,
         stop: &CancellationToken,
     ) -> Vec<LeasedMessage> {
@@ -174,7 +176,7 @@ impl KeyedMessages {
             // Listens before it looks, so that no message is missed.
             let mut startable = pin!(self.startable.notified());
             startable.as_mut().enable();
-            let messages = self.take(most);
+            let messages = if probes { self.take_in_turn() } else { self.take(most) };
             if !messages.is_empty() {
                 return messages;
             }
@@ -189,8 +191,30 @@ impl KeyedMessages {
 
     /// Takes at most `most` messages that may start now.
     pub(super) fn take(self: &Arc<Self>, most: usize) -> Vec<LeasedMessage> {
+        self.take_by(|shares, most_running| {
+            std::iter::from_fn(|| shares.start_within(most_running)).take(most).collect()
+        })
+    }
+
+    /// Takes the message of the key whose turn it is, if there is one.
+    fn take_in_turn(self: &Arc<Self>) -> Vec<LeasedMessage> {
+        self.take_by(|shares, most_running| shares.start_in_turn(most_running).into_iter().collect())
+    }
+
+    /// Takes the messages that `start` chooses, within the number of tasks that each key may run.
+    fn take_by(
+        self: &Arc<Self>,
+        start: impl FnOnce(&mut Shares<LeasedMessage>, &dyn Fn(&Key) -> usize) -> Vec<Started<LeasedMessage>>,
+    ) -> Vec<LeasedMessage> {
         let mut state = self.lock();
-        let started = state.start(most);
+        let State { shares, parking, .. } = &mut *state;
+        let started = match parking {
+            Some(parking) => {
+                parking.begin_periods();
+                start(shares, &|key| parking.most_running(key))
+            }
+            None => start(shares, &|_| usize::MAX),
+        };
         if started.is_empty() {
             return Vec::new();
         }
@@ -288,19 +312,6 @@ impl State {
     /// Returns the number of messages that are held.
     fn held(&self) -> usize {
         self.shares.waiting() + self.parking.as_ref().map_or(0, Parking::len)
-    }
-
-    /// Takes at most `most` messages that may start now.
-    fn start(&mut self, most: usize) -> Vec<Started<LeasedMessage>> {
-        let Self { shares, parking, .. } = self;
-        match parking {
-            Some(parking) => {
-                parking.begin_periods();
-                let of_key = |key: &Key| parking.most_running(key);
-                std::iter::from_fn(|| shares.start_within(&of_key)).take(most).collect()
-            }
-            None => std::iter::from_fn(|| shares.start()).take(most).collect(),
-        }
     }
 
     /// Returns whether a held message may start once a permit is free. Those of keys of which the store of budgets must be

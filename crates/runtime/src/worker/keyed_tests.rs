@@ -105,13 +105,13 @@ async fn who_waits_for_a_message_is_woken_by_an_arrival_and_by_a_task_of_the_key
     let keyed = held(Some(1));
     let never = CancellationToken::new();
     let first = world.receive("a", 1, 1).await;
-    let (started, ()) = tokio::join!(keyed.next(1, HOUR, &never), async { add(&keyed, vec![first]) });
+    let (started, ()) = tokio::join!(keyed.next(1, false, HOUR, &never), async { add(&keyed, vec![first]) });
     assert_eq!(groups(&started), ["a"]);
     add(&keyed, world.receive_all(&["a"]).await);
-    let (next, ()) = tokio::join!(keyed.next(1, HOUR, &never), async { drop(started) });
+    let (next, ()) = tokio::join!(keyed.next(1, false, HOUR, &never), async { drop(started) });
     assert_eq!(groups(&next), ["a"]);
     let stop = CancellationToken::new();
-    let (none, ()) = tokio::join!(keyed.next(1, HOUR, &stop), async { stop.cancel() });
+    let (none, ()) = tokio::join!(keyed.next(1, false, HOUR, &stop), async { stop.cancel() });
     assert!(none.is_empty());
 }
 

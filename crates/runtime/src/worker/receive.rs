@@ -206,7 +206,7 @@ impl Worker {
         let wait = if self.waiting.is_empty() { wait } else { SHORT_POLL };
         let began = Instant::now();
         let messages = match &self.keyed {
-            Some(keyed) => keyed.next(most, wait, polling.stop).await,
+            Some(keyed) => keyed.next(most, probes, wait, polling.stop).await,
             None => {
                 let ask = Ask { most, wait, stop: polling.stop, groups: None };
                 self.ask(ask, poller, polling).await?

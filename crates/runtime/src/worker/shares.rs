@@ -113,7 +113,27 @@ impl<T> Shares<T> {
             self.new_round(&most);
             self.with_credit(&most)
         })?;
-        // Those that were passed over have neither credit nor a task to spare.
+        let started = self.start_at(at)?;
+        // Its key stays in front for as long as its credit lasts.
+        let goes_on = |account: &Account<T>| account.may_start(most(&started.key)) && account.credit > 0;
+        if self.accounts.get(&started.key).is_some_and(goes_on) {
+            self.round.rotate_right(1);
+        }
+        Some(started)
+    }
+
+    /// Takes the first message of the key whose turn it is, whatever its credit: each key that waits has one message before
+    /// any has a second. Otherwise like [`Shares::start_within`].
+    pub fn start_in_turn(&mut self, most: &dyn Fn(&Key) -> usize) -> Option<Started<T>> {
+        let most = self.most_running(most);
+        let may_start = |key| self.accounts.get(key).is_some_and(|account| account.may_start(most(key)));
+        let at = self.round.iter().position(may_start)?;
+        self.start_at(at)
+    }
+
+    /// Takes the first message of the key at this place of the round. The key is last in the round then.
+    fn start_at(&mut self, at: usize) -> Option<Started<T>> {
+        // Those that are passed over have no task to spare, or no credit.
         self.round.rotate_left(at);
         let key = self.round.pop_front()?;
         let mean = self.mean;
@@ -124,12 +144,7 @@ impl<T> Shares<T> {
         account.credit = account.credit.saturating_sub(estimate);
         self.waiting -= 1;
         if !account.waiting.is_empty() {
-            // It stays in front for as long as its credit lasts.
-            if account.may_start(most(&key)) && account.credit > 0 {
-                self.round.push_front(key.clone());
-            } else {
-                self.round.push_back(key.clone());
-            }
+            self.round.push_back(key.clone());
         }
         Some(Started { key, item, estimate: Duration::from_micros(estimate.unsigned_abs()) })
     }

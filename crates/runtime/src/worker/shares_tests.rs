@@ -111,6 +111,28 @@ fn a_key_at_its_cap_lets_others_pass_and_waits_for_its_own() {
 }
 
 #[test]
+fn in_turn_each_key_has_one_message_whatever_its_credit_and_its_debt() {
+    let mut shares = Shares::new(weighted(&[("quick", 1000)], None));
+    let next = |shares: &mut Shares<()>, in_turn| {
+        let started = if in_turn { shares.start_in_turn(&|_| usize::MAX) } else { shares.start() };
+        let started = started.expect("one");
+        let is_quick = started.key.as_str() == "quick";
+        shares.ended(&started.key, started.estimate, if is_quick { MS / 100 } else { 1000 * MS });
+        started.key.as_str().to_owned()
+    };
+    for key in ["slow", "quick", "other"] {
+        (0..5).for_each(|_| shares.add(&Key::new(key), ()));
+    }
+    let fair: Vec<_> = (0..5).map(|_| next(&mut shares, false)).collect();
+    assert_eq!(fair, ["slow", "quick", "quick", "quick", "quick"]);
+    (0..5).for_each(|_| shares.add(&Key::new("quick"), ()));
+    let in_turn: Vec<_> = (0..6).map(|_| next(&mut shares, true)).collect();
+    assert_eq!(in_turn, ["quick", "other", "slow", "quick", "other", "slow"]);
+    let none = shares.start_in_turn(&|_| 0).map(|started| started.key);
+    assert_eq!(none, None, "no task is to spare");
+}
+
+#[test]
 fn a_debt_outlasts_a_pause_and_is_paid_off() {
     let mut shares = Shares::new(ShareOptions::default());
     let (heavy, light) = (Key::new("heavy"), Key::new("light"));

@@ -172,7 +172,7 @@ async fn who_waits_is_woken_when_the_store_answers() {
         keyed.has_due().await;
         answer(&keyed, Some(0));
     };
-    let (started, ()) = tokio::join!(keyed.next(1, Duration::from_secs(3600), &never), answering);
+    let (started, ()) = tokio::join!(keyed.next(1, false, Duration::from_secs(3600), &never), answering);
     assert_eq!(groups(&started), ["a"]);
 }
 
