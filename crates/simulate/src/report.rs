@@ -33,7 +33,7 @@ pub struct Report {
     pub series: Series,
 }
 
-/// What is counted while a fleet is simulated.
+/// What is counted while a fleet is simulated: a field for each count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Counts {
     /// Number of messages that arrived.

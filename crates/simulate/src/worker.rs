@@ -21,6 +21,7 @@ pub(crate) enum State {
     Stopping,
 }
 
+/// A worker: a field for each thing that its events change.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) state: State,

@@ -51,6 +51,7 @@ pub(crate) enum Event {
     Deploy,
 }
 
+/// All that exists at a time, for events to read and to change: a field for each thing.
 pub(crate) struct World<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) rules: Rules,

@@ -16,7 +16,7 @@
 //! | `once` | with `--once`: the ledger, the commit, and what crashes leave |
 //! | `attribution`, `misconfiguration` | whose error it is; errors that only the operator can mend |
 //! | [`decision`], `settle`, `dead_letter`, `notify`, `completion`, `waiting` | what becomes of the message, and who is told |
-//! | `scale`, [`scaler`], `mean` | how many tasks run at once |
+//! | `scale`, [`scaler`], `pressure`, `mean` | how many tasks run at once |
 //! | `status`, `tally` | what operators see |
 //! | `control` | what operators do: pause, resume, cancel |
 //! | `options` | settings, and the checks at the start |
@@ -42,6 +42,7 @@ mod notify;
 mod once;
 mod options;
 mod permits;
+mod pressure;
 mod process;
 mod rate;
 mod receive;

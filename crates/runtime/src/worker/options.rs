@@ -22,7 +22,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The options of a worker.
+/// The options of a worker: a field for each choice of the caller.
 #[derive(Clone)]
 pub struct WorkerOptions {
     /// Maximum number of concurrent tasks.

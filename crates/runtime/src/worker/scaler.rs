@@ -11,6 +11,7 @@
 //!   are held in which a task is on a thread or waits for one.
 //! - *Pressure*: while stores or queues fail or throttle, fewer tasks run at once.
 
+use super::pressure::Pressure;
 use std::collections::VecDeque;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
@@ -44,15 +45,6 @@ const LEAST_EVIDENCE: f64 = 0.02;
 const TOLERANCE: f64 = 0.25;
 /// The highest demand is remembered for at least the time of this number of tasks in a row.
 const MANY: f64 = 20.0;
-/// Share of tasks that fail because of stores or queues from which it counts as pressure. Single failures among many
-/// are bad luck, as they are to the circuit breaker.
-const LEAST_PRESSED: f64 = 0.1;
-/// Pressure multiplies the number of tasks by this factor, …
-const SHRINK: f64 = 0.7;
-/// … at most once in this time, as its effect takes time to show, …
-const SHRINK_EVERY: Duration = Duration::from_secs(1);
-/// … and success raises the bound again by this share each second.
-const RECOVER_PER_SECOND: f64 = 0.1;
 /// Smallest share of its time for which a task is assumed to need a thread: a thousand such tasks need one thread.
 const LEAST_SHARE: f64 = 1e-3;
 
@@ -161,6 +153,8 @@ impl Because {
 }
 
 /// Decides how many tasks may run at once.
+//
+// A field for each thing that it remembers.
 #[derive(Clone, Debug)]
 pub struct Scaler {
     scaling: Scaling,
@@ -174,18 +168,13 @@ pub struct Scaler {
     /// Time of the `ended` recent tasks, in seconds.
     service: f64,
     ended: f64,
-    /// Tasks of the last second or so that failed because of stores or queues, out of the `pressed_of` that ended.
-    pressed: f64,
-    pressed_of: f64,
     /// How long tasks have run since one last ended.
     unended: Duration,
     /// Number of tasks that keeps the threads busy; `None`: too little has run yet.
     useful: Option<f64>,
-    /// Bound that pressure sets; `None`: there is none.
-    ceiling: Option<f64>,
+    pressure: Pressure,
     /// All time that has passed.
     now: Duration,
-    shrunk_at: Option<Duration>,
     /// When there was last something to do.
     busy_at: Option<Duration>,
     /// The numbers that were wanted, and when. Each is less than those before it, so that the first is the highest.
@@ -205,13 +194,10 @@ impl Scaler {
             computed_for: 0.0,
             service: 0.0,
             ended: 0.0,
-            pressed: 0.0,
-            pressed_of: 0.0,
             unended: Duration::ZERO,
             useful: None,
-            ceiling: None,
+            pressure: Pressure::default(),
             now: Duration::ZERO,
-            shrunk_at: None,
             busy_at: None,
             wanted: VecDeque::new(),
         }
@@ -231,7 +217,7 @@ impl Scaler {
     pub fn decide(&mut self, snapshot: &Snapshot) -> Target {
         self.now = self.now.saturating_add(snapshot.elapsed);
         self.learn(snapshot);
-        self.record_pressure(snapshot);
+        self.pressure.record(snapshot, self.now, self.instances, self.scaling.max);
         let demand = self.demand(snapshot);
         if demand > 0 || snapshot.ended > 0 {
             self.busy_at = Some(self.now);
@@ -261,9 +247,7 @@ impl Scaler {
 
     /// Learns from a snapshot how much of their time tasks compute or wait.
     fn learn(&mut self, snapshot: &Snapshot) {
-        let left_after =
-            |half_life: Duration| 0.5_f64.powf(snapshot.elapsed.as_secs_f64() / half_life.as_secs_f64());
-        let left = left_after(HALF_LIFE);
+        let left = left_after(snapshot.elapsed, HALF_LIFE);
         // While no task ends or runs, nothing is forgotten.
         if snapshot.ended == 0 && snapshot.running > 0 {
             self.unended = self.unended.saturating_add(snapshot.elapsed);
@@ -280,7 +264,7 @@ impl Scaler {
         self.occupied = self.occupied * left + snapshot.occupied.as_secs_f64();
         let runnable = snapshot.computed.saturating_add(snapshot.waited);
         self.runnable = self.runnable * left + runnable.as_secs_f64();
-        let left = left_after(HALF_LIFE_OF_SHORT);
+        let left = left_after(snapshot.elapsed, HALF_LIFE_OF_SHORT);
         self.computed = self.computed * left + snapshot.computed.as_secs_f64();
         self.computed_for = self.computed_for * left + snapshot.ended as f64;
         if self.occupied < LEAST_EVIDENCE {
@@ -302,27 +286,6 @@ impl Scaler {
             false => 0.0,
         };
         self.scaling.threads.get() as f64 * short.clamp(RUNNABLE_PER_THREAD, MOST_RUNNABLE_PER_THREAD)
-    }
-
-    /// Lowers the bound of pressure while stores or queues fail, and raises it again while they don't.
-    fn record_pressure(&mut self, snapshot: &Snapshot) {
-        let left = 0.5_f64.powf(snapshot.elapsed.as_secs_f64() / SHRINK_EVERY.as_secs_f64());
-        self.pressed = self.pressed * left + snapshot.pressed as f64;
-        self.pressed_of = self.pressed_of * left + snapshot.ended as f64;
-        if snapshot.pressed > 0 && self.pressed >= self.pressed_of * LEAST_PRESSED {
-            let is_new = self.shrunk_at.is_none_or(|at| self.now - at >= SHRINK_EVERY);
-            if is_new {
-                self.shrunk_at = Some(self.now);
-                self.ceiling = Some((self.instances as f64 * SHRINK).max(1.0));
-            }
-        } else if snapshot.ended > 0
-            && let Some(ceiling) = &mut self.ceiling
-        {
-            *ceiling *= 1.0 + RECOVER_PER_SECOND * snapshot.elapsed.as_secs_f64().min(1.0);
-            if *ceiling >= self.scaling.max.get() as f64 {
-                self.ceiling = None;
-            }
-        }
     }
 
     /// Returns the number of tasks that the messages ask for.
@@ -376,11 +339,16 @@ impl Scaler {
     fn bound(&self, max: usize) -> (usize, Because) {
         // Until their use is measured, tasks are assumed to only compute.
         let useful = self.useful.unwrap_or_else(|| self.busy_threads());
-        [(Some(useful), Because::Threads), (self.ceiling, Because::Pressure)]
+        [(Some(useful), Because::Threads), (self.pressure.bound(), Because::Pressure)]
             .into_iter()
             .filter_map(|(bound, because)| Some(((bound?.round() as usize).max(1), because)))
             .fold((max, Because::Maximum), |least, other| if other.0 < least.0 { other } else { least })
     }
+}
+
+/// Returns the share that counts of what was known this time before, by its half-life.
+pub(super) fn left_after(elapsed: Duration, half_life: Duration) -> f64 {
+    (-elapsed.as_secs_f64() / half_life.as_secs_f64()).exp2()
 }
 
 /// Rounds up to the next of 1, 2, 3, 4, 6, 8, 12, 16, …: small ups and downs change nothing.

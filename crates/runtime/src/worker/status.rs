@@ -26,7 +26,7 @@ const BEAT: Duration = Duration::from_secs(1);
 /// Age at which a queue depth is out of date.
 const DEPTH_IS_OLD: Duration = Duration::from_secs(30);
 
-/// The current state of a worker.
+/// The current state of a worker: a field for each thing that metrics, health checks and pages show.
 #[derive(Clone, Debug)]
 pub struct Status {
     /// Time since the worker was created.

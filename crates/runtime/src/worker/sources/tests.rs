@@ -10,9 +10,7 @@ use crate::model::message::OutgoingMessage;
 use crate::model::usage::{TaskObserver, TaskRecord};
 use crate::ports::memory::MemoryQueue;
 use crate::ports::queue::{Delivery, QueueAttributes, Receipt};
-use crate::task::command::CommandOptions;
 use crate::task::component::{Component, LoadOptions};
-use crate::task::grant::Grants;
 use crate::worker::{Receiving, Summary, Worker};
 use async_trait::async_trait;
 use proptest::prelude::*;
@@ -169,21 +167,13 @@ async fn component() -> Arc<Component> {
     let text = include_str!("../../../../properties/src/seeds/task.wat");
     let bytes = wat::parse_str(text).expect("a component");
     let memory = HostMemory { bytes: 2 << 30, source: MemorySource::Cgroup };
+    let threads = Arc::new(GuestThreads::start(NonZeroUsize::MIN).expect("a thread"));
     let options = LoadOptions {
-        name: "c.wasm".into(),
-        grants: Grants::default(),
         limits: Limits { memory_bytes: 16 << 20, ..Limits::default() },
         instances: NonZeroUsize::new(64).expect("not zero"),
         host: Host { memory: Some(memory), files: None },
-        threads: Arc::new(GuestThreads::start(NonZeroUsize::MIN).expect("a thread")),
         allocator: Allocator::OnDemand,
-        raw_body: false,
-        command: CommandOptions::default(),
-        requests: None,
-        deterministic: false,
-        sampling: None,
-        records_outputs: false,
-        refreshed: false,
+        ..LoadOptions::new("c.wasm", threads)
     };
     Arc::new(Component::load(&bytes, &Compiler::in_process(), options).await.expect("a component"))
 }
