@@ -13,37 +13,24 @@ use wasmrun_runtime::worker::shares::{MOST_WEIGHT, ShareOptions};
 /// The key that stands for all keys without a setting of their own.
 pub(super) const OTHERS: &str = "*";
 
-/// Weights of keys, and of all others; `None`: 1.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Weights {
-    pub(super) keys: BTreeMap<Key, NonZeroU32>,
-    pub(super) others: Option<NonZeroU32>,
-}
-
 /// Returns how messages are told apart by their keys; `None` without `--key`.
 pub(crate) fn key_options(
     worker: &WorkerSettings,
     flags: &[String],
     file: BTreeMap<String, u32>,
 ) -> Result<Option<KeyOptions>, Failure> {
-    let weights = weights(flags, file)?;
+    let shares = ShareOptions { max_per_key: worker.max_per_key, ..weights(flags, file)? };
     let Some(source) = worker.key.clone() else {
-        shares_without_keys(worker.max_per_key.is_some(), &weights)?;
+        shares_without_keys(&shares)?;
         return Ok(None);
     };
-    Ok(Some(KeyOptions { source, shares: weights.shares(worker.max_per_key) }))
-}
-
-impl Weights {
-    /// Returns how permits are shared with these weights.
-    pub(super) fn shares(self, max_per_key: Option<NonZeroU32>) -> ShareOptions {
-        ShareOptions { max_per_key, weights: self.keys, others: self.others }
-    }
+    Ok(Some(KeyOptions { source, shares }))
 }
 
 /// Refuses a cap and weights where there are no keys.
-pub(super) fn shares_without_keys(has_cap: bool, weights: &Weights) -> Result<(), Failure> {
-    let unused = [("--max-per-key", has_cap), ("--weight", *weights != Weights::default())];
+pub(super) fn shares_without_keys(shares: &ShareOptions) -> Result<(), Failure> {
+    let has_weights = !shares.weights.is_empty() || shares.others.is_some();
+    let unused = [("--max-per-key", shares.max_per_key.is_some()), ("--weight", has_weights)];
     match unused.into_iter().find(|(_, is_set)| *is_set) {
         Some((flag, _)) => {
             Err(Failure::usage(format!("{flag} has no effect without keys: add --key, such as --key group")))
@@ -53,7 +40,7 @@ pub(super) fn shares_without_keys(has_cap: bool, weights: &Weights) -> Result<()
 }
 
 /// Merges the weights. Flags win over variables, and variables over the file.
-fn weights(flags: &[String], file: BTreeMap<String, u32>) -> Result<Weights, Failure> {
+fn weights(flags: &[String], file: BTreeMap<String, u32>) -> Result<ShareOptions, Failure> {
     let mut merged: BTreeMap<String, String> =
         file.into_iter().map(|(key, weight)| (key, weight.to_string())).collect();
     merged.extend(variables_with("WASMRUN_WEIGHT_")?);
@@ -61,13 +48,13 @@ fn weights(flags: &[String], file: BTreeMap<String, u32>) -> Result<Weights, Fai
 }
 
 /// Returns the weights of flags alone.
-pub(super) fn weights_of_flags(flags: &[String]) -> Result<Weights, Failure> {
+pub(super) fn weights_of_flags(flags: &[String]) -> Result<ShareOptions, Failure> {
     with_flags(BTreeMap::new(), flags)
 }
 
 /// Adds the weights of flags, and checks all of them.
-fn with_flags(merged: BTreeMap<String, String>, flags: &[String]) -> Result<Weights, Failure> {
-    let mut weights = Weights::default();
+fn with_flags(merged: BTreeMap<String, String>, flags: &[String]) -> Result<ShareOptions, Failure> {
+    let mut shares = ShareOptions::default();
     for (key, text) in by_key("--weight", "KEY=N", flags, merged)? {
         let weight = NonZeroU32::read(&text).ok().filter(|weight| weight.get() <= MOST_WEIGHT);
         let Some(weight) = weight else {
@@ -76,12 +63,12 @@ fn with_flags(merged: BTreeMap<String, String>, flags: &[String]) -> Result<Weig
             )));
         };
         if key.as_str() == OTHERS {
-            weights.others = Some(weight);
+            shares.others = Some(weight);
         } else {
-            weights.keys.insert(key, weight);
+            shares.weights.insert(key, weight);
         }
     }
-    Ok(weights)
+    Ok(shares)
 }
 
 /// Adds the settings of flags that are named by a key to those of variables and the file, over which they win. Refuses a

@@ -36,7 +36,9 @@ pub(crate) fn regular(path: &Path, what: &str) -> Result<Metadata, Failure> {
 
 /// Reads a regular file of at most `most` bytes. `what` names it in errors.
 pub(crate) fn read_file(path: &Path, what: &str, most: u64) -> Result<Vec<u8>, Failure> {
-    regular(path, what)?;
+    if regular(path, what)?.len() > most {
+        return Err(too_large(what, most));
+    }
     // A pipe that has replaced the file meanwhile makes nobody wait.
     let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path);
     content(file, what, most)
@@ -57,9 +59,9 @@ fn content(file: io::Result<File>, what: &str, most: u64) -> Result<Vec<u8>, Fai
     let mut content = Vec::new();
     let read = file.and_then(|file| file.take(most + 1).read_to_end(&mut content));
     read.map_err(|error| unreadable(what, &error))?;
+    // A file may have grown since its size was read.
     if content.len() as u64 > most {
-        let most = ByteSize(most).display().iec();
-        return Err(Failure::usage(format!("cannot use {what}: it is larger than {most}")));
+        return Err(too_large(what, most));
     }
     Ok(content)
 }
@@ -67,6 +69,10 @@ fn content(file: io::Result<File>, what: &str, most: u64) -> Result<Vec<u8>, Fai
 fn utf8(content: Vec<u8>, what: &str) -> Result<String, Failure> {
     String::from_utf8(content)
         .map_err(|_| Failure::usage(format!("cannot read {what}: it is not UTF-8 text")))
+}
+
+fn too_large(what: &str, most: u64) -> Failure {
+    Failure::usage(format!("cannot use {what}: it is larger than {}", ByteSize(most).display().iec()))
 }
 
 fn unreadable(what: &str, error: &io::Error) -> Failure {

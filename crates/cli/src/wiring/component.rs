@@ -308,18 +308,12 @@ fn grant_key(grantable: Grantable) -> &'static str {
 /// Reads a component's file, up to a maximum size. Refuses precompiled code that others than its owner can write to.
 pub(crate) fn read_component(path: &Path, is_precompiled: bool) -> Result<Vec<u8>, Failure> {
     let what = format!("the component {}", path.display());
-    let metadata = regular(path, &what)?;
-    let most = if is_precompiled { MAX_CODE_BYTES } else { MAX_COMPONENT_BYTES };
-    if metadata.len() > most {
-        let most = bytesize::ByteSize(most);
-        return Err(Failure::usage(format!("cannot use {what}: it is larger than {most}")));
-    }
-    if is_precompiled && metadata.mode() & WRITABLE_BY_OTHERS != 0 {
+    if is_precompiled && regular(path, &what)?.mode() & WRITABLE_BY_OTHERS != 0 {
         return Err(Failure::usage(format!(
             "cannot use the precompiled component {}: others can write to it, and it is run as it is: chmod go-w it",
             path.display()
         )));
     }
-    // The file may have grown since its size was read.
+    let most = if is_precompiled { MAX_CODE_BYTES } else { MAX_COMPONENT_BYTES };
     read_file(path, &what, most)
 }

@@ -4,7 +4,7 @@ use super::plan::Recorded;
 use super::{ArrivalsSetting, ServiceSetting};
 use crate::output::failure::Failure;
 use crate::settings::flags::ModelArgs;
-use crate::settings::keys::{Weights, shares_without_keys, weights_of_flags};
+use crate::settings::keys::{shares_without_keys, weights_of_flags};
 use crate::settings::text::{Written, expected};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use wasmrun_runtime::model::key::{Key, KeySource, MOST_BYTES};
 use wasmrun_runtime::worker::KeyOptions;
+use wasmrun_runtime::worker::shares::ShareOptions;
 use wasmrun_simulate::plan::{Arrivals, Service};
 use wasmrun_simulate::tenants::{MAX_TENANTS, Tenant, Tenants};
 
@@ -134,9 +135,9 @@ impl ModelArgs {
         } else {
             self.named_tenants()?
         };
-        let weights = weights_of_flags(&self.weight)?;
+        let shares = ShareOptions { max_per_key: self.max_per_key, ..weights_of_flags(&self.weight)? };
         let Some(key) = &self.key else {
-            shares_without_keys(self.max_per_key.is_some(), &weights)?;
+            shares_without_keys(&shares)?;
             return Ok(tenants);
         };
         if tenants.all.is_empty() {
@@ -144,9 +145,9 @@ impl ModelArgs {
                 "--key needs tenants: add --tenant, such as acme=burst:1000, or --usage with a file of a worker that runs with --key",
             ));
         }
-        let keys = weights_of(&tenants, weights.keys)?;
+        let weights = weights_of(&tenants, shares.weights)?;
         if let KeySetting::By(source) = key {
-            let shares = Weights { keys, others: weights.others }.shares(self.max_per_key);
+            let shares = ShareOptions { weights, ..shares };
             tenants.keys = Some(KeyOptions { source: source.clone(), shares });
         }
         Ok(tenants)
@@ -229,7 +230,8 @@ pub(super) fn mean_times(
         .map(|tenant| (expected(&tenant.arrivals), tenant.service.as_ref().unwrap_or(service).means()));
     let all: Vec<_> = std::iter::once(without_key).chain(of_tenants).collect();
     let messages: f64 = all.iter().map(|(messages, _)| messages).sum();
-    if tenants.all.is_empty() || messages <= 0.0 {
+    // Rates that are too high are refused later.
+    if tenants.all.is_empty() || messages <= 0.0 || !messages.is_finite() {
         return service.means();
     }
     let mean = |of: fn((f64, f64)) -> f64| {
