@@ -6,7 +6,7 @@
 # So a key that has % and two hexadecimal digits in it arrives as another key, and the collector refuses it, while a value that
 # can't be decoded, such as 100%, arrives as it is. And services that share the variable have two names for the same team.
 #
-# wasmrun reads its headers itself, from the variable, where they are encoded. Its resource's attributes are those of the SDK.
+# wasmrun reads its headers itself, from the variable, where they are encoded, and decodes the attributes that the SDK reads.
 #
 # Seen: rust   header a%2Cb sent as a,b; 100% as 100%; attribute a%2Cb is a%2Cb
 #       python header a%2Cb sent as a%2Cb; 100% as 100%; attribute a%2Cb is a,b

@@ -151,7 +151,10 @@ impl Client {
         let host = proxy.host().unwrap_or_default().trim_matches(['[', ']']);
         let is_tls = proxy.scheme_str() == Some("https");
         let port = proxy.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-        let stream = TcpStream::connect((host, port)).await.map_err(|error| failed(error.to_string()))?;
+        let unknown = |error: HttpError| failed(error.to_string());
+        let addresses: Vec<_> = self.resolve(host).await.map_err(unknown)?;
+        let addresses: Vec<_> = addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect();
+        let stream = TcpStream::connect(&*addresses).await.map_err(|error| failed(error.to_string()))?;
         let _ = stream.set_nodelay(true);
         if is_tls {
             self.encrypt(host, Box::new(stream)).await.map_err(|error| failed(error.to_string()))

@@ -21,4 +21,4 @@ pub use self::certificates::certificates;
 pub use self::client::Client;
 pub use self::post::PostRecipient;
 pub use self::proxies::Proxies;
-pub use self::request::{Response, SLOWEST_BYTES_PER_SECOND, Server, send};
+pub use self::request::{Response, SLOWEST_BYTES_PER_SECOND, Server, send, send_within};

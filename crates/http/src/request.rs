@@ -86,6 +86,22 @@ pub async fn send(
     head: Builder,
     content: Bytes,
 ) -> Result<Response, HttpError> {
+    send_within(client, server, head, content, FIRST_BYTE).await
+}
+
+/// Sends a request like [`send`]. The response's head may take `first_byte`, and the time that a slow connection takes for
+/// the content.
+///
+/// # Errors
+///
+/// There is no answer in time.
+pub async fn send_within(
+    client: &Client,
+    server: &Server,
+    head: Builder,
+    content: Bytes,
+    first_byte: Duration,
+) -> Result<Response, HttpError> {
     let sending = Duration::from_secs(content.len() as u64 / SLOWEST_BYTES_PER_SECOND);
     let mut to = Destination {
         is_tls: server.is_tls,
@@ -93,7 +109,7 @@ pub async fn send(
         port: server.port,
         addresses: Vec::new(),
         connect: CONNECT,
-        first_byte: FIRST_BYTE + sending,
+        first_byte: first_byte.saturating_add(sending),
     };
     // A proxy looks the name up itself, often where this host can't.
     if !client.uses_proxy(&to) {

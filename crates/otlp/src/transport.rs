@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
-use wasmrun_http::{Client, Server, send};
+use wasmrun_http::{Client, Server, send_within};
 
 /// Maximum size of a response that is read, in bytes: it says how many spans or values were refused.
 const MAX_RESPONSE: usize = 64 << 10;
@@ -122,7 +122,8 @@ impl Shared {
             *headers = head.headers;
             headers.extend(self.collector.headers.clone());
         }
-        let mut answer = send(&self.client, &server, request, content).await?;
+        let first_byte = self.collector.timeout;
+        let mut answer = send_within(&self.client, &server, request, content, first_byte).await?;
         let content = answer.read(MAX_RESPONSE).await?.ok_or("the response is too large")?;
         let mut response = Response::new(content.into());
         *response.status_mut() = answer.status;

@@ -91,10 +91,13 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Takes the name out of a queue's URL: its last segment.
+    /// Takes the name out of a queue's URL: its last segment. A URL without a path is that of a server to which
+    /// notifications are posted.
     pub fn of(url: &str) -> Self {
+        let is_server = url.split_once("://").is_some_and(|(_, rest)| !rest.contains('/'));
         match url.strip_prefix("sqlite:") {
             Some(path) => Self { system: "sqlite", name: last(path) },
+            None if is_server => Self { system: "http", name: last(url) },
             None => Self { system: "aws_sqs", name: last(url) },
         }
     }
@@ -129,5 +132,6 @@ mod tests {
         assert_eq!(of("jobs"), "aws_sqs jobs");
         assert_eq!(of("sqlite:/var/lib/jobs.db#dead"), "sqlite jobs.db#dead");
         assert_eq!(of("sqlite:"), "sqlite ");
+        assert_eq!(of("https://hooks.example:8443"), "http hooks.example:8443");
     }
 }

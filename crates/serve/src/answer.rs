@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER, TRANSFER_ENCODING};
 use http::uri::{Authority, Scheme};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http_body::Body as _;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use std::net::SocketAddr;
@@ -45,6 +46,7 @@ pub(crate) async fn answer(
     mut request: Request<Incoming>,
 ) -> Result<Answered, hyper::Error> {
     let is_http1 = request.version() <= Version::HTTP_11;
+    let is_head = *request.method() == Method::HEAD;
     if request.version() == Version::HTTP_10 {
         name_host(&mut request, shared.address);
     }
@@ -54,7 +56,13 @@ pub(crate) async fn answer(
         (_, Err(status)) => refused(status),
         (Err(_), _) => refused(StatusCode::SERVICE_UNAVAILABLE),
     };
-    if matches!(answered.body(), Either::Left(_)) {
+    if let Either::Left(body) = answered.body_mut() {
+        let length = body.size_hint().lower();
+        if is_head {
+            // HTTP/2's server would send it.
+            *body = Full::default();
+        }
+        answered.headers_mut().insert(CONTENT_LENGTH, length.into());
         (shared.on_error)(answered.status().as_u16());
     }
     if is_http1 && shared.stopping.load(Ordering::Relaxed) {
@@ -68,8 +76,8 @@ async fn answer_checked(
     in_flight: InFlight,
     request: Request<Incoming>,
 ) -> Result<Answered, hyper::Error> {
-    let activity = in_flight.activity().clone();
-    let reading = tokio::time::timeout(READ_AHEAD_TIME, read_ahead(request, &shared.ahead, &activity));
+    let progress = in_flight.progress().clone();
+    let reading = tokio::time::timeout(READ_AHEAD_TIME, read_ahead(request, &shared.ahead, &progress));
     let Ok(request) = reading.await else { return Ok(refused(StatusCode::REQUEST_TIMEOUT)) };
     let request = request?;
     let method = request.method().clone();
@@ -168,9 +176,11 @@ fn line(request: &Request<Body>) -> String {
 /// Returns a message without a body, for the trace that a request belongs to.
 fn message(request: &Request<Body>) -> Message {
     let headers = request.headers();
+    // The header may be split ("Trace Context", 3.3.1). Of several parents, none is right: joined, they are no parent.
     let text = |name: &HeaderName| {
-        let value = headers.get(name)?.to_str().ok()?;
-        (value.len() <= MAX_TRACE_BYTES).then(|| value.to_owned())
+        let values: Result<Vec<&str>, _> = headers.get_all(name).iter().map(HeaderValue::to_str).collect();
+        let value = values.ok().filter(|values| !values.is_empty())?.join(",");
+        (value.len() <= MAX_TRACE_BYTES).then_some(value)
     };
     let attributes = W3C.into_iter().filter_map(|name| {
         let value = AttributeValue::Text(text(&HeaderName::from_static(name))?);

@@ -1,6 +1,6 @@
 //! The bodies of a request and of its response, on their way between the client and the task.
 
-use crate::connection::{Activity, InFlight};
+use crate::connection::{InFlight, Progress};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::{Body as _, Frame, SizeHint};
@@ -55,7 +55,7 @@ impl Drop for AheadPart {
 pub(crate) async fn read_ahead(
     request: Request<Incoming>,
     all: &Arc<AheadBytes>,
-    activity: &Arc<Activity>,
+    progress: &Progress,
 ) -> Result<Request<Body>, hyper::Error> {
     let (parts, mut rest) = request.into_parts();
     let (mut ahead, mut trailers) = (BytesMut::new(), None);
@@ -64,7 +64,7 @@ pub(crate) async fn read_ahead(
         while part.may_grow()
             && let Some(frame) = rest.frame().await.transpose()?
         {
-            activity.touch();
+            progress.touch();
             match frame.into_data() {
                 Ok(data) => {
                     part.add(data.len());
@@ -75,7 +75,7 @@ pub(crate) async fn read_ahead(
         }
     }
     let body =
-        RequestBody { ahead: ahead.freeze(), part: Some(part), trailers, rest, activity: activity.clone() };
+        RequestBody { ahead: ahead.freeze(), part: Some(part), trailers, rest, progress: progress.clone() };
     Ok(Request::from_parts(parts, UnsyncBoxBody::new(body)))
 }
 
@@ -86,7 +86,7 @@ struct RequestBody {
     part: Option<AheadPart>,
     trailers: Option<HeaderMap>,
     rest: Incoming,
-    activity: Arc<Activity>,
+    progress: Progress,
 }
 
 impl http_body::Body for RequestBody {
@@ -106,7 +106,7 @@ impl http_body::Body for RequestBody {
         }
         let frame = Pin::new(&mut self.rest).poll_frame(context);
         if frame.is_ready() {
-            self.activity.touch();
+            self.progress.touch();
         }
         frame.map_err(|_| HttpError::Ended)
     }
@@ -174,7 +174,7 @@ impl http_body::Body for GuestBody {
         }
         let frame = Pin::new(&mut self.body).poll_frame(context);
         if let Poll::Ready(frame) = &frame {
-            self.in_flight.touch();
+            self.in_flight.progress().touch();
             let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
             let bytes = data.map_or(0, |data| data.len() as u64);
             self.left = self.left.map(|left| left.saturating_sub(bytes));

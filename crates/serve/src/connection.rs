@@ -6,12 +6,14 @@ use crate::server::{ServeOptions, Shared};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use parking_lot::Mutex;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::io::InspectWriter;
 
 /// Time without a request after which a connection is closed. Longer than the minute for which an Application Load
 /// Balancer keeps an idle connection by default: it expects its targets to keep theirs longer
@@ -26,61 +28,93 @@ const MOST_STREAMS: u32 = 100;
 /// Bytes of bodies that an HTTP/2 client may send ahead: for one request, and for all of a connection.
 const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = 256 << 10;
+/// Bytes of a response's body that an HTTP/2 connection holds for a client that doesn't take them, after the task has ended;
+/// and one part of a body more.
+const SEND_BUFFER: usize = 32 << 10;
 
 /// What happens on a connection.
 #[derive(Debug)]
 pub(crate) struct Activity {
     origin: Instant,
-    /// When something last happened, in milliseconds after `origin`.
+    /// When something last happened, in milliseconds after `origin`, …
     last: AtomicU64,
-    in_flight: AtomicUsize,
+    /// … and the same of each request in flight. One that stalls is not to hide behind others.
+    requests: Mutex<Vec<Arc<AtomicU64>>>,
 }
 
 impl Activity {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { origin: Instant::now(), last: AtomicU64::new(0), in_flight: AtomicUsize::new(0) })
-    }
-
-    /// Notes that something happens now.
-    pub(crate) fn touch(&self) {
-        self.last.store(self.now_ms(), Ordering::Relaxed);
+        Arc::new(Self { origin: Instant::now(), last: AtomicU64::new(0), requests: Mutex::default() })
     }
 
     /// Returns whether the connection carries no request.
     pub(crate) fn is_idle(&self) -> bool {
-        self.in_flight.load(Ordering::Relaxed) == 0
+        self.requests.lock().is_empty()
+    }
+
+    /// Returns when something last happened: a request began or ended, or bytes were written.
+    pub(crate) fn last(&self) -> Instant {
+        self.origin + Duration::from_millis(self.last.load(Ordering::Relaxed))
+    }
+
+    fn touch(&self) {
+        self.last.store(self.now_ms(), Ordering::Relaxed);
     }
 
     fn now_ms(&self) -> u64 {
         u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Waits until nothing has happened for too long.
+    /// Returns how long the connection may go on as it is, at most: zero if it is to be closed.
+    fn left(&self, busy: Duration) -> Duration {
+        let stalled = self.requests.lock().iter().map(|last| last.load(Ordering::Relaxed)).min();
+        let (since, most) = match stalled {
+            Some(last) => (last, busy),
+            None => (self.last.load(Ordering::Relaxed), IDLE),
+        };
+        most.saturating_sub(Duration::from_millis(self.now_ms().saturating_sub(since)))
+    }
+
+    /// Waits until nothing has happened for too long: on the connection, or of one of its requests.
     async fn over(&self, options: &ServeOptions) {
         let busy = options.queue_time.saturating_add(options.timeout).saturating_add(STALLED);
         loop {
-            let most = if self.is_idle() { IDLE } else { busy };
-            let since =
-                Duration::from_millis(self.now_ms().saturating_sub(self.last.load(Ordering::Relaxed)));
-            let Some(left) = most.checked_sub(since).filter(|left| !left.is_zero()) else { return };
+            let left = self.left(busy);
+            if left.is_zero() {
+                return;
+            }
             // An idle connection may become busy and idle again meanwhile.
             tokio::time::sleep(left.min(IDLE)).await;
         }
     }
 }
 
-/// A request that a connection carries, until its response was sent.
+/// A request that a connection carries, until its response was handed to the connection.
 #[derive(Debug)]
 pub(crate) struct InFlight {
-    activity: Arc<Activity>,
+    progress: Progress,
     _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Notes when something happens to a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Progress {
+    activity: Arc<Activity>,
+    last: Arc<AtomicU64>,
+}
+
+impl Progress {
+    pub(crate) fn touch(&self) {
+        self.last.store(self.activity.now_ms(), Ordering::Relaxed);
+    }
 }
 
 impl InFlight {
     pub(crate) fn new(activity: Arc<Activity>) -> Self {
-        activity.in_flight.fetch_add(1, Ordering::Relaxed);
         activity.touch();
-        Self { activity, _permit: None }
+        let last = Arc::new(AtomicU64::new(activity.now_ms()));
+        activity.requests.lock().push(last.clone());
+        Self { progress: Progress { activity, last }, _permit: None }
     }
 
     /// Keeps a permit until then.
@@ -89,19 +123,16 @@ impl InFlight {
         self
     }
 
-    pub(crate) fn touch(&self) {
-        self.activity.touch();
-    }
-
-    pub(crate) fn activity(&self) -> &Arc<Activity> {
-        &self.activity
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.progress
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.activity.touch();
-        self.activity.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let Progress { activity, last } = &self.progress;
+        activity.touch();
+        activity.requests.lock().retain(|other| !Arc::ptr_eq(other, last));
     }
 }
 
@@ -119,7 +150,13 @@ pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>, activity: Arc<
         .max_concurrent_streams(MOST_STREAMS)
         .max_header_list_size(MOST_HEAD_BYTES as u32)
         .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW);
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER);
+    // The end of a response may still be on its way when its request is no more in flight.
+    let stream = InspectWriter::new(stream, {
+        let activity = activity.clone();
+        move |_: &[u8]| activity.touch()
+    });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut ends = false;
     loop {
@@ -139,5 +176,28 @@ pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>, activity: Arc<
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_stalls_does_not_hide_behind_others_on_its_connection() {
+        const BUSY: Duration = Duration::from_secs(60);
+        let origin = Instant::now().checked_sub(Duration::from_secs(200)).expect("a time");
+        let activity = Arc::new(Activity { origin, last: AtomicU64::new(0), requests: Mutex::default() });
+        assert!(activity.left(BUSY).is_zero() && activity.is_idle(), "nothing has happened for 200 s");
+        let (stalled, other) = (InFlight::new(activity.clone()), InFlight::new(activity.clone()));
+        assert!(activity.left(BUSY) > BUSY / 2 && !activity.is_idle());
+        stalled.progress().last.store(100_000, Ordering::Relaxed);
+        other.progress().touch();
+        drop(InFlight::new(activity.clone()));
+        assert!(activity.left(BUSY).is_zero());
+        stalled.progress().touch();
+        assert!(!activity.left(BUSY).is_zero());
+        drop((stalled, other));
+        assert!(activity.left(BUSY) > IDLE / 2 && activity.is_idle());
     }
 }

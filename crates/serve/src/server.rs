@@ -3,7 +3,6 @@
 use crate::body::AheadBytes;
 use crate::connection::{Activity, serve};
 use crate::requests::RequestQueue;
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -13,6 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::coop::unconstrained;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use wasmrun_runtime::engine::heap;
@@ -30,7 +30,7 @@ const LAST_RESPONSES: Duration = Duration::from_millis(500);
 /// How requests are served.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
-    /// Maximum number of connections. For one more, the oldest idle one is closed.
+    /// Maximum number of connections. For one more, the one that was idle for longest is closed.
     pub connections: usize,
     /// How long a request may wait for an instance.
     pub queue_time: Duration,
@@ -151,10 +151,11 @@ impl Server {
 
 /// Returns a connection that waits to be accepted, if there is one.
 async fn accepted(listener: &TcpListener) -> Option<TcpStream> {
-    poll_fn(|context| match listener.poll_accept(context) {
+    // Without tokio's budget, after which it says that none waits.
+    unconstrained(poll_fn(|context| match listener.poll_accept(context) {
         Poll::Ready(Ok((stream, _))) => Poll::Ready(Some(stream)),
         Poll::Ready(Err(_)) | Poll::Pending => Poll::Ready(None),
-    })
+    }))
     .await
 }
 
@@ -164,7 +165,7 @@ struct Connections {
     tasks: JoinSet<()>,
     /// Highest number since memory was last returned to the system.
     peak: usize,
-    by_age: VecDeque<(AbortHandle, Arc<Activity>)>,
+    open: Vec<(AbortHandle, Arc<Activity>)>,
 }
 
 impl Connections {
@@ -177,10 +178,10 @@ impl Connections {
         let _ = stream.set_nodelay(true);
         let activity = Activity::new();
         let task = self.tasks.spawn(serve(stream, shared.clone(), activity.clone()));
-        if self.by_age.len() >= 2 * self.tasks.len() {
+        if self.open.len() >= 2 * self.tasks.len() {
             self.forget_closed();
         }
-        self.by_age.push_back((task, activity));
+        self.open.push((task, activity));
         self.peak = self.peak.max(self.tasks.len());
     }
 
@@ -194,11 +195,12 @@ impl Connections {
         }
     }
 
-    /// Closes the oldest connection that carries no request. Returns whether there is one.
+    /// Closes the connection that has carried no request for longest. Returns whether there is one.
     fn close_idle(&mut self) -> bool {
         self.forget_closed();
-        let idle = self.by_age.iter().position(|(_, activity)| activity.is_idle());
-        let closed = idle.and_then(|idle| self.by_age.remove(idle));
+        let idle = self.open.iter().enumerate().filter(|(_, (_, activity))| activity.is_idle());
+        let idle = idle.min_by_key(|(_, (_, activity))| activity.last()).map(|(index, _)| index);
+        let closed = idle.map(|idle| self.open.swap_remove(idle));
         closed.is_some_and(|(connection, _)| {
             connection.abort();
             true
@@ -207,7 +209,7 @@ impl Connections {
 
     /// Forgets the connections that have closed: a handle keeps the memory of its connection.
     fn forget_closed(&mut self) {
-        self.by_age.retain(|(connection, _)| !connection.is_finished());
+        self.open.retain(|(connection, _)| !connection.is_finished());
     }
 
     /// Waits until all connections have ended.
@@ -240,11 +242,11 @@ mod tests {
             clients.push(TcpStream::connect(address).await.expect("connected"));
             connections.add(listener.accept().await.expect("accepted").0, 1000, &shared);
         }
-        assert_eq!((connections.tasks.len(), connections.by_age.len()), (MANY + 1, MANY + 1));
+        assert_eq!((connections.tasks.len(), connections.open.len()), (MANY + 1, MANY + 1));
         drop(clients);
         while connections.tasks.join_next().await.is_some() {
             connections.one_closed();
         }
-        assert!(connections.by_age.len() <= MANY / 2, "{}", connections.by_age.len());
+        assert!(connections.open.len() <= MANY / 2, "{}", connections.open.len());
     }
 }

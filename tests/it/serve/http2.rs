@@ -125,6 +125,18 @@ fn a_handler_sees_the_authority_and_the_method_of_a_request() {
 }
 
 #[test]
+fn the_services_own_response_to_head_has_no_body() {
+    let service = Service::start(&[]);
+    let client = Client::to(service.address);
+    for (path, status) in [("/panic", 500), ("/none", 500)] {
+        let get = client.get(path);
+        let head = client.exchange(request("HEAD", path, Empty::new().boxed_unsync())).expect("a response");
+        assert_eq!((get.status, head.status, head.body.len()), (status, status, 0));
+        assert_eq!(head.headers["content-length"], get.body.len().to_string(), "{path}");
+    }
+}
+
+#[test]
 fn trailers_travel_both_ways_over_http2() {
     let service = Service::start(&[]);
     let client = Client::to(service.address);

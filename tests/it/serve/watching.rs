@@ -61,6 +61,26 @@ fn metrics_and_status_are_served_at_an_address_of_their_own() {
 }
 
 #[test]
+fn a_response_that_never_left_is_counted_as_the_servers_own() {
+    let world = World::new();
+    let process = serve(&world).args(["--status", "0", "--http-sent-size", "1KiB"]).start();
+    let (watched, address) = (process.listens_on(), process.serves_at());
+    let service = Service { world, process, address };
+    assert_eq!(service.connect().get("/large/100000").status(), 500);
+    wait_for_tasks(watched, 1);
+    let metrics = get(watched, "/metrics").body;
+    let counted =
+        |name: &str| metrics.lines().filter(|line| line.starts_with(name) && !line.ends_with(" 0")).count();
+    assert_eq!(
+        (counted("wasmrun_responses_total"), counted("wasmrun_error_responses_total")),
+        (0, 1),
+        "{metrics}"
+    );
+    let (_, usage) = service.stop();
+    assert!(usage[0]["http"]["status"].is_null(), "{}", usage[0]);
+}
+
+#[test]
 fn a_trace_goes_on_from_the_request_to_what_its_task_sends() {
     let service = Service::start(&[]);
     let mut client = service.connect();

@@ -184,9 +184,9 @@ fn the_variables_of_opentelemetry_name_collector_headers_and_service() {
         .arg("--until-empty")
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint())
         .env("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20secret")
-        .env("OTEL_RESOURCE_ATTRIBUTES", "service.name=shop,deployment.environment.name=test")
+        .env("OTEL_RESOURCE_ATTRIBUTES", "service.name=shop%2C%20EU,deployment.environment.name=test")
         .succeeds();
-    assert_eq!(collector.spans()[0].0, "shop");
+    assert_eq!(collector.spans()[0].0, "shop, EU");
     for path in ["/v1/traces", "/v1/metrics"] {
         assert_eq!(collector.seen(path)[0].header("authorization"), "Bearer secret");
     }

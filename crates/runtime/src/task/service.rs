@@ -122,7 +122,7 @@ async fn send(
             "the handler answered with {status}, which is no final status"
         ))));
     }
-    meter.count_head(parts.status.as_u16(), &parts.headers).map_err(|_| LimitHit(Limit::HttpSentSize))?;
+    meter.count_head(&parts.headers).map_err(|_| LimitHit(Limit::HttpSentSize))?;
     let mut passed_on = ResponseBody::new(http_body::Body::size_hint(&body));
     // A small response is passed on as a whole: each part on its own would wake the connection's thread.
     while passed_on.ahead.len() < PARTS_AHEAD && !passed_on.is_whole {
@@ -135,7 +135,10 @@ async fn send(
     }
     let frames = if passed_on.is_whole { None } else { Some(passed_on.begin_rest()) };
     // `run` ends the task if the client has gone. Of a response to HEAD it takes the head alone.
-    let _ = respond.send(Response::from_parts(parts, passed_on.boxed_unsync()));
+    let status = parts.status.as_u16();
+    if respond.send(Response::from_parts(parts, passed_on.boxed_unsync())).is_ok() {
+        meter.passed_on(status);
+    }
     let Some(frames) = frames else { return Ok(Ok(())) };
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else { return Ok(Err(unfinished())) };

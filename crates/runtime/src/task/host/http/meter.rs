@@ -79,9 +79,13 @@ impl Meter {
     }
 
     /// Counts the head of a service's response.
-    pub(crate) fn count_head(&self, status: u16, headers: &HeaderMap) -> Result<(), HttpError> {
-        let _ = self.counts.status.set(status);
+    pub(crate) fn count_head(&self, headers: &HeaderMap) -> Result<(), HttpError> {
         self.count(head_bytes(headers))
+    }
+
+    /// Records the status of a service's response that is passed on.
+    pub(crate) fn passed_on(&self, status: u16) {
+        let _ = self.counts.status.set(status);
     }
 
     pub(crate) fn count(&self, bytes: u64) -> Result<(), HttpError> {
