@@ -28,7 +28,7 @@ mod sqs;
 
 pub use config::{Aws, is_role};
 pub use ecr::{EcrPassword, EcrRegistry, ecr_password};
-pub use policy::Permissions;
+pub use policy::{Permissions, domain, partition};
 pub use s3::{FetchError, S3Store, fetch, is_object, revision};
 pub use sqs::{BATCH_POLICY, LONGEST_WAIT, QueuePlace, SqsQueue, is_queue_address};
 

@@ -6,7 +6,8 @@
 
 mod names;
 
-use self::names::{is_name, literal, partition, sid};
+pub use self::names::{domain, partition};
+use self::names::{is_name, literal, sid};
 use crate::ecr::EcrRegistry;
 use crate::s3::{BucketKind, ObjectAddress, StoreAddress};
 use crate::sqs::QueueAddress;
@@ -152,7 +153,9 @@ impl Permissions {
     ///
     /// Fails if the URL is invalid, or names an alias of an access point, whose ARN isn't known.
     pub fn share_objects(&mut self, name: &str, url: &str) -> Result<(), String> {
-        self.own(name, name, url, Mode::ReadWrite, &["s3:GetObject", "s3:PutObject"])
+        let mut actions = vec!["s3:GetObject", "s3:PutObject"];
+        actions.extend(StoreAddress::parse(url)?.put.acl.is_some().then_some("s3:PutObjectAcl"));
+        self.own(name, name, url, Mode::ReadWrite, &actions)
     }
 
     /// Allows keeping a ledger and staged objects in objects.

@@ -350,6 +350,10 @@ fn what_cannot_work_in_a_container_is_refused_by_name() {
         ("ecs /a.wasm WORKS --container-cpu 3", "0.25, 0.5, 1, 2, 4, 8 or 16"),
         ("ecs /a.wasm WORKS --container-memory 1GiB", "2048MiB to 8192MiB"),
         ("ecs /a.wasm WORKS --fuel 0", "--fuel 0 is too small"),
+        ("ecs /a.wasm WORKS --weight a=2", "--weight has no effect without keys"),
+        ("kubernetes /a.wasm WORKS --key group --weight a=0", "--weight a=0"),
+        ("ecs /a.wasm WORKS --key group --budget a=cpu:1m/1d", "--budget needs a place"),
+        ("ecs /a.wasm WORKS --once-by attribute:id", "--once-by has no effect without a ledger"),
         ("ecs /a.wasm WORKS --sidecar app:1 --task-memory 2GiB", "nothing is left for the application"),
         ("ecs /a.wasm WORKS --sidecar app:1 --container-cpu 16", "this --task-cpu: 0.25"),
         ("ecs /a.wasm WORKS --sidecar app:1 --task-cpu 2 --task-memory 3GiB", "4096MiB to 16384MiB"),
@@ -366,6 +370,48 @@ fn with_queue(arguments: &str) -> impl Iterator<Item = &str> {
         "WORKS" => works.to_vec(),
         word => vec![word],
     })
+}
+
+#[test]
+fn a_component_that_is_typed_wins_over_the_files() {
+    let world = World::new();
+    let config = fs::read_to_string(repository().join(CONFIG)).expect("the configuration");
+    let typed = printed(&world, &config, &["s3://c/thumb.wasm?version=2"]);
+    assert!(typed.contains("s3://c/thumb.wasm?version=2"), "{typed}");
+    assert!(!printed(&world, &config, &[]).contains("s3://c/thumb.wasm"));
+}
+
+#[test]
+fn a_service_takes_its_own_variables_and_no_setting_of_a_queue() {
+    let world = World::new();
+    let service = repository().join(SERVICE).display().to_string();
+    let of_service = |more: &[&'static str]| {
+        let all = ["kubernetes", "--config", &service, "--region", "eu-west-1", "--image", "i"];
+        manifest(&world, all).args(more)
+    };
+    let variables = [("WASMRUN_QUEUE_TIME", "7s"), ("WASMRUN_SERVE_LISTEN", "0.0.0.0:8081")];
+    let command =
+        variables.into_iter().fold(of_service(&[]), |command, (name, value)| command.env(name, value));
+    let text = command.succeeds().stdout.join("\n");
+    for word in ["--queue-time", "7s", "--listen", "0.0.0.0:8081", "containerPort: 8081"] {
+        assert!(text.contains(word), "{word} is not in {text}");
+    }
+    of_service(&[]).env("WASMRUN_QUEUE_TIME", "soon").fails_with(2, "soon");
+    of_service(&["--weight", "a=2"]).fails_with(2, "leave out --weight");
+    of_service(&["--budget", "a=cpu:1s/1h"]).fails_with(2, "leave out --budget");
+}
+
+#[test]
+fn the_network_policy_lets_the_worker_reach_all_that_its_settings_name() {
+    let arguments = "kubernetes oci://registry.example:5000/a:1 WORKS --otlp http://collector:4318 \
+                     --notify post:https://hooks.example:8444/x --allow-http api.example.com:8443";
+    let printed = manifest(&World::new(), with_queue(arguments)).succeeds().stdout.join("\n");
+    let (_, policy) = printed.split_once("kind: NetworkPolicy").expect("a policy");
+    let policy = policy.split("\n---").next().expect("its object");
+    let ports: Vec<_> = policy.lines().filter_map(|line| line.trim().strip_prefix("port: ")).collect();
+    for port in ["443", "4318", "5000", "8443", "8444"] {
+        assert!(ports.contains(&port), "{port} is not in {ports:?}");
+    }
 }
 
 #[test]

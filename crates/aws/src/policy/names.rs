@@ -7,7 +7,7 @@ pub(super) fn is_name(text: &str) -> Result<(), String> {
 }
 
 /// Returns the partition of a region ("Amazon Resource Names" in the IAM user guide).
-pub(super) fn partition(region: &str) -> &'static str {
+pub fn partition(region: &str) -> &'static str {
     match region {
         _ if region.starts_with("cn-") => "aws-cn",
         _ if region.starts_with("us-gov-") => "aws-us-gov",
@@ -17,6 +17,20 @@ pub(super) fn partition(region: &str) -> &'static str {
         _ if region.starts_with("us-isof-") => "aws-iso-f",
         _ if region.starts_with("us-iso-") => "aws-iso",
         _ => "aws",
+    }
+}
+
+/// Returns the domain of Amazon's own hosts in a region, such as those of ECR ("AWS service endpoints" in the general
+/// reference, and the rule sets of the SDKs).
+pub fn domain(region: &str) -> &'static str {
+    match partition(region) {
+        "aws-cn" => "amazonaws.com.cn",
+        "aws-eusc" => "amazonaws.eu",
+        "aws-iso" => "c2s.ic.gov",
+        "aws-iso-b" => "sc2s.sgov.gov",
+        "aws-iso-e" => "cloud.adc-e.uk",
+        "aws-iso-f" => "csp.hci.ic.gov",
+        _ => "amazonaws.com",
     }
 }
 

@@ -119,6 +119,17 @@ fn a_ledger_may_be_written_and_swept_below_its_prefix() {
 }
 
 #[test]
+fn what_workers_share_is_written_with_its_acl() {
+    for (url, sets_acl) in [("s3://shared/b", false), ("s3://shared/b?acl=bucket-owner-full-control", true)] {
+        let mut permissions = Permissions::new(None);
+        permissions.share_objects("Budgets", url).expect("valid");
+        let actions = statements(&permissions)[0]["Action"].to_string();
+        assert!(actions.contains("\"s3:PutObject\""), "{actions}");
+        assert_eq!(actions.contains("s3:PutObjectAcl"), sets_acl, "{url}: {actions}");
+    }
+}
+
+#[test]
 fn a_store_by_key_names_the_parts_of_all_keys() {
     let scope = Scope::EachKey { below: "in/".into() };
     let mut permissions = Permissions::new(None);

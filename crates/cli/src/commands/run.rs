@@ -51,7 +51,7 @@ async fn work(args: RunArgs, stop: Stop, ready: CancellationToken) -> Result<Exi
     let started_at = SystemTime::now();
     let typed = args.clone();
     let (file, text) = ConfigFile::read_aside(args.task.config.clone()).await?;
-    let plan = RunPlan::new(args, file)?;
+    let plan = RunPlan::new(args, file, |name| std::env::var(name).ok())?;
     let output = logging::start(&plan.task.log)?;
     let opened = open(&plan, None).await?;
     opened.warn_of_rejected(&plan);

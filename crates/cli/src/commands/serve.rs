@@ -23,7 +23,7 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<ExitCode, Failure> {
 async fn work(args: ServeArgs, stop: Stop, ready: CancellationToken) -> Result<ExitCode, Failure> {
     let started_at = SystemTime::now();
     let (file, _) = ConfigFile::read_aside(args.task.config.clone()).await?;
-    let plan = RunPlan::of_service(args, file)?;
+    let plan = RunPlan::of_service(args, file, |name| std::env::var(name).ok())?;
     let output = logging::start(&plan.task.log)?;
     let opened = open(&plan, None).await?;
     if plan.is_check {

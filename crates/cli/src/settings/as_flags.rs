@@ -7,6 +7,7 @@
 use super::budgets::NO_BUDGETS;
 use super::flags::{RunArgs, ServeArgs};
 use super::read::toml_from;
+use super::serve::ServeSettings;
 use super::variables::families;
 use crate::output::failure::Failure;
 use clap::parser::ValueSource;
@@ -61,7 +62,7 @@ impl Flags {
             };
             variables.add(&family, &format!("{name}={value}"));
         }
-        for (id, flag) in flags() {
+        for (id, flag) in flags_of(&run()) {
             let values = matches.get_raw(&id).into_iter().flatten().map(|value| value.to_string_lossy());
             let of = match matches.value_source(&id) {
                 Some(ValueSource::CommandLine) => &mut typed,
@@ -71,6 +72,17 @@ impl Flags {
             values.for_each(|value| of.add(&flag, &value));
         }
         Ok(typed.over(variables))
+    }
+
+    /// Returns the settings of the table `serve` that are variables, by what clap found of [`ServeSettings`].
+    pub(crate) fn of_service(matches: &ArgMatches) -> Self {
+        let mut variables = Self::default();
+        for (id, flag) in flags_of(&ServeSettings::augment_args(Command::new(SERVE))) {
+            let flag = if flag == "listen" { REQUESTS } else { &flag };
+            let values = matches.get_raw(&id).into_iter().flatten();
+            values.for_each(|value| variables.add(flag, &value.to_string_lossy()));
+        }
+        variables
     }
 
     /// Returns the settings of a configuration file, which is known to be valid.
@@ -136,8 +148,7 @@ impl Flags {
         if LEFT_OUT.contains(&flag) {
             return;
         }
-        let is_named = NAMED.contains(&flag);
-        let name = is_named.then(|| value.split('=').next().unwrap_or_default().to_owned());
+        let name = NAMED.contains(&flag).then(|| name_in(flag, value).to_owned());
         self.0.entry((flag.to_owned(), name)).or_default().push(value.to_owned());
     }
 
@@ -207,6 +218,16 @@ impl Flags {
     }
 }
 
+/// Returns the name in the value of a [`NAMED`] flag.
+fn name_in<'a>(flag: &str, value: &'a str) -> &'a str {
+    let split = match flag {
+        // The key of a message may have a `=` itself.
+        "weight" | "budget" => value.rsplit_once('='),
+        _ => value.split_once('='),
+    };
+    split.map_or(value, |(name, _)| name)
+}
+
 /// Writes a flag with its value.
 fn word(arg: &Arg, flag: &str, value: &str) -> Vec<String> {
     match value {
@@ -229,9 +250,8 @@ fn run() -> Command {
     RunArgs::augment_args(Command::new("run"))
 }
 
-/// Returns the ids of all flags of `run`, and their names.
-fn flags() -> Vec<(String, String)> {
-    let command = run();
+/// Returns the ids of all flags of a command, and their names.
+fn flags_of(command: &Command) -> Vec<(String, String)> {
     let flags = command
         .get_arguments()
         .filter_map(|arg| Some((arg.get_id().to_string(), arg.get_long()?.to_owned())));
@@ -266,11 +286,17 @@ mod tests {
     }
 
     #[test]
-    fn budgets_that_a_flag_switches_off_are_left_out() {
+    fn budgets_are_merged_by_key_and_those_that_a_flag_switches_off_are_left_out() {
         let file = "[budget]\na = 'cpu:1s/1h'\noff = 'cpu:2s/1h'\n[worker]\nbudget-store = 's3://b'";
         let file = || Flags::of_file(file, "the configuration").expect("valid");
         let merged = typed("--budget off --budget b=cpu:3s/1h").over(file());
         assert_eq!(merged.words().join(" "), "--budget b=cpu:3s/1h --budget off --budget-store s3://b");
+        // A key may have a `=` itself.
+        let merged = typed("--budget a=b=cpu:5s/1h --weight a=b=2").over(file());
+        assert_eq!(
+            merged.words().join(" "),
+            "--weight a=b=2 --budget a=cpu:1s/1h --budget a=b=cpu:5s/1h --budget off=cpu:2s/1h --budget-store s3://b"
+        );
         // A budget of the key `off`.
         let merged = typed("--budget off=cpu:4s/1h").over(file());
         assert_eq!(

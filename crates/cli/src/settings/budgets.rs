@@ -36,6 +36,7 @@ pub(crate) fn budget_plan(
     flags: &[String],
     file: BTreeMap<String, String>,
 ) -> Result<Option<BudgetPlan>, Failure> {
+    let is_off = flags.iter().any(|flag| flag == NO_BUDGETS);
     let (budgets, is_named) = budgets(flags, file)?;
     let fails = |why: &str| Err(Failure::usage(why));
     if budgets.is_empty() && is_named {
@@ -62,11 +63,12 @@ pub(crate) fn budget_plan(
             "--budget needs a place to count what keys use: add --budget-store sqlite:FILE or s3://BUCKET/PREFIX",
         );
     };
-    let prices = worker.prices.clone();
     let mut all = budgets.keys.values().flatten().chain(&budgets.others);
-    if prices.is_some() && all.all(|budget| budget.unit != BudgetUnit::Cost) {
+    let has_cost = all.any(|budget| budget.unit == BudgetUnit::Cost);
+    if worker.prices.is_some() && !has_cost && !is_off {
         return fails("--prices has no effect without a budget of cost, such as --budget acme=cost:2.50/30d");
     }
+    let prices = worker.prices.clone().filter(|_| has_cost);
     Ok(Some(BudgetPlan { budgets, over: worker.over_budget.unwrap_or_default(), store, prices }))
 }
 
@@ -274,6 +276,10 @@ mod tests {
         assert_eq!(switched_off(&["acme=off", "*=off"]), None);
         let of_flags = switched_off(&["off", "other=fuel:3/1h"]).expect("budgets").budgets;
         assert_eq!((of_flags.keys.len(), of_flags.others), (1, None));
+        // The price table may stay, too.
+        let with_prices = WorkerSettings { prices: Some("mine.toml".into()), ..with_store() };
+        let of_flags = plan(with_prices, &["off", "other=fuel:3/1h"], "'*' = 'cost:1/1h'");
+        assert_eq!(of_flags.expect("valid").expect("budgets").prices, None);
         // A key may have this name, too.
         let named = switched_off(&["off=fuel:4/1h"]).expect("budgets").budgets;
         assert_eq!(named.of(&Key::new("off")).map(|budget| budget.amount.get()), Some(4));

@@ -2,7 +2,8 @@
 
 use super::text::{typed, written};
 use super::watch::Listen;
-use clap::Args;
+use crate::output::failure::Failure;
+use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde::Deserialize;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -51,6 +52,18 @@ pub(crate) struct ServePlan {
 }
 
 impl ServeSettings {
+    /// Returns the settings of variables alone, for a command that has no flags for them.
+    ///
+    /// # Errors
+    ///
+    /// A variable's value isn't valid.
+    pub(crate) fn of_variables() -> Result<(Self, ArgMatches), Failure> {
+        let wrong = |error: clap::Error| Failure::usage(error.to_string());
+        let matches =
+            Self::augment_args(Command::new("serve")).try_get_matches_from(["serve"]).map_err(wrong)?;
+        Ok((Self::from_arg_matches(&matches).map_err(wrong)?, matches))
+    }
+
     /// Returns the service, with the defaults of what isn't set.
     pub(crate) fn plan(self) -> ServePlan {
         ServePlan {

@@ -103,7 +103,7 @@ impl Prices {
             }
         }
         if self.fargate.vcpu_hour.price + self.fargate.gb_hour.price == 0.0 {
-            return Err("fargate.vcpu-hour and fargate.gb-hour are both 0, and a budget of cost would count nothing: give one of them a price".into());
+            return Err("fargate.vcpu-hour and fargate.gb-hour are both 0, and no task would cost anything: give one of them a price".into());
         }
         let sizes = self.fargate.sizes();
         if sizes.is_empty() || !sizes.iter().all(|size| size.is_possible()) {

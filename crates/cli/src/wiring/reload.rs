@@ -5,7 +5,7 @@ use crate::output::Output;
 use crate::output::failure::Failure;
 use crate::settings::file::ConfigFile;
 use crate::settings::flags::RunArgs;
-use crate::settings::task::TaskPlan;
+use crate::wiring::worker::RunPlan;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use wasmrun_runtime::worker::{Sizing, Worker};
@@ -40,12 +40,11 @@ impl Reload {
 
     async fn apply(&self) -> Result<(), Failure> {
         let args = self.args.clone();
-        let (mut file, text) = ConfigFile::read_again(args.task.config.clone()).await?;
-        let worker = args.worker.over(std::mem::take(&mut file.worker));
+        let (file, text) = ConfigFile::read_again(args.task.config.clone()).await?;
         // Settings that need a restart are checked as well, so that the restart doesn't fail.
-        let plan = TaskPlan::new(args.component, args.task, &mut file, &worker)?;
-        let asked = Sizing { most: worker.instances()?, scale: worker.scale()? };
-        let set_level = self.output.level(plan.log.level.as_deref())?;
+        let plan = RunPlan::new(args, file, |name| std::env::var(name).ok())?;
+        let asked = Sizing { most: plan.worker.instances()?, scale: plan.worker.scale()? };
+        let set_level = self.output.level(plan.task.log.level.as_deref())?;
         let sizing = self.worker.resize(asked);
         set_level();
         let left = need_restart(&self.text, &text);

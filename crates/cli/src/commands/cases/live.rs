@@ -59,7 +59,7 @@ impl Live {
     pub(super) async fn replace(&mut self, component: &Path) -> Result<(), Failure> {
         let args = RunArgs { component: Some(component.to_owned()), ..self.args.clone() };
         let (file, _) = ConfigFile::read_again(args.task.config.clone()).await?;
-        let mut plan = RunPlan::new(args, file)?;
+        let mut plan = RunPlan::new(args, file, |_| None)?;
         // The old worker has the usage file and the address while this one is opened.
         (plan.usage, plan.watching) = (None, WatchSettings::default());
         plan.otlp = OtlpPlan::default();

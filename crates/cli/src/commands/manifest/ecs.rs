@@ -7,6 +7,7 @@ use crate::output::failure::Failure;
 use crate::output::tree::{Tree, list, map, texts};
 use crate::settings::deployment::Architecture;
 use crate::settings::flags::EcsArgs;
+use wasmrun_aws::partition;
 
 /// Maximum of a container's `stopTimeout` on Fargate, in seconds ("Task definition parameters for Fargate").
 const MAX_STOP_SECONDS: u64 = 120;
@@ -81,11 +82,6 @@ fn role(plan: &Plan, given: Option<&str>, kind: &str) -> Result<String, Failure>
         .queue()
         .and_then(account)
         .ok_or_else(|| Failure::usage(format!("no queue names the account: add --{kind}-role ARN")))?;
-    let region = plan.container.region.as_str();
-    let partition = match region.split('-').next() {
-        Some("cn") => "aws-cn",
-        _ if region.starts_with("us-gov-") => "aws-us-gov",
-        _ => "aws",
-    };
+    let partition = partition(plan.container.region.as_str());
     Ok(format!("arn:{partition}:iam::{account}:role/{}-{kind}", plan.container.name))
 }

@@ -16,8 +16,8 @@ const POD_IDENTITY_PORT: u64 = 80;
 /// Address of NodeLocal DNSCache, where a cluster has it.
 const NODE_LOCAL_DNS: &str = "169.254.20.10/32";
 
-const OF_WORKER: &str = "In: only requests for metrics. Out: only DNS and the ports of AWS and --allow-http, and never the metadata service.\nA network policy can't name AWS's hosts: what these ports reach, the role and the grants bound.";
-const OF_SERVICE: &str = "In: requests from everywhere, and requests for metrics. Out: only DNS and the ports of AWS and --allow-http, and never\nthe metadata service. A network policy can't name AWS's hosts: what these ports reach, the role and the grants bound.";
+const OF_WORKER: &str = "In: only requests for metrics. Out: only DNS and the ports that the settings need, and never the metadata service.\nA network policy can't name AWS's hosts: what these ports reach, the role and the grants bound.";
+const OF_SERVICE: &str = "In: requests from everywhere, and requests for metrics. Out: only DNS and the ports that the settings need, and never\nthe metadata service. A network policy can't name AWS's hosts: what these ports reach, the role and the grants bound.";
 
 pub(super) fn policy(args: &KubernetesArgs, plan: &Plan) -> Object {
     let port = |protocol: &str, port: u64| map([("protocol", protocol.into()), ("port", port.into())]);

@@ -6,22 +6,21 @@ use crate::settings::deployment::{Architecture, Memory, Vcpu};
 use crate::settings::file::ConfigFile;
 use crate::settings::flags::{ContainerArgs, RunArgs, ServeArgs};
 use crate::settings::notify::NotifySetting;
-use crate::settings::outcome_actions::outcome_actions;
 use crate::settings::queues::{QueueSetting, queues};
 use crate::settings::read::{MAX_TOML_BYTES, read_stream};
 use crate::settings::registry::{KeySetting, read_keys};
 use crate::settings::route_table::RouteTable;
+use crate::settings::serve::ServeSettings;
 use crate::settings::source::Source;
 use crate::settings::task::TaskPlan;
-use crate::settings::usage_size::usage_bytes;
 use crate::settings::watch::WatchSettings;
 use crate::settings::worker::WorkerSettings;
-use crate::wiring::worker::RunPlan;
+use crate::wiring::worker::{RunPlan, Variable};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
-use wasmrun_aws::{QueuePlace, is_queue_address};
+use wasmrun_aws::{QueuePlace, domain, is_queue_address};
 use wasmrun_runtime::worker::WorkerOptions;
 
 /// Time that a worker may take from the end of `--stop-timeout` to its exit: to release messages, and to delete those
@@ -31,6 +30,8 @@ pub(super) const STOP_MARGIN: Duration = Duration::from_secs(10);
 const PORT: u16 = 9464;
 /// Where a service answers requests if the settings don't say.
 pub(super) const REQUESTS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
+/// A container has none of the variables of OpenTelemetry that this process may have.
+const NO_VARIABLES: Variable = |_| None;
 /// Port of AWS's services.
 const HTTPS: u16 = 443;
 
@@ -39,6 +40,8 @@ pub(super) struct Plan {
     pub(super) container: Container,
     pub(super) work: Work,
     pub(super) component: String,
+    /// Whether the component is that of a flag or a variable, and not the file's.
+    pub(super) is_component_typed: bool,
     pub(super) settings: Settings,
     /// Address of the HTTP server, if the settings name one.
     pub(super) listen: Option<SocketAddr>,
@@ -101,23 +104,29 @@ impl Plan {
             ),
             None => Default::default(),
         };
+        if in_file.is_service() {
+            typed = typed.over(Flags::of_service(&ServeSettings::of_variables()?.1));
+        }
         let settings = typed.clone().over(in_file.clone());
         check_environment(&settings, &file)?;
+        let whole = (args.clone(), file.clone());
+        let is_component_typed = args.component.is_some();
         let work = work(&args, &mut file, &settings)?;
         let worker = args.worker.over(std::mem::take(&mut file.worker));
         worker.scale()?;
         worker.instances()?;
-        usage_bytes(args.usage.usage_size.or(file.usage_size))?;
-        outcome_actions(&args.on, std::mem::take(&mut file.on))?;
         let usage = args.usage.usage.or_else(|| file.usage.take());
         let watch = WatchSettings { listen: args.listen, ..args.watch }.or(file.watch());
         let task = TaskPlan::new(args.component, args.task, &mut file, &worker)?;
 
         let notify = worker.notify.as_ref();
-        worker.check_groups()?;
         needs_no_disk(&worker, usage.as_deref())?;
         for (route, task) in task.components() {
             fits_container(task).map_err(|failure| failure.of_route(route))?;
+        }
+        // All other checks are those of the worker.
+        if let Work::Queues(_) = work {
+            RunPlan::new(whole.0, whole.1, NO_VARIABLES)?;
         }
         let component = task.component.to_string();
         // The container has no such file, so it gets the keys themselves.
@@ -126,16 +135,17 @@ impl Plan {
         }
         let queue = work.queue();
         let endpoint = task.aws.endpoint_url.clone();
-        let rules = task.components().flat_map(|(_, task)| &task.http.rules);
-        let rules = rules.filter_map(|rule| port_of(&rule.to_string()));
-        let of_queues = work.queues().iter().filter_map(|queue| queue.place.url.as_deref());
-        let of_server = notify.and_then(NotifySetting::server);
-        let urls = [endpoint.as_deref(), of_server].into_iter().flatten().chain(of_queues);
-        let ports = rules.chain(urls.filter_map(port_of)).chain([HTTPS]).collect();
+        let of_components = task.components().flat_map(|(_, task)| reached(task));
+        let of_queues = work.queues().iter().filter_map(|queue| queue.place.url.clone());
+        let of_server = notify.and_then(NotifySetting::server).map(str::to_owned);
+        let of_collector = watch.otlp.as_ref().map(|collector| collector.0.clone());
+        let urls = [endpoint.clone(), of_server, of_collector].into_iter().flatten().chain(of_queues);
+        let ports = of_components.chain(urls).filter_map(|url| port_of(&url)).chain([HTTPS]).collect();
         Ok(Self {
             container: Container::new(container, queue)?,
             work,
             component,
+            is_component_typed,
             settings: Settings { file: text.map(|(_, text)| text), typed, in_file },
             listen: watch.listen.map(|listen| listen.0),
             is_cache_off: task.engine.cache.as_deref() == Some(Path::new("off")),
@@ -225,16 +235,21 @@ fn work(args: &RunArgs, file: &mut ConfigFile, settings: &Flags) -> Result<Work,
 
 /// Returns the address of a service's requests, whose settings are checked as `serve` does.
 fn requests(args: RunArgs, file: ConfigFile, is_set: bool) -> Result<Work, Failure> {
-    if !args.queue.is_empty() || !args.on.is_empty() {
-        return Err(Failure::usage(
-            "the configuration has the table [serve], and a service has no queue: leave out --queue and --on",
-        ));
+    let of_queue = [
+        ("--queue", args.queue.is_empty()),
+        ("--on", args.on.is_empty()),
+        ("--weight", args.weight.is_empty()),
+        ("--budget", args.budget.is_empty()),
+    ];
+    if let Some((flag, _)) = of_queue.iter().find(|(_, is_empty)| !is_empty) {
+        return Err(Failure::usage(format!(
+            "the configuration has the table [serve], and a service has no queue: leave out {flag}"
+        )));
     }
     let RunArgs { component, usage, task, listen, worker, watch, .. } = args;
-    let serve = Default::default();
-    let check = false;
+    let (serve, check) = (ServeSettings::of_variables()?.0, false);
     let args = ServeArgs { component, serve, status: listen, usage, check, task, worker, watch };
-    let service = RunPlan::of_service(args, file)?.service;
+    let service = RunPlan::of_service(args, file, NO_VARIABLES)?.service;
     let address = service.filter(|_| is_set).map_or(REQUESTS, |service| service.listen);
     check_address("[serve] listen", "clients", address)?;
     Ok(Work::Requests(address))
@@ -368,17 +383,26 @@ fn image(container: &ContainerArgs, queue: Option<&Queue>, region: &str) -> Resu
     if let Some(image) = &container.image {
         return Ok(image.as_str().to_owned());
     }
-    let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
     let account = queue
         .and_then(account)
         .ok_or_else(|| Failure::usage("the container needs an image: add --image IMAGE"))?;
-    Ok(format!("{account}.dkr.ecr.{region}.{domain}/wasmrun:{}", env!("CARGO_PKG_VERSION")))
+    Ok(format!("{account}.dkr.ecr.{region}.{}/wasmrun:{}", domain(region), env!("CARGO_PKG_VERSION")))
 }
 
 /// Returns the account of a queue of AWS.
 pub(super) fn account(queue: &Queue) -> Option<&str> {
     let is_account = |text: &&str| text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
     queue.place.account.as_deref().filter(is_account)
+}
+
+/// Returns the URLs that a component is fetched from and its tasks reach, as far as the settings name them.
+fn reached(task: &TaskPlan) -> Vec<String> {
+    let mut urls: Vec<String> = task.http.rules.iter().map(ToString::to_string).collect();
+    if let Source::Artefact(artefact) = &task.component {
+        let scheme = if task.registry.plain_http == Some(true) { "http" } else { "https" };
+        urls.push(format!("{scheme}://{}", artefact.host()));
+    }
+    urls
 }
 
 /// Returns the port of a URL, or of a rule of `--allow-http`, which stands for HTTPS if it has no scheme.

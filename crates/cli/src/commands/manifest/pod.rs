@@ -181,9 +181,11 @@ pub(super) fn arguments(args: &KubernetesArgs, plan: &Plan) -> Vec<String> {
         Work::Requests(_) => ("serve", "--status"),
     };
     let mut words = vec![name.to_owned()];
-    match &plan.settings.file {
-        Some(_) => words.extend(["--config".to_owned(), format!("{CONFIG_FOLDER}/{CONFIG}")]),
-        None => words.push(plan.component.clone()),
+    if plan.is_component_typed {
+        words.push(plan.component.clone());
+    }
+    if plan.settings.file.is_some() {
+        words.extend(["--config".to_owned(), format!("{CONFIG_FOLDER}/{CONFIG}")]);
     }
     match plan.work {
         Work::Queues(_) => words.extend(typed.words()),

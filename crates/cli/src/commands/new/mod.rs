@@ -17,6 +17,12 @@ const MAX_NAME_BYTES: usize = 64;
 
 pub(crate) fn new(args: &NewArgs) -> Result<ExitCode, Failure> {
     check_name(&args.name)?;
+    if args.lang == Language::Rust && TAKEN_IN_RUST.contains(&args.name.as_str()) {
+        return Err(Failure::usage(format!(
+            "the name {} is taken in Rust's packages: choose another",
+            args.name
+        )));
+    }
     if args.sdk.is_some() && args.lang != Language::Rust {
         return Err(Failure::usage("--sdk is for guests in Rust: the others need no SDK"));
     }
@@ -56,6 +62,9 @@ pub(crate) fn new(args: &NewArgs) -> Result<ExitCode, Failure> {
     to_stdout(text.as_bytes());
     Ok(ExitCode::SUCCESS)
 }
+
+/// Names of packages that cargo can't build: directories of its own, and the SDK.
+const TAKEN_IN_RUST: [&str; 5] = ["build", "deps", "examples", "incremental", "wasmrun-guest"];
 
 /// Refuses a name that a package of some language can't have. It is also the directory's name, so it leads nowhere else.
 fn check_name(name: &str) -> Result<(), Failure> {

@@ -101,7 +101,7 @@ pub(crate) struct KubernetesArgs {
     /// Maximum number of pods
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) max_pods: u16,
-    /// Number of messages for each pod: those that a pod works off in the time that a message may wait
+    /// Number of messages for each pod: those that a pod can handle in the time that a message may wait
     #[arg(long, value_name = "N", default_value_t = 600)]
     pub(crate) messages_per_pod: u32,
     /// Namespace from which Prometheus may read the metrics

@@ -134,7 +134,7 @@ pub(crate) struct ModelArgs {
     /// Time that a worker takes for a message, as the autoscaler is told [default: what the other flags give]
     #[arg(long, value_name = "DURATION", value_parser = typed::<Duration>, help_heading = "Fleet")]
     pub(crate) time_per_message: Option<Duration>,
-    /// Messages, waiting or in flight, for each pod that KEDA starts [default: what a worker works off in that latency]
+    /// Messages, waiting or in flight, for each pod that KEDA starts [default: what a worker can handle in that latency]
     #[arg(long, value_name = "N", value_parser = typed::<NonZeroU32>, help_heading = "Fleet")]
     pub(crate) messages_per_worker: Option<NonZeroU32>,
     /// Time until a worker that is started receives, or SHORTEST..LONGEST [default: 53s..62s, with keda 10s..30s]

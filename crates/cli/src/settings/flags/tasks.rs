@@ -88,7 +88,7 @@ Examples:
       --store uploads=s3://photos-in:wo --send jobs=uploads \\
       --env BUCKET=photos-in
   wasmrun serve oci://ghcr.io/acme/upload:1.2 --store uploads=dir:in:wo \\
-      --send jobs=sqlite:jobs.db --env BUCKET=in --timeout 10s --instances 64
+      --send jobs=sqlite:jobs.db --env BUCKET=dir:$PWD/in --timeout 10s --instances 64
   wasmrun serve --config service.toml --check
 
 Exit codes: 0 success, 2 wrong usage or configuration, 3 a store or a queue can't be used, or the address is \
@@ -125,7 +125,7 @@ Examples:
   wasmrun invoke thumbnail.wasm --message @event.json --json \\
       --store input=dir:in:ro --store output=dir:out:rw
   wasmrun invoke upload.wasm --http 'PUT /cat.jpg' --message 'content' \\
-      --store uploads=dir:in:wo --send jobs=sqlite:jobs.db --env BUCKET=in
+      --store uploads=dir:in:wo --send jobs=sqlite:jobs.db --env BUCKET=dir:$PWD/in
 
 Exit codes: 0 the task completed, 1 it failed, 2 wrong usage or configuration, 3 a store can't be used.")]
 pub(crate) struct InvokeArgs {
@@ -147,7 +147,7 @@ pub(crate) struct InvokeArgs {
     /// Message group
     #[arg(long, value_name = "GROUP", conflicts_with = "http")]
     pub(crate) group: Option<String>,
-    /// Where the message's key is found, as of a worker: group, attribute:NAME, object-prefix:N or body:/json/pointer.
+    /// Find the message's key here, as `run --key` does: group, attribute:NAME, object-prefix:N or body:/json/pointer.
     /// It takes the place of {key} in the prefixes of stores
     #[arg(long, value_name = "SOURCE", env = "WASMRUN_KEY", value_parser = typed::<KeySource>)]
     pub(crate) key: Option<KeySource>,
@@ -194,7 +194,7 @@ pub(crate) struct ReplayArgs {
     /// Print outcome and usage as JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// Where the message's key is found, as of a worker: group, attribute:NAME, object-prefix:N or body:/json/pointer.
+    /// Find the message's key here, as `run --key` does: group, attribute:NAME, object-prefix:N or body:/json/pointer.
     /// It takes the place of {key} in the prefixes of stores
     #[arg(long, value_name = "SOURCE", env = "WASMRUN_KEY", value_parser = typed::<KeySource>)]
     pub(crate) key: Option<KeySource>,

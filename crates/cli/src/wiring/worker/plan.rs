@@ -22,6 +22,9 @@ use wasmrun_runtime::model::message::MAX_MESSAGE_BYTES;
 use wasmrun_runtime::model::outcome::{Action, Policy};
 use wasmrun_runtime::worker::{Backoff, KeyOptions, MOST_ACCOUNTS_BYTES, MOST_HELD_BYTES, WorkerOptions};
 
+/// Returns the value of a variable, if it is set.
+pub(crate) type Variable = fn(&str) -> Option<String>;
+
 /// Settings of a worker, merged and validated before anything is opened.
 pub(crate) struct RunPlan {
     /// The queues, or the URL of the service.
@@ -32,7 +35,7 @@ pub(crate) struct RunPlan {
     pub(crate) usage: Option<(PathBuf, u64)>,
     /// Path of the control socket, with all links resolved.
     pub(super) control: Option<PathBuf>,
-    pub(super) worker: WorkerSettings,
+    pub(crate) worker: WorkerSettings,
     pub(crate) watching: WatchSettings,
     /// Where traces and metrics are exported to.
     pub(crate) otlp: OtlpPlan,
@@ -45,12 +48,12 @@ pub(crate) struct RunPlan {
 }
 
 impl RunPlan {
-    /// Merges and validates settings.
+    /// Merges and validates settings. `variable` returns the value of a variable of OpenTelemetry.
     ///
     /// # Errors
     ///
     /// Names the first wrong setting, in the order of the checks below.
-    pub(crate) fn new(args: RunArgs, mut file: ConfigFile) -> Result<Self, Failure> {
+    pub(crate) fn new(args: RunArgs, mut file: ConfigFile, variable: Variable) -> Result<Self, Failure> {
         let queues = queues(args.queue, &mut file.queue)?;
         if queues.is_empty() {
             return Err(Failure::usage("no queue: add --queue URL, or set `queue` in the configuration"));
@@ -79,7 +82,7 @@ impl RunPlan {
             )));
         }
         let watching = WatchSettings { listen: args.listen, ..args.watch }.or(file.watch());
-        let otlp = OtlpPlan::new(&watching, |name| std::env::var(name).ok())?;
+        let otlp = OtlpPlan::new(&watching, variable)?;
         let outcomes = outcome_actions(&args.on, std::mem::take(&mut file.on))?;
         let keys = key_options(&worker, &args.weight, std::mem::take(&mut file.weight))?;
         let budgets = budget_plan(&worker, &args.budget, std::mem::take(&mut file.budget))?;
@@ -106,13 +109,17 @@ impl RunPlan {
         })
     }
 
-    /// Merges and validates the settings of a service.
+    /// Merges and validates the settings of a service. `variable` returns the value of a variable of OpenTelemetry.
     ///
     /// # Errors
     ///
     /// Names the first setting that has no meaning for a service, or the first wrong one. Settings of commands are refused
     /// with the component.
-    pub(crate) fn of_service(args: ServeArgs, mut file: ConfigFile) -> Result<Self, Failure> {
+    pub(crate) fn of_service(
+        args: ServeArgs,
+        mut file: ConfigFile,
+        variable: Variable,
+    ) -> Result<Self, Failure> {
         let ServeArgs { component, serve, status, usage, check, task, worker, watch } = args;
         let service = serve.or(std::mem::take(&mut file.serve)).plan();
         let has_keys = !file.weight.is_empty() || !file.budget.is_empty();
@@ -146,7 +153,7 @@ impl RunPlan {
             worker,
             watch,
         };
-        Ok(Self { service: Some(service), ..Self::new(args, file)? })
+        Ok(Self { service: Some(service), ..Self::new(args, file, variable)? })
     }
 
     /// Returns whether the worker ends when the queue is empty.
@@ -199,6 +206,11 @@ impl RunPlan {
         self.outcomes.policy.rejected == Action::DeadLetter
     }
 
+    /// Returns whether anybody is told the depths of queues.
+    fn watches_depth(&self) -> bool {
+        self.watching.listen.is_some() || self.otlp.metrics.is_some()
+    }
+
     /// Returns the worker's options, without those that have to be opened: bodies, ledger, protection and observers.
     pub(super) fn options(&self, instances: NonZeroUsize) -> Result<WorkerOptions, Failure> {
         let (worker, defaults) = (&self.worker, WorkerOptions::default());
@@ -218,7 +230,7 @@ impl RunPlan {
             rate: worker.rate,
             keys: self.keys.clone(),
             max_age: worker.max_age.map(|Interval(age)| age),
-            watch_depth: self.watching.listen.is_some() || self.otlp.metrics.is_some(),
+            watch_depth: self.watches_depth(),
             ..defaults
         })
     }
@@ -236,7 +248,7 @@ impl RunPlan {
             max_consecutive_failures: None,
             waits_for_backends: false,
             rate: worker.rate,
-            watch_depth: self.watching.listen.is_some(),
+            watch_depth: self.watches_depth(),
             ..defaults
         })
     }
@@ -255,7 +267,7 @@ mod tests {
             panic!("another command")
         };
         let file = ConfigFile::parse(file, &"wasmrun.toml").map_err(|failure| failure.to_string())?;
-        RunPlan::new(*args, file).map_err(|failure| failure.to_string())
+        RunPlan::new(*args, file, |_| None).map_err(|failure| failure.to_string())
     }
 
     #[test]
