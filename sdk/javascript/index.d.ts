@@ -9,6 +9,9 @@ export function retry(reason: string, delaySeconds?: number): FailureRetry;
 
 /**
  * Returns a `handle` that converts the errors that stores and queues throw: `unavailable` and `access-denied` are
- * retried, other errors are rejected. Errors of the guest itself are left alone, and trap the task.
+ * retried, other errors are rejected. Errors of the guest itself are left alone, and trap the task. The task waits for the
+ * end of an async function.
  */
-export function convertErrors(handle: (message: Message) => void): (message: Message) => void;
+export function convertErrors(
+  handle: (message: Message) => void | Promise<void>,
+): (message: Message) => void | Promise<void>;

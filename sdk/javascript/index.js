@@ -18,15 +18,20 @@ export function retry(reason, delaySeconds) {
 
 // Returns a `handle` that converts the errors that stores and queues throw: `unavailable` and `access-denied` are
 // retried, as they may be gone when the backend is back or the grant corrected; other errors are rejected. Errors of
-// the guest itself are left alone, and trap the task.
+// the guest itself are left alone, and trap the task. An async function may be given as well: the task waits for its end.
 export function convertErrors(handle) {
   return (message) => {
     try {
-      handle(message);
+      const result = handle(message);
+      if (typeof result?.then === "function") return result.then(() => {}, fail);
     } catch (error) {
-      throw failure(error);
+      fail(error);
     }
   };
+}
+
+function fail(error) {
+  throw failure(error);
 }
 
 function failure(error) {

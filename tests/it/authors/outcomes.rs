@@ -64,7 +64,8 @@ pub(super) const JAVASCRIPT: Language = Language {
     source: "guest.js",
     after: "function shout(message) {\n",
     added: r#"
-  if (message.body() === "retry") throw { tag: "retry", val: { reason: "not yet" } };
+  // As an async function does.
+  if (message.body() === "retry") return Promise.reject({ tag: "retry", val: { reason: "not yet" } });
   if (message.body() === "trap") throw new TypeError("no picture");
 "#,
     reason: "TypeError: no picture",

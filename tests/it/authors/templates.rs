@@ -168,6 +168,10 @@ fn nothing_is_overwritten_and_no_other_directory_is_written_to() {
     for name in ["../up", "/tmp/x", "a/b", ".", "", "Ü"] {
         new(name).fails_with(2, "is not allowed");
     }
+    for name in ["build", "deps", "examples", "incremental", "wasmrun-guest"] {
+        world.wasmrun(["new", name, "--lang", "rust"]).fails_with(2, "choose another");
+        assert!(!world.path(name).exists(), "{name}");
+    }
     world.wasmrun(["new", "x", "--lang", "cobol"]).ends().exited_with(2);
     world
         .wasmrun(["new", "x", "--lang", "rust", "--sdk", "nowhere"])

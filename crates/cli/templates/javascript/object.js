@@ -4,7 +4,8 @@ import { convertErrors, reject } from "./wasmrun-guest.js";
 
 export const handler = { handle: convertErrors(shout) };
 
-// The task ends when this function returns: a timer or a promise that is then still open never runs.
+// The task ends when this function returns, or the promise that it returns is settled: a timer or another promise that is
+// then still open never runs.
 function shout(message) {
   const objects = message.objects();
   if (objects.length === 0) throw reject("the message announces no object");
