@@ -87,7 +87,7 @@ fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
     assert_eq!((&report["outcome"], &report["usage"]["fuel"]), (&json!("limit-exceeded"), &json!(100_000)));
 }
 
-/// Its value may be anything, as it has no effect. So it is for variables of flags and for those that end in a name.
+/// Its value may be any text, as it has no effect. So it is for variables of flags and for those that end in a name.
 #[test]
 fn a_variable_is_not_read_if_a_flag_wins_over_it() {
     let world = World::with_queue(&[]);

@@ -150,6 +150,7 @@ fn what_cannot_be_simulated_is_refused_in_a_sentence() {
         (2, "--tenant a=burst:5 --tenant a=burst:5 --service fixed:1s", "two tenants"),
         (2, "--tenant a:9999=burst:5 --tenant b:2=burst:5 --service fixed:1s", "10000 tenants"),
         (2, "--tenant a=burst:999999999 --service fixed:1s", "with tenants"),
+        (2, "--tenant a=poisson:1e308/s --service fixed:1s", "rate"),
         (3, "--arrivals steady:1/s --service fixed:1s --svg no/such/folder.svg", "folder.svg"),
     ] {
         simulate(&world, arguments).fails_with(code, says);

@@ -80,6 +80,8 @@ fn a_configuration_that_is_wrong_changes_nothing() {
         ("instances = 2\nnonsense = 1", "", "nonsense"),
         ("instances = 0", "", "expected a number above zero"),
         ("instances = 2", "timeout = '0s'", "--timeout 0s"),
+        // What is only used at the start.
+        ("max-per-key = 1", "", "--max-per-key has no effect without keys"),
     ];
     for (at, (instances, limits, said)) in wrong.into_iter().enumerate() {
         configure(&world, instances, limits, "info");

@@ -3,11 +3,11 @@
 //! | code | when |
 //! |---|---|
 //! | 0 | success |
-//! | 1 | the task failed (`invoke`), a case failed (`test`), the worker isn't alive (`health`), or it refuses (`cancel`) |
+//! | 1 | the task failed (`invoke`, `replay`), a case failed (`test`), the worker isn't alive (`health`), or it refuses (`cancel`) |
 //! | 2 | wrong usage, configuration or component |
 //! | 3 | a queue, a store or the host can't be used |
 //! | 4 | `run --until-empty` ended though no task completes |
-//! | 130 | `run --check` or `--until-empty` was stopped before it was ready |
+//! | 130 | the command was stopped before it had a result |
 
 use std::fmt;
 use std::io::{self, Write};

@@ -76,6 +76,10 @@ impl Address {
         }
         match resolve(&path) {
             Ok(path) => Self::new(path, name),
+            Err(error) if path.is_symlink() => Err(QueueError::Unusable(format!(
+                "cannot create {url}: the link {} cannot be followed ({error})",
+                path.display()
+            ))),
             Err(error) => Err(QueueError::Unusable(format!(
                 "cannot create {url}: its directory {} cannot be opened ({error}); create the directory first",
                 parent.display()

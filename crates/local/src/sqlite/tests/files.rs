@@ -53,6 +53,10 @@ fn urls_are_checked() {
     unusable(SqliteQueue::open(&format!("sqlite:{}", world.dir.path().display())));
     let missing = unusable(create(&world.url("no/such/jobs.db"), QueueSettings::default()));
     assert!(missing.contains("create the directory first"), "{missing}");
+    std::os::unix::fs::symlink(world.dir.path().join("no/such/jobs.db"), world.dir.path().join("link.db"))
+        .unwrap();
+    let linked = unusable(create(&world.url("link.db"), QueueSettings::default()));
+    assert!(linked.contains("link.db cannot be followed"), "{linked}");
     unusable(create(&world.url(&format!("jobs.db#{}", "x".repeat(81))), QueueSettings::default()));
 }
 
