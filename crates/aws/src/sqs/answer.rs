@@ -147,8 +147,11 @@ mod tests {
 
     #[test]
     fn a_message_that_is_too_long_for_a_batch_of_its_own_is_refused_for_good() {
-        let too_long =
-            |code: &str| Failure { code: code.into(), status: 400, ..Failure::incomplete("too long") };
+        let too_long = |code: &str| {
+            let mut failure = Failure::incomplete("too long");
+            (failure.code, failure.status) = (code.into(), 400);
+            failure
+        };
         for code in ["BatchRequestTooLong", "AWS.SimpleQueueService.BatchRequestTooLong"] {
             assert_eq!(batch_error(1, too_long(code)), QueueError::InvalidMessage("too long".into()));
             assert!(!matches!(batch_error(2, too_long(code)), QueueError::InvalidMessage(_)));
