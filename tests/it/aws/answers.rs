@@ -144,6 +144,54 @@ fn a_renewal_that_hangs_does_not_cost_the_message() {
 }
 
 #[test]
+fn each_receive_asks_for_the_visibility_timeout_by_which_leases_are_renewed() {
+    let world = World::new();
+    // The queue's setting is lowered after the worker's start: then messages would come again before a renewal.
+    let queue = ScriptedSqs::holding(30, bodies(&["ok", "ok"]), |_| None);
+    let output = worker(&world, &queue).args(["--instances", "1", "--until-empty"]).succeeds();
+    let receives = queue.asked("ReceiveMessage");
+    assert!(receives.len() > 2, "{output}");
+    assert!(receives.iter().all(|call| call["VisibilityTimeout"] == 30), "{receives:?}");
+}
+
+#[test]
+fn what_a_server_returns_beyond_the_number_asked_for_is_released() {
+    let world = World::new();
+    let queue = ScriptedSqs::holding(30, [], |call| {
+        let message = |receipt: &str| json!({"MessageId": receipt, "ReceiptHandle": receipt, "Body": "ok"});
+        let both = json!({"Messages": [message("asked"), message("surplus")]});
+        let is_first = call.operation == "ReceiveMessage" && call.before == 0;
+        is_first.then(|| {
+            assert_eq!(call.input["MaxNumberOfMessages"], 1);
+            Answer::new(200, both.to_string()).with("content-type", "application/x-amz-json-1.0")
+        })
+    });
+    let output = worker(&world, &queue).args(["--instances", "1", "--until-empty"]).succeeds();
+    assert_eq!(output.summary()["outcomes"], json!({"completed": 1}), "{output}");
+    assert_eq!(queue.receipts("DeleteMessageBatch"), [["asked"]], "{output}");
+    assert_eq!(queue.receipts("ChangeMessageVisibilityBatch"), [["surplus"]], "{output}");
+    assert_eq!(queue.asked("ChangeMessageVisibilityBatch")[0]["Entries"][0]["VisibilityTimeout"], 0);
+}
+
+#[test]
+fn a_dead_letter_that_its_queue_refuses_for_its_size_is_sent_without_the_reason() {
+    let world = World::new();
+    let queue = ScriptedSqs::holding(30, bodies(&["reject it is wrong"]), |call| {
+        let first = call.operation == "SendMessageBatch" && call.before == 0;
+        first.then(|| refusal(400, "AWS.SimpleQueueService.BatchRequestTooLong"))
+    });
+    let output = worker(&world, &queue).arg("--until-empty").succeeds();
+    assert_eq!(output.summary()["dead_lettered"], 1, "{output}");
+    let sent = queue.asked("SendMessageBatch");
+    let attributes: Vec<_> = sent
+        .iter()
+        .map(|call| call["Entries"][0]["MessageAttributes"].as_object().map_or(0, serde_json::Map::len))
+        .collect();
+    assert_eq!(attributes, [1, 0], "{output}");
+    assert_eq!(queue.depth(), [0, 0], "{output}");
+}
+
+#[test]
 fn a_worker_stops_in_time_though_its_queue_gives_no_answer() {
     let world = World::new();
     let queue =

@@ -3,6 +3,7 @@
 use crate::harness::{Depth, Output, World, wait_until, why};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 const QUEUE: &str = "sqlite:jobs.db";
 const ONCE: [&str; 2] = ["--once", "sqlite:ledger.db"];
@@ -208,10 +209,11 @@ fn the_key_of_one_tenant_does_not_keep_the_same_key_of_another_from_running() {
 #[test]
 fn an_output_whose_place_another_object_took_delays_no_other_message_and_is_placed_when_that_is_gone() {
     let world = World::with_queue(&["--max-receives", "2"]);
-    die_after_commit(&world, &url_of(&world, "out"), i64::MAX);
+    die_after_commit(&world, &url_of(&world, "out"));
     world.write("out/deep", "of another task, which wrote it at the same time");
     send(&world, "1", "put deep/late again");
     send(&world, "2", "put b x");
+    holds_commit(&world);
     let output = work(&world, &BY_ORDER);
     let outcomes = json!({"host-failed": 2, "completed": 1});
     assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
@@ -221,6 +223,7 @@ fn an_output_whose_place_another_object_took_delays_no_other_message_and_is_plac
     // Nothing is lost: its commit is still there.
     std::fs::remove_file(world.path("out/deep")).expect("removed");
     world.wasmrun(["queue", "redrive", "sqlite:jobs.db#dead"]).succeeds();
+    holds_commit(&world);
     assert_eq!(work(&world, &BY_ORDER).summary()["outcomes"], json!({"repeated": 1}));
     assert_eq!((world.read("out/deep/late"), staged(&world)), (b"from before the crash".to_vec(), 0));
 }
@@ -234,11 +237,12 @@ fn age(world: &World) {
 fn a_message_that_has_committed_is_repeated_however_old_it_is() {
     const MAX_AGE: [&str; 2] = ["--max-age", "1h"];
     let world = World::with_queue(&[]);
-    die_after_commit(&world, &url_of(&world, "out"), i64::MAX);
+    die_after_commit(&world, &url_of(&world, "out"));
     for order in ["1", "1", "2"] {
         send(&world, order, "put a x");
     }
     age(&world);
+    holds_commit(&world);
     let output = work(&world, &[&BY_ORDER[..], &MAX_AGE].concat());
     assert_eq!(output.summary()["outcomes"], json!({"repeated": 2, "expired": 1}), "{output}");
     assert_eq!(world.read("out/deep/late"), b"from before the crash");
@@ -274,7 +278,7 @@ fn a_cancelled_message_that_has_committed_is_repeated_and_one_that_has_not_leave
 
 /// Completes the order 1, and then makes its entry that of a worker which died after its commit and before it placed the
 /// object `late` in the store with this URL.
-fn die_after_commit(world: &World, store: &str, expires_ms: i64) {
+fn die_after_commit(world: &World, store: &str) {
     send(world, "1", "ok");
     assert_eq!(work(world, &BY_ORDER).summary()["outcomes"], json!({"completed": 1}));
     let ledger = rusqlite::Connection::open(world.path("ledger.db")).expect("a ledger");
@@ -283,10 +287,22 @@ fn die_after_commit(world: &World, store: &str, expires_ms: i64) {
     run[..8].copy_from_slice(&id.to_be_bytes());
     let output = json!({"store": 0, "key": "deep/late", "staged": 3});
     let list = json!({"stores": [store], "outputs": [output]}).to_string();
-    let committing = "UPDATE entry SET state = 1, run = ?1, outputs = ?2, expires_ms = ?3";
-    ledger.execute(committing, (run, list.as_bytes(), expires_ms)).expect("an entry");
+    // Its time isn't over: neither a sweep nor another message may complete it.
+    let committing = "state = 1, run = ?1, outputs = ?2, expires_ms = 1000 * unixepoch('now', '+1 hour')";
+    change_commit(world, committing, (run, list.as_bytes()));
     let name = format!("{id:016x}-{}-00000003", "07".repeat(16));
     world.write(&format!("out/.wasmrun/staged/{name}"), "from before the crash");
+}
+
+fn change_commit(world: &World, changes: &str, values: impl rusqlite::Params) {
+    let ledger = rusqlite::Connection::open(world.path("ledger.db")).expect("a ledger");
+    ledger.execute(&format!("UPDATE entry SET {changes}"), values).expect("an entry");
+}
+
+/// Makes the first message of the queue the one whose run has committed.
+fn holds_commit(world: &World) {
+    let id = world.peek(QUEUE)[0]["id"].as_str().expect("an ID").to_owned();
+    change_commit(world, "message = ?1", [&Sha256::digest(&id)[..16]]);
 }
 
 fn url_of(world: &World, store: &str) -> String {
@@ -296,8 +312,9 @@ fn url_of(world: &World, store: &str) -> String {
 #[test]
 fn whoever_finds_a_commit_that_a_crash_left_finishes_it_without_a_task() {
     let world = World::with_queue(&[]);
-    die_after_commit(&world, &url_of(&world, "out"), i64::MAX);
+    die_after_commit(&world, &url_of(&world, "out"));
     send(&world, "1", "put deep/late again");
+    holds_commit(&world);
     let output = work(&world, &BY_ORDER);
     assert_eq!(output.summary()["outcomes"], json!({"repeated": 1}), "{output}");
     assert_eq!(world.read("out/deep/late"), b"from before the crash");
@@ -307,7 +324,8 @@ fn whoever_finds_a_commit_that_a_crash_left_finishes_it_without_a_task() {
 #[test]
 fn a_sweep_finishes_a_commit_whose_message_never_comes_again() {
     let world = World::with_queue(&[]);
-    die_after_commit(&world, &url_of(&world, "out"), 0);
+    die_after_commit(&world, &url_of(&world, "out"));
+    change_commit(&world, "expires_ms = 0", []);
     let worker = world.run("misbehave").args(ONCE).start();
     worker.until_logged("\"ready\"");
     wait_until("the sweep has finished it", || entries(&world) == [(COMPLETED, 1)]);
@@ -319,8 +337,9 @@ fn a_sweep_finishes_a_commit_whose_message_never_comes_again() {
 #[test]
 fn a_commit_with_outputs_in_a_store_that_is_not_granted_waits_for_the_grant_and_loses_nothing() {
     let world = World::with_queue(&["--max-receives", "1"]);
-    die_after_commit(&world, &url_of(&world, "in"), i64::MAX);
+    die_after_commit(&world, &url_of(&world, "in"));
     send(&world, "1", "put deep/late again");
+    holds_commit(&world);
     let worker = world.run("misbehave").args(["--backoff", "10ms..20ms"]).args(ONCE).args(BY_ORDER).start();
     worker.until_logged("has a commit with outputs in");
     worker.signal(Signal::TERM);

@@ -27,7 +27,7 @@ impl QueueAdmin for SqsQueue {
             WalkAction::Redrive { to: None } => Some(Routes::to_sources(self).await?),
             WalkAction::Look(_) | WalkAction::Drop => None,
         };
-        Ok(Receiving::new(self as &dyn Calls, walk, routes).run().await)
+        Ok(Receiving::new(self as &dyn Calls, walk, routes, self.fifo).run().await)
     }
 
     /// Deletes all messages. The count is the depth that SQS reported before.

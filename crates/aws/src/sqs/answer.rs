@@ -12,6 +12,19 @@ const EXPIRED: [&str; 4] =
     ["InvalidParameterValue", "MessageNotInflight", "ReceiptHandleIsInvalid", "InvalidReceiptHandle"];
 const NO_QUEUE: [&str; 2] = ["NonExistentQueue", "QueueDoesNotExist"];
 
+/// Code of the error for a batch that is larger than the queue takes.
+const TOO_LONG: [&str; 1] = ["BatchRequestTooLong"];
+
+/// Converts the failure of a batch call with `count` entries. A batch that is too long with one message alone is so on
+/// every try.
+fn batch_error(count: usize, failure: Failure) -> QueueError {
+    if count == 1 && failure.is_any(&TOO_LONG) {
+        QueueError::InvalidMessage(failure.text)
+    } else {
+        queue_error(failure)
+    }
+}
+
 /// Converts the failure of a whole call.
 pub(super) fn queue_error(failure: Failure) -> QueueError {
     if failure.is_any(&NO_QUEUE) {
@@ -70,7 +83,7 @@ where
     let (done, failed) = match answer {
         Ok(answer) => answer,
         Err(error) => {
-            let error = queue_error(Failure::from(error));
+            let error = batch_error(count, Failure::from(error));
             return (0..count).map(|_| Err(error.clone())).collect();
         }
     };
@@ -130,6 +143,20 @@ mod tests {
         let answers = answers(1, (done, vec![failed("0", "InternalError", false)]));
         assert_eq!(answers.len(), 1);
         assert!(matches!(answers[0], Err(QueueError::Unavailable(_))));
+    }
+
+    #[test]
+    fn a_message_that_is_too_long_for_a_batch_of_its_own_is_refused_for_good() {
+        let too_long = |code: &str| {
+            let mut failure = Failure::incomplete("too long");
+            (failure.code, failure.status) = (code.into(), 400);
+            failure
+        };
+        for code in ["BatchRequestTooLong", "AWS.SimpleQueueService.BatchRequestTooLong"] {
+            assert_eq!(batch_error(1, too_long(code)), QueueError::InvalidMessage("too long".into()));
+            assert!(!matches!(batch_error(2, too_long(code)), QueueError::InvalidMessage(_)));
+        }
+        assert!(!matches!(batch_error(1, too_long("AccessDenied")), QueueError::InvalidMessage(_)));
     }
 
     #[test]

@@ -83,7 +83,8 @@ pub struct SqsQueue {
     client: Client,
     url: String,
     fifo: bool,
-    /// Visibility timeout of the queue in milliseconds; 0 until it is known.
+    /// Visibility timeout in milliseconds: the queue's when it was first asked, and 0 before. Leases rely on it, so each
+    /// receive asks for it, also once the setting was changed.
     visibility_timeout: AtomicU64,
     /// Counts receive attempts. With `process`, a random number, it makes their ids unique.
     attempts: AtomicU64,
@@ -211,8 +212,9 @@ impl Queue for SqsQueue {
         let seconds = seconds.ok_or_else(|| {
             QueueError::Unavailable("it does not say how long its messages stay invisible".into())
         })?;
-        let visibility_timeout = Duration::from_secs(seconds);
-        self.visibility_timeout.store(seconds.saturating_mul(1000), Ordering::Relaxed);
+        let found = seconds.saturating_mul(1000);
+        let known = self.visibility_timeout.compare_exchange(0, found, Ordering::Relaxed, Ordering::Relaxed);
+        let visibility_timeout = Duration::from_millis(known.err().unwrap_or(found));
         let redrive = match attributes.get(&RedrivePolicy).filter(|policy| !policy.is_empty()) {
             Some(policy) => {
                 let (arn, max_receives) = convert::redrive_policy(policy).ok_or_else(|| {
@@ -253,7 +255,7 @@ impl Queue for SqsQueue {
     ) -> Result<Vec<Delivery>, QueueError> {
         let visibility_timeout = self.visibility_timeout().await?;
         let asked = Instant::now();
-        let messages = self.receive_messages(max, wait, None).await?;
+        let messages = self.receive_messages(max, wait, visibility_timeout).await?;
         let visible_at = self.visible_at(asked, visibility_timeout);
         Ok(messages.into_iter().filter_map(|message| convert::delivery(message, visible_at)).collect())
     }
@@ -314,12 +316,12 @@ impl Queue for SqsQueue {
 }
 
 impl SqsQueue {
-    /// Receives messages, and hides them for `visibility` or for the queue's visibility timeout.
+    /// Receives messages, and hides them for `visibility`.
     async fn receive_messages(
         &self,
         max: usize,
         wait: Duration,
-        visibility: Option<Duration>,
+        visibility: Duration,
     ) -> Result<Vec<SqsMessage>, QueueError> {
         // SQS takes whole seconds. Zero is a short poll, which asks only some of its hosts.
         let wait = match wait {
@@ -332,7 +334,7 @@ impl SqsQueue {
             .queue_url(&self.url)
             .max_number_of_messages(max.clamp(1, MAX_BATCH) as i32)
             .wait_time_seconds(wait.as_secs() as i32)
-            .set_visibility_timeout(visibility.map(seconds))
+            .visibility_timeout(seconds(visibility))
             .message_system_attribute_names(MessageSystemAttributeName::All)
             .message_attribute_names("All");
         if self.fifo {

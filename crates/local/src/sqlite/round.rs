@@ -10,8 +10,6 @@ use wasmrun_runtime::ports::queue::Groups;
 
 /// Maximum number of groups that one transaction visits, which blocks other writers.
 const MOST_VISITED: usize = 100;
-/// Number of messages among which those without a group are looked for: the next ones of the queue.
-const AMONG: i64 = 200;
 /// The name of the messages without a group in [`Groups`].
 const UNGROUPED: &str = "-";
 
@@ -24,11 +22,14 @@ pub(super) const VISIBLE_IN_GROUP: &str = "SELECT sequence FROM message INDEXED 
      WHERE queue = ?1 AND message_group = ?4 AND blocked = 0 AND visible_ms <= ?2
      ORDER BY sequence LIMIT ?3";
 
-pub(super) const VISIBLE_WITHOUT_GROUP: &str = "SELECT sequence FROM (
-         SELECT sequence, message_group FROM message
-         WHERE queue = ?1 AND blocked = 0 AND visible_ms <= ?2
-         ORDER BY visible_ms, sequence LIMIT ?4
-     ) WHERE message_group IS NULL LIMIT ?3";
+/// The first receive by group makes this index: queues from which nobody receives so need not keep it up to date.
+/// A program that doesn't know the index keeps it up to date as well.
+pub(super) const UNGROUPED_INDEX: &str = "CREATE INDEX IF NOT EXISTS message_ungrouped
+     ON message (queue, visible_ms) WHERE message_group IS NULL AND blocked = 0";
+
+pub(super) const VISIBLE_WITHOUT_GROUP: &str = "SELECT sequence FROM message INDEXED BY message_ungrouped
+     WHERE queue = ?1 AND message_group IS NULL AND blocked = 0 AND visible_ms <= ?2
+     ORDER BY visible_ms, sequence LIMIT ?3";
 
 /// The place of a receive in the round of all groups. The empty name stands for the messages without a group, which
 /// come first.
@@ -114,7 +115,7 @@ impl Transaction<'_> {
         let max = i64::try_from(max).unwrap_or(i64::MAX);
         if group.is_empty() {
             let mut query = self.sql.prepare_cached(VISIBLE_WITHOUT_GROUP)?;
-            let rows = query.query_map(params![queue.id, self.now_ms, max, AMONG], |row| row.get(0))?;
+            let rows = query.query_map(params![queue.id, self.now_ms, max], |row| row.get(0))?;
             return Ok(rows.collect::<Result<_, _>>()?);
         }
         let mut query = self.sql.prepare_cached(VISIBLE_IN_GROUP)?;

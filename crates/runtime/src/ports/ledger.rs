@@ -9,6 +9,7 @@ pub use crate::model::once::{EntryId, MessageDigest};
 use super::staging::RunToken;
 use super::staging_area::StagingArea;
 use crate::model::limits::Limits;
+use crate::model::message::MAX_VISIBILITY;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -23,6 +24,23 @@ const _: () = assert!(Limits::OUTPUTS_BYTES >= 2 * MOST_LIST_BYTES + MOST_OUTPUT
 
 /// Maximum number of commits that a sweep returns: their lists may be large.
 pub const MOST_UNFINISHED: usize = 8;
+
+/// Longest time for committing a run and putting its outputs in place, without the time for copying them. A claim lasts
+/// for as much longer than its task.
+pub const COMMIT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Slowest expected rate at which staged objects are copied, in bytes per second. A store that renames them needs no time.
+const PLACING_RATE: u64 = 16 << 20;
+/// Longest time for placing, whatever the ledger says of the sizes.
+const MOST_PLACING: Duration = Duration::from_secs(86_400);
+/// How far ahead the end of a claim or commit can be: a claim holds for twice the longest visibility and a minute, and a
+/// commit for the time for placing longer. The rest is for clocks that differ. One that ends later was made while a clock
+/// was ahead, and is over: otherwise it would hold for as long as the clock was ahead. It isn't compared with the caller's
+/// own time for claims, as workers with longer timeouts may share the ledger.
+pub const LONGEST_HELD: Duration = Duration::from_secs(3 * 86_400);
+const _: () = assert!(
+    LONGEST_HELD.as_secs()
+        > 2 * MAX_VISIBILITY.as_secs() + MOST_PLACING.as_secs() + 2 * COMMIT_TIMEOUT.as_secs()
+);
 
 /// A ledger. All methods may be called concurrently, also by several processes.
 #[async_trait]
@@ -39,7 +57,9 @@ pub trait Ledger: Send + Sync {
     async fn id(&self) -> Result<u64, LedgerError>;
 
     /// Claims an entry for a run, for at most `lasts`. A claim of the same message is taken over, as the queue delivers
-    /// a message again only after the run before has lost it.
+    /// a message again only after the run before has lost it. So is its commit. Another message gets a commit only once
+    /// its time is over, and then has `lasts` and the time for placing to complete it: while the run's worker may be
+    /// placing, deletions of a second one could come after what a later run has written.
     async fn claim(
         &self,
         entry: EntryId,
@@ -70,7 +90,7 @@ pub trait Ledger: Send + Sync {
 
     /// Removes at most `limit` entries whose time is over: all of them, or those in a part of the ledger, and the next call
     /// goes on in the next part. Returns at most [`MOST_UNFINISHED`] commits that weren't completed in time, and gives the
-    /// caller `lasts` to complete them.
+    /// caller `lasts` and the time for placing to complete them.
     async fn sweep(&self, limit: usize, lasts: Duration) -> Result<Swept, LedgerError>;
 }
 
@@ -86,7 +106,7 @@ pub enum Claim {
         /// Time after which its claim is over at the latest.
         left: Duration,
     },
-    /// A run has committed and its outputs aren't known to be in place.
+    /// A run has committed, its outputs aren't known to be in place, and the caller is to complete it.
     Committing(Commit),
 }
 
@@ -142,6 +162,11 @@ impl CommitList {
     /// Returns the number of bytes of all staged objects.
     pub fn bytes(&self) -> u64 {
         self.outputs.iter().fold(0, |sum, output| sum.saturating_add(output.bytes))
+    }
+
+    /// Returns the longest time for committing a run and putting these outputs in place.
+    pub fn placing_time(&self) -> Duration {
+        COMMIT_TIMEOUT + Duration::from_secs(self.bytes() / PLACING_RATE).min(MOST_PLACING)
     }
 
     /// Returns the list as a ledger keeps it.

@@ -228,7 +228,7 @@ impl Depth {
 
     /// Returns the number of messages in all states.
     pub fn total(&self) -> u64 {
-        self.visible + self.in_flight + self.delayed
+        self.visible.saturating_add(self.in_flight).saturating_add(self.delayed)
     }
 }
 
@@ -262,5 +262,17 @@ impl QueueError {
 impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_of_a_faulty_server_are_added_up() {
+        let most = Depth { visible: u64::MAX, in_flight: 1, delayed: u64::MAX };
+        assert_eq!(((most + most).total(), most.is_empty()), (u64::MAX, false));
+        assert_eq!(Depth { visible: 1, in_flight: 2, delayed: 3 }.total(), 6);
     }
 }

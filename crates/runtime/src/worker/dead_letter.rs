@@ -88,6 +88,31 @@ fn dead_letter(message: &Message, outcome: &Outcome, way: &DeadLettering<'_>) ->
     dead
 }
 
+/// Sends a dead letter. One that the queue refuses is sent again without the reason: the queue may take only smaller
+/// messages than the one that the message came from.
+async fn send(queue: &dyn Queue, mut dead: OutgoingMessage, message_id: &str) -> Result<String, QueueError> {
+    match send_once(queue, &dead).await {
+        Err(QueueError::InvalidMessage(why))
+            if dead.attributes.pop_if(|last| last.name == OUTCOME_ATTRIBUTE).is_some() =>
+        {
+            let url = queue.url();
+            tracing::warn!(
+                message_id,
+                queue = url,
+                why,
+                "the dead letter was refused: sending it without the reason"
+            );
+            send_once(queue, &dead).await
+        }
+        answer => answer,
+    }
+}
+
+async fn send_once(queue: &dyn Queue, dead: &OutgoingMessage) -> Result<String, QueueError> {
+    let answer = queue.send(std::slice::from_ref(dead)).await.pop();
+    answer.unwrap_or_else(|| Err(QueueError::unanswered()))
+}
+
 impl Worker {
     /// Sends a message to the dead-letter queue. If that fails or `abandon` is cancelled, returns a decision to try
     /// again later.
@@ -105,11 +130,11 @@ impl Worker {
         let (url, route, key) = (source.url(), route.as_deref(), leased.key().map(Key::as_str));
         let way = DeadLettering { queue: url, component, route, key, fifo: *fifo };
         let dead = dead_letter(message, outcome, &way);
-        let sender = queue.clone();
-        let sending = on_io(&self.io, async move { sender.send(&[dead]).await.pop() });
+        let (sender, id) = (queue.clone(), message.id.clone());
+        let sending = on_io(&self.io, async move { send(&*sender, dead, &id).await });
         let (message_id, queue, began) = (&message.id, queue.url(), Instant::now());
         let answer = tokio::select! {
-            answer = sending => answer.ok().flatten().unwrap_or_else(|| Err(QueueError::unanswered())),
+            answer = sending => answer.unwrap_or_else(|_| Err(QueueError::unanswered())),
             () = abandon.cancelled() => return Decision::Release(Duration::ZERO),
         };
         if let Some(trace) = report.exported_trace() {
@@ -147,6 +172,9 @@ impl Worker {
 mod tests {
     use super::*;
     use crate::model::message::{Attribute, AttributeValue};
+    use crate::ports::memory::MemoryQueue;
+    use crate::ports::queue::{Delivery, Depth, QueueAttributes, Receipt};
+    use async_trait::async_trait;
 
     fn message() -> Message {
         let attributes = vec![Attribute { name: "a".into(), value: AttributeValue::Binary(vec![1]) }];
@@ -182,6 +210,64 @@ mod tests {
         assert_eq!((&why["receive_count"], &why["key"]), (&3.into(), &"k".into()));
         let sent_at: jiff::Timestamp = why["sent_at"].as_str().expect("text").parse().expect("a time");
         assert_eq!(std::time::SystemTime::from(sent_at), message.sent_at);
+    }
+
+    /// A dead-letter queue that takes messages of at most this many bytes.
+    struct Small(MemoryQueue, usize);
+
+    #[async_trait]
+    impl Queue for Small {
+        fn url(&self) -> &str {
+            self.0.url()
+        }
+
+        async fn attributes(&self) -> Result<QueueAttributes, QueueError> {
+            self.0.attributes().await
+        }
+
+        async fn depth(&self) -> Result<Depth, QueueError> {
+            self.0.depth().await
+        }
+
+        async fn receive(
+            &self,
+            max: usize,
+            wait: Duration,
+            stop: &CancellationToken,
+        ) -> Result<Vec<Delivery>, QueueError> {
+            self.0.receive(max, wait, stop).await
+        }
+
+        async fn delete(&self, receipts: &[Receipt]) -> Vec<Result<(), QueueError>> {
+            self.0.delete(receipts).await
+        }
+
+        async fn set_visibility(&self, receipts: &[Receipt], after: Duration) -> Vec<Result<(), QueueError>> {
+            self.0.set_visibility(receipts, after).await
+        }
+
+        async fn send(&self, messages: &[OutgoingMessage]) -> Vec<Result<String, QueueError>> {
+            if messages.iter().any(|message| message.billed_bytes() > self.1) {
+                return vec![Err(QueueError::InvalidMessage("too long".into())); messages.len()];
+            }
+            self.0.send(messages).await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dead_letter_that_its_queue_refuses_is_sent_without_the_reason() {
+        let message = message();
+        let dead = dead_letter(&message, &Outcome::Rejected { reason: "r".repeat(500) }, &WAY);
+        let original = message.body.len() + 100;
+        for (most, attributes) in [(dead.billed_bytes(), 2), (original, 1)] {
+            let queue = Small(MemoryQueue::new("dead", Duration::from_secs(30)), most);
+            send(&queue, dead.clone(), "m").await.expect("sent");
+            let sent = queue.0.visible();
+            assert_eq!((sent.len(), sent[0].attributes.len(), &*sent[0].body), (1, attributes, "body"));
+        }
+        let queue = Small(MemoryQueue::new("dead", Duration::from_secs(30)), 1);
+        assert!(matches!(send(&queue, dead, "m").await, Err(QueueError::InvalidMessage(_))));
+        assert!(queue.0.visible().is_empty());
     }
 
     #[test]

@@ -194,6 +194,13 @@ pub(super) fn check_queue(
             queue.url()
         )));
     }
+    if attributes.visibility_timeout > MAX_VISIBILITY {
+        return Err(StartError::Settings(format!(
+            "the queue {} says that its visibility timeout is {} s, and at most 12 hours are possible: set it to a few times what a task takes",
+            queue.url(),
+            attributes.visibility_timeout.as_secs()
+        )));
+    }
     if attributes.fifo && on_lease_expired == OnLeaseExpired::Finish {
         return Err(StartError::Settings(format!(
             "the queue {} is FIFO, and a task that goes on though its lease expired breaks the order of its group: leave --on-lease-expired at cancel",
@@ -275,4 +282,30 @@ async fn check_recipient<'a>(
         )));
     }
     recipient.check().await.map_err(|error| StartError::Queue { url: url.to_owned(), error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::memory::MemoryQueue;
+
+    #[test]
+    fn a_queue_with_an_impossible_visibility_timeout_is_refused() {
+        let second = Duration::from_secs(1);
+        let check = |visibility_timeout| {
+            let attributes = QueueAttributes { visibility_timeout, ..QueueAttributes::default() };
+            let queue = MemoryQueue::new("q", visibility_timeout);
+            let checked = check_queue(&queue, &attributes, None, OnLeaseExpired::Cancel);
+            checked.map_err(|error| error.to_string())
+        };
+        assert_eq!((check(second), check(MAX_VISIBILITY)), (Ok(()), Ok(())));
+        for (impossible, why) in [
+            (second / 2, "less than a second"),
+            (MAX_VISIBILITY + second, "at most 12 hours"),
+            (Duration::from_secs(u64::MAX), "at most 12 hours"),
+        ] {
+            let refused = check(impossible).expect_err("refused");
+            assert!(refused.contains("memory:q") && refused.contains(why), "{refused}");
+        }
+    }
 }

@@ -124,7 +124,7 @@ impl Worker {
 
     /// Receives a batch of messages and spawns a task for each. The result says whether the queue probably has more.
     async fn poll(self: &Arc<Self>, poller: Poller, polling: &Polling<'_>, wait: Duration) -> Received {
-        let (ready, messages) = match self.ready_and_received(poller, polling, wait).await {
+        let (ready, mut messages) = match self.ready_and_received(poller, polling, wait).await {
             ControlFlow::Continue(received) => received,
             ControlFlow::Break(received) => return received,
         };
@@ -144,6 +144,8 @@ impl Worker {
             return Received::Less;
         }
         let is_full = messages.len() >= permits.len() && probe.is_none();
+        // A faulty server may return more messages than it was asked for.
+        let surplus = messages.split_off(permits.len().min(messages.len()));
         if let Some(starts) = &mut starts {
             starts.start(messages.len(), Instant::now());
         }
@@ -155,6 +157,7 @@ impl Worker {
             let task = self.clone().process(leased, permit, probe.take(), polling.in_progress.clone());
             self.routes.threads().spawn(polling.tasks, task.instrument(span));
         }
+        self.release(surplus, polling.in_progress).await;
         if is_full {
             polling.more.notify_one();
         }

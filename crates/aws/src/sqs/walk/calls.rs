@@ -29,7 +29,7 @@ pub(in super::super) trait Calls: Send + Sync {
 #[async_trait]
 impl Calls for SqsQueue {
     async fn receive(&self, max: usize, visibility: Duration) -> Result<Vec<SqsMessage>, QueueError> {
-        self.receive_messages(max, WAIT, Some(visibility)).await
+        self.receive_messages(max, WAIT, visibility).await
     }
 
     async fn send(&self, url: &str, messages: &[SqsMessage]) -> Vec<Result<(), QueueError>> {

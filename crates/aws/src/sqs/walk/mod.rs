@@ -41,6 +41,9 @@ pub(super) struct Receiving<'a> {
     seen: HashSet<String>,
     /// Receipts of the messages that the walk keeps invisible.
     held: HashSet<Receipt>,
+    /// In a FIFO queue: the groups of which a message stayed. Those behind it stay as well.
+    stuck: HashSet<String>,
+    is_fifo: bool,
     walked: Walked,
 }
 
@@ -52,10 +55,21 @@ struct Selected {
     original: SqsMessage,
 }
 
+impl Selected {
+    fn group(&self) -> Option<&str> {
+        self.found.message.group.as_deref()
+    }
+}
+
 impl<'a> Receiving<'a> {
-    pub(super) fn new(queue: &'a dyn Calls, walk: &'a Walk<'a>, routes: Option<Routes>) -> Self {
-        let (seen, held, walked) = (HashSet::new(), HashSet::new(), Walked::default());
-        Self { queue, walk, routes, seen, held, walked }
+    pub(super) fn new(
+        queue: &'a dyn Calls,
+        walk: &'a Walk<'a>,
+        routes: Option<Routes>,
+        is_fifo: bool,
+    ) -> Self {
+        let (seen, held, stuck, walked) = (HashSet::new(), HashSet::new(), HashSet::new(), Walked::default());
+        Self { queue, walk, routes, seen, held, stuck, is_fifo, walked }
     }
 
     pub(super) async fn run(mut self) -> Walked {
@@ -154,14 +168,37 @@ impl<'a> Receiving<'a> {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Sends messages to their queues, and then deletes those that were sent.
-    async fn redrive(&mut self, selected: Vec<Selected>) -> Result<(), QueueError> {
+    /// Sends messages to their queues, and then deletes those that were sent. Of each group of a FIFO queue, a message is
+    /// sent when the one before it has arrived: each entry of a batch may fail alone.
+    async fn redrive(&mut self, mut selected: Vec<Selected>) -> Result<(), QueueError> {
+        while !selected.is_empty() {
+            let mut groups = HashSet::new();
+            let (first, behind) = selected.into_iter().partition(|selected| {
+                let group = selected.group().filter(|_| self.is_fifo);
+                group.is_none_or(|group| groups.insert(group.to_owned()))
+            });
+            self.redrive_at_once(first).await?;
+            selected = behind;
+        }
+        Ok(())
+    }
+
+    /// Sends messages of which no two are of one group of a FIFO queue.
+    async fn redrive_at_once(&mut self, selected: Vec<Selected>) -> Result<(), QueueError> {
         let Some(routes) = &self.routes else { return Ok(()) };
         let mut by_target: BTreeMap<String, Vec<Selected>> = BTreeMap::new();
         for selected in selected {
+            if selected.group().is_some_and(|group| self.stuck.contains(group)) {
+                let id = &selected.found.message.id;
+                self.walked.leave(|| format!("the message {id} is behind one of its group that stays"));
+                continue;
+            }
             match routes.find(&selected.found) {
                 Ok(url) => by_target.entry(url.to_owned()).or_default().push(selected),
-                Err(reason) => self.walked.leave(|| reason),
+                Err(reason) => {
+                    self.walked.leave(|| reason);
+                    self.stuck.extend(selected.found.message.group.filter(|_| self.is_fifo));
+                }
             }
         }
         for (url, selected) in by_target {
@@ -171,13 +208,17 @@ impl<'a> Receiving<'a> {
     }
 
     async fn send_and_delete(&mut self, url: &str, selected: Vec<Selected>) -> Result<(), QueueError> {
-        let (receipts, originals): (Vec<_>, Vec<_>) =
-            selected.into_iter().map(|selected| (selected.receipt, selected.original)).unzip();
+        let group = |selected: &Selected| selected.group().filter(|_| self.is_fifo).map(str::to_owned);
+        let (held, originals): (Vec<_>, Vec<_>) = selected
+            .into_iter()
+            .map(|selected| ((group(&selected), selected.receipt), selected.original))
+            .unzip();
         let (mut sent, mut failure) = (Vec::new(), None);
-        for (receipt, answer) in receipts.into_iter().zip(self.queue.send(url, &originals).await) {
+        for ((group, receipt), answer) in held.into_iter().zip(self.queue.send(url, &originals).await) {
             match answer {
                 Ok(()) => sent.push(receipt),
                 Err(error) => {
+                    self.stuck.extend(group);
                     self.walked.leave(|| format!("the queue {url} doesn't take a message: {error}"));
                     failure = failure.or(lasting(error));
                 }

@@ -20,6 +20,7 @@ struct Fake {
     state: Mutex<State>,
     /// Cancelled during the receive with this number.
     stops_at: Option<(usize, CancellationToken)>,
+    is_fifo: bool,
 }
 
 #[derive(Default)]
@@ -143,7 +144,7 @@ fn dead_letter(id: usize, reason: &str) -> SqsMessage {
 
 fn holding(messages: impl IntoIterator<Item = SqsMessage>) -> Fake {
     let visible = messages.into_iter().collect();
-    Fake { state: Mutex::new(State { visible, ..State::default() }), stops_at: None }
+    Fake { state: Mutex::new(State { visible, ..State::default() }), ..Fake::default() }
 }
 
 fn by_reason(reason: &str) -> Filter {
@@ -157,7 +158,7 @@ fn sources() -> Option<Routes> {
 async fn walk(fake: &Fake, filter: &Filter, action: WalkAction<'_>) -> Walked {
     let stop = fake.stops_at.as_ref().map(|(_, stop)| stop.clone()).unwrap_or_default();
     let walk = Walk { filter, action, limit: None, bounds: BOUNDS, stop: &stop };
-    Receiving::new(fake, &walk, sources()).run().await
+    Receiving::new(fake, &walk, sources(), fake.is_fifo).run().await
 }
 
 fn redriven<'a>() -> WalkAction<'a> {
@@ -188,7 +189,7 @@ async fn a_walk_ends_at_its_bounds_and_leaves_nothing_hidden() {
         let (filter, stop) = (Filter::default(), CancellationToken::new());
         let action = WalkAction::Look(&|_| {});
         let walk = Walk { filter: &filter, action, limit, bounds, stop: &stop };
-        let walked = Receiving::new(&fake, &walk, None).run().await;
+        let walked = Receiving::new(&fake, &walk, None, false).run().await;
         assert_eq!((walked.end, walked.looked_at), (end, looked_at));
         let state = fake.state.into_inner().expect("no panic");
         assert_eq!((state.visible.len(), state.hidden.len()), (100, 0));
@@ -229,7 +230,72 @@ async fn a_message_that_cannot_be_moved_stays_and_the_walk_goes_on() {
     assert_eq!((state.visible.len(), state.hidden.len()), (2, 0));
 }
 
+/// A message of a group, whose body says its place.
+fn of_group(id: usize, group: &str, body: &str, attribute: Option<&str>) -> SqsMessage {
+    let mut message = message(id, body, attribute);
+    let name = MessageSystemAttributeName::MessageGroupId;
+    message.attributes.get_or_insert_default().insert(name, group.to_owned());
+    message
+}
+
+#[tokio::test]
+async fn messages_of_a_fifo_group_stay_behind_one_that_cannot_be_moved() {
+    let elsewhere = dead_letter(0, "x").message_attributes.expect("attributes")[OUTCOME_ATTRIBUTE].clone();
+    let elsewhere = elsewhere.string_value.expect("a text").replace("jobs", "others");
+    let fake = holding([
+        of_group(1, "refused", "1", None),
+        of_group(2, "refused", "refused", None),
+        of_group(3, "refused", "3", None),
+        of_group(4, "unknown", "4", Some(&elsewhere)),
+        of_group(5, "fine", "5", None),
+        of_group(6, "unknown", "6", None),
+        of_group(7, "fine", "7", None),
+        of_group(8, "refused", "8", None),
+    ]);
+    let fake = Fake { is_fifo: true, ..fake };
+    let walked = walk(&fake, &Filter::default(), redriven()).await;
+    assert_eq!((walked.selected, walked.done, walked.left, walked.hidden), (8, 3, 5, 0));
+    let state = fake.state.into_inner().expect("no panic");
+    let sent: Vec<_> = state.sent.iter().filter_map(|(_, message)| message.body.as_deref()).collect();
+    assert_eq!(sent, ["1", "5", "7"]);
+    assert_eq!((state.visible.len(), state.hidden.len()), (5, 0));
+}
+
+#[tokio::test]
+async fn messages_of_a_group_of_a_standard_queue_have_no_order_to_keep() {
+    let fake = holding([of_group(1, "a", "refused", None), of_group(2, "a", "2", None)]);
+    let walked = walk(&fake, &Filter::default(), redriven()).await;
+    assert_eq!((walked.done, walked.left), (1, 1));
+}
+
 proptest! {
+    /// Whatever fails and whenever: of each group of a FIFO queue, what arrives is its beginning, in order.
+    #[test]
+    fn no_failure_breaks_the_order_of_a_fifo_group(
+        groups in prop::collection::vec((0..3_usize, prop::bool::weighted(0.1)), 0..40),
+        failures in prop::collection::vec(prop::bool::weighted(0.1), 0..80),
+    ) {
+        let messages = groups.iter().enumerate().map(|(id, (group, refused))| {
+            of_group(id, &group.to_string(), if *refused { "refused" } else { "x" }, None)
+        });
+        let fake = Fake { is_fifo: true, ..holding(messages) };
+        fake.state.lock().expect("no panic").failures = failures;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(walk(&fake, &Filter::default(), redriven()));
+        let state = fake.state.into_inner().expect("no panic");
+        for group in 0..3 {
+            let all = groups.iter().enumerate().filter(|(_, (of, _))| *of == group).map(|(id, _)| format!("m{id}"));
+            let is_of = |message: &&SqsMessage| {
+                let name = MessageSystemAttributeName::MessageGroupId;
+                message.attributes.as_ref().and_then(|all| all.get(&name)) == Some(&group.to_string())
+            };
+            let sent = state.sent.iter().map(|(_, message)| message).filter(is_of);
+            let sent: Vec<_> = sent.filter_map(|message| message.message_id.clone()).collect();
+            let all: Vec<_> = all.take(sent.len()).collect();
+            prop_assert_eq!(sent, all);
+        }
+    }
+
     /// Whatever fails and whenever: each message is in the queue or in its source queue, those that the filter doesn't
     /// select are as before, and the walk says how many it left hidden or doubled.
     #[test]

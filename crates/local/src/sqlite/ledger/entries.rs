@@ -6,7 +6,7 @@ use super::super::transaction::Transaction;
 use rusqlite::{OptionalExtension, Row, params};
 use std::time::Duration;
 use wasmrun_runtime::ports::ledger::{
-    Claim, Commit, CommitList, EntryId, MOST_LIST_BYTES, MOST_UNFINISHED, MessageDigest, Swept,
+    Claim, Commit, CommitList, EntryId, LONGEST_HELD, MOST_LIST_BYTES, MOST_UNFINISHED, MessageDigest, Swept,
 };
 use wasmrun_runtime::ports::queue::QueueError;
 use wasmrun_runtime::ports::staging::RunToken;
@@ -17,7 +17,12 @@ const COMPLETED: i64 = 2;
 
 /// The index has the runs under way only. SQLite would take the other one, and read all entries whose time is over.
 pub(super) const LATE_COMMITS: &str = "SELECT id FROM entry INDEXED BY entry_run
-     WHERE run IS NOT NULL AND state = ?2 AND expires_ms <= ?1 ORDER BY expires_ms LIMIT ?3";
+     WHERE run IS NOT NULL AND state = ?2 AND (expires_ms <= ?1 OR expires_ms > ?4) ORDER BY expires_ms LIMIT ?3";
+
+/// Claims of a clock that was ahead. The index has the runs under way only.
+pub(super) const CLAIMS_FROM_AHEAD: &str = "DELETE FROM entry WHERE id IN
+     (SELECT id FROM entry INDEXED BY entry_run
+      WHERE run IS NOT NULL AND state = ?2 AND expires_ms > ?1 LIMIT ?3)";
 
 /// An entry in which a run is under way, or that is completed.
 struct EntryRow {
@@ -59,14 +64,20 @@ impl Transaction<'_> {
             Ok(EntryRow { state: row.get(0)?, expires_ms: row.get(1)?, message: row.get(2)? })
         });
         if let Some(EntryRow { state, expires_ms, message: claimant }) = found.optional()? {
-            let is_over = expires_ms <= self.now_ms;
+            let is_over = expires_ms <= self.now_ms || state != COMPLETED && expires_ms > self.latest_end();
             match state {
-                COMMITTING => return Ok(Claim::Committing(self.commit_of(entry)?)),
                 COMPLETED if !is_over => return Ok(Claim::Completed),
-                CLAIMED if !is_over && claimant != Some(message.0) => {
+                CLAIMED | COMMITTING if !is_over && claimant != Some(message.0) => {
                     // The clock may have been set back since.
                     let left_ms = (expires_ms - self.now_ms).min(lasts_ms);
                     return Ok(Claim::Taken { left: from_ms(left_ms) });
+                }
+                COMMITTING => {
+                    let commit = self.commit_of(entry)?;
+                    if is_over {
+                        self.hand_over(&commit, Some(message), lasts)?;
+                    }
+                    return Ok(Claim::Committing(commit));
                 }
                 _ => {}
             }
@@ -76,6 +87,11 @@ impl Transaction<'_> {
         )?;
         insert.execute(params![entry.0, CLAIMED, self.now_ms + lasts_ms, to_blob(run), message.0])?;
         Ok(Claim::Ours)
+    }
+
+    /// Returns the latest end that a claim or a commit can have, in milliseconds since 1970.
+    fn latest_end(&self) -> i64 {
+        self.now_ms + to_ms(LONGEST_HELD)
     }
 
     pub(super) fn commit_run(
@@ -132,23 +148,50 @@ impl Transaction<'_> {
              (SELECT id FROM entry WHERE expires_ms <= ?1 AND state <> ?2 ORDER BY expires_ms LIMIT ?3)",
         )?;
         let removed = delete.execute(params![self.now_ms, COMMITTING, most])?;
+        let mut delete = self.sql.prepare_cached(CLAIMS_FROM_AHEAD)?;
+        let left = most - i64::try_from(removed).unwrap_or(most);
+        let removed = removed + delete.execute(params![self.latest_end(), CLAIMED, left])?;
         let mut query = self.sql.prepare_cached(LATE_COMMITS)?;
         let most = i64::try_from(MOST_UNFINISHED).unwrap_or(i64::MAX);
-        let late = query.query_map(params![self.now_ms, COMMITTING, most], |row| row.get(0).map(EntryId))?;
+        let late = params![self.now_ms, COMMITTING, most, self.latest_end()];
+        let late = query.query_map(late, |row| row.get(0).map(EntryId))?;
         let late = late.collect::<Result<Vec<_>, _>>()?;
         let mut unfinished = Vec::with_capacity(late.len());
-        let mut update = self.sql.prepare_cached("UPDATE entry SET expires_ms = ?2 WHERE id = ?1")?;
         for entry in late {
-            update.execute(params![entry.0, self.now_ms + to_ms(lasts)])?;
             match self.commit_of(entry) {
-                Ok(commit) => unfinished.push(commit),
+                Ok(commit) => {
+                    self.hand_over(&commit, None, lasts)?;
+                    unfinished.push(commit);
+                }
                 // It must not keep others from being swept.
-                Err(Fault::Queue(error)) => tracing::error!(%error, "cannot complete a commit of the ledger"),
+                Err(Fault::Queue(error)) => {
+                    self.put_off(entry, None, lasts)?;
+                    tracing::error!(%error, "cannot complete a commit of the ledger");
+                }
                 Err(error) => return Err(error),
             }
         }
         let goes_on = removed == limit || unfinished.len() == MOST_UNFINISHED;
         Ok(Swept { removed, unfinished, goes_on })
+    }
+
+    /// Gives the caller time to complete a late commit. `message` claims it; `None`: a sweep found it.
+    fn hand_over(
+        &self,
+        commit: &Commit,
+        message: Option<MessageDigest>,
+        lasts: Duration,
+    ) -> Result<(), Fault> {
+        self.put_off(commit.entry, message, lasts.saturating_add(commit.outputs.placing_time()))
+    }
+
+    fn put_off(&self, entry: EntryId, message: Option<MessageDigest>, time: Duration) -> Result<(), Fault> {
+        let mut update = self.sql.prepare_cached(
+            "UPDATE entry SET expires_ms = ?2, message = coalesce(?3, message) WHERE id = ?1",
+        )?;
+        let message = message.map(|message| message.0);
+        update.execute(params![entry.0, self.now_ms + to_ms(time), message])?;
+        Ok(())
     }
 
     /// Reads the commit of an entry.

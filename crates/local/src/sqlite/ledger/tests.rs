@@ -127,9 +127,54 @@ async fn a_claim_keeps_other_messages_away_until_it_is_over_and_not_its_own_mess
         assert_eq!(claim(message(2), second).await, Ok(Claim::Ours));
         ledger.give_up(entry("a"), second).await.unwrap();
         assert_eq!(claim(message(1), first).await, Ok(Claim::Ours));
-        // A clock that was set back keeps nobody away for longer than a claim lasts.
-        world.time.fetch_sub(1_000_000_000, Ordering::SeqCst);
+        // After a clock was set back, nobody waits for longer than a claim lasts before looking again.
+        world.time.fetch_sub(1_000_000, Ordering::SeqCst);
         assert_eq!(claim(message(2), second).await, Ok(Claim::Taken { left: LASTS }));
+    }
+}
+
+#[tokio::test]
+async fn claims_and_commits_of_a_clock_that_was_years_ahead_are_over() {
+    for world in World::each() {
+        let ledger = world.ledger();
+        let years = Duration::from_secs(10 * 365 * 86_400);
+        world.pass(years);
+        let mut runs = BTreeMap::new();
+        for text in ["claimed", "committing", "swept", "swept claim", "completed"] {
+            let run = new_run(&*ledger, text).await;
+            assert_eq!(ledger.claim(entry(text), message(1), run, LASTS).await, Ok(Claim::Ours));
+            runs.insert(text, run);
+        }
+        for text in ["committing", "swept"] {
+            assert_eq!(ledger.commit(entry(text), runs[text], &outputs(1), LASTS).await, Ok(true));
+        }
+        ledger.complete(entry("completed"), runs["completed"], WINDOW).await.unwrap();
+        world.time.fetch_sub(years.as_millis() as i64, Ordering::SeqCst);
+        let claim = async |text: &str| {
+            let run = new_run(&*ledger, text).await;
+            ledger.claim(entry(text), message(2), run, LASTS).await
+        };
+        let commit_of = |text: &str| Commit { entry: entry(text), run: runs[text], outputs: outputs(1) };
+        assert_eq!(claim("claimed").await, Ok(Claim::Ours));
+        assert_eq!(claim("committing").await, Ok(Claim::Committing(commit_of("committing"))));
+        assert_eq!(
+            claim("completed").await,
+            Ok(Claim::Completed),
+            "an ID is remembered for longer, not run again"
+        );
+        // The run that lost its claim commits nothing.
+        assert_eq!(ledger.commit(entry("claimed"), runs["claimed"], &outputs(1), LASTS).await, Ok(false));
+        // The claim of this clock is over by now. What was handed over has time for placing as well.
+        world.pass(LASTS);
+        let mut swept = ledger.sweep(10, LASTS).await.unwrap();
+        while swept.goes_on {
+            let more = ledger.sweep(10, LASTS).await.unwrap();
+            swept.removed += more.removed;
+            swept.unfinished.extend(more.unfinished);
+            swept.goes_on = more.goes_on;
+        }
+        assert_eq!((swept.removed, swept.unfinished), (2, vec![commit_of("swept")]));
+        assert_eq!(claim("swept claim").await, Ok(Claim::Ours), "its staged objects aren't kept for it");
     }
 }
 
@@ -142,8 +187,9 @@ async fn a_commit_is_found_until_it_is_completed_and_swept_by_one_worker_at_a_ti
         assert_eq!(ledger.commit(entry("a"), run, &outputs(5), LASTS).await, Ok(true));
         let commit = Commit { entry: entry("a"), run, outputs: outputs(5) };
         assert_eq!(
-            other.claim(entry("a"), message(2), next, LASTS).await,
-            Ok(Claim::Committing(commit.clone()))
+            other.claim(entry("a"), message(1), next, LASTS).await,
+            Ok(Claim::Committing(commit.clone())),
+            "its worker has lost the message"
         );
         assert_eq!(other.sweep(10, LASTS).await, Ok(Swept::default()), "its worker may be at it");
         world.pass(2 * WINDOW);
@@ -153,6 +199,35 @@ async fn a_commit_is_found_until_it_is_completed_and_swept_by_one_worker_at_a_ti
         assert_eq!(other.complete(entry("a"), run, WINDOW).await, Ok(true));
         assert_eq!(ledger.complete(entry("a"), run, WINDOW).await, Ok(false));
         assert_eq!(ledger.claim(entry("a"), message(1), next, LASTS).await, Ok(Claim::Completed));
+    }
+}
+
+#[tokio::test]
+async fn a_commit_whose_worker_may_be_placing_is_no_other_messages_to_complete() {
+    for world in World::each() {
+        let ledger = world.ledger();
+        let (run, next) = (new_run(&*ledger, "a").await, new_run(&*ledger, "a").await);
+        let claim = |message| ledger.claim(entry("a"), message, next, LASTS);
+        let commit = Commit { entry: entry("a"), run, outputs: outputs(5) };
+        let committing = Ok(Claim::Committing(commit.clone()));
+        assert_eq!(ledger.claim(entry("a"), message(1), run, LASTS).await, Ok(Claim::Ours));
+        assert_eq!(ledger.commit(entry("a"), run, &commit.outputs, LASTS).await, Ok(true));
+        world.pass(Duration::from_secs(20));
+        // It would delete again what a later run has written.
+        assert_eq!(claim(message(2)).await, Ok(Claim::Taken { left: Duration::from_secs(40) }));
+        assert_eq!(claim(message(1)).await, committing, "its queue delivered it again");
+        world.pass(Duration::from_secs(40));
+        assert_eq!(claim(message(2)).await, committing, "nobody has completed it in time");
+        // Now this message has its time, and the time for placing.
+        world.pass(LASTS + commit.outputs.placing_time() - Duration::from_secs(1));
+        assert_eq!(claim(message(1)).await, Ok(Claim::Taken { left: Duration::from_secs(1) }));
+        assert_eq!(claim(message(2)).await, committing);
+        world.pass(Duration::from_secs(1));
+        assert_eq!(ledger.sweep(10, LASTS).await.unwrap().unfinished, [commit.clone()]);
+        world.pass(LASTS);
+        assert_eq!(ledger.sweep(10, LASTS).await, Ok(Swept::default()), "the sweep may still place");
+        assert_eq!(ledger.complete(entry("a"), run, WINDOW).await, Ok(true));
+        assert_eq!(claim(message(1)).await, Ok(Claim::Completed));
     }
 }
 
@@ -196,9 +271,17 @@ async fn a_sweep_looks_for_late_commits_among_the_runs_under_way_only() {
     let world = World::new();
     world.sqlite().id().await.unwrap();
     let sql = rusqlite::Connection::open(world.dir.path().join("ledger.db")).unwrap();
-    let plan = format!("EXPLAIN QUERY PLAN {}", entries::LATE_COMMITS);
-    let plan: String = sql.query_row(&plan, [0, 1, 8], |row| row.get(3)).unwrap();
-    assert!(plan.contains("entry_run"), "{plan}");
+    let plan_of = |statement: &str| -> Vec<String> {
+        let mut plan = sql.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();
+        let number = plan.parameter_count();
+        let rows = plan.query_map(rusqlite::params_from_iter(vec![0; number]), |row| row.get(3)).unwrap();
+        rows.collect::<Result<_, _>>().unwrap()
+    };
+    for statement in [entries::LATE_COMMITS, entries::CLAIMS_FROM_AHEAD] {
+        let plan = plan_of(statement);
+        assert!(plan.iter().any(|step| step.contains("entry_run")), "{plan:?}");
+        assert!(!plan.iter().any(|step| step == "SCAN entry"), "{plan:?}");
+    }
 }
 
 /// A step of one of several workers on one entry.
@@ -252,10 +335,17 @@ struct Law {
     committed: Option<RunToken>,
     /// End of the window of a completed entry, in seconds.
     completed_until: Option<u64>,
-    /// Runs that may still commit, by worker.
-    runs: BTreeMap<usize, RunToken>,
+    /// The message that holds the commit, and until when in seconds.
+    committing: (u8, u64),
+    /// Runs that may still commit, by worker, and their messages.
+    runs: BTreeMap<usize, (RunToken, u8)>,
     found: BTreeMap<usize, Commit>,
     now: u64,
+}
+
+/// How long whoever finds a late commit has for it, in seconds.
+fn late() -> u64 {
+    (LASTS + outputs(1).placing_time()).as_secs()
 }
 
 impl Law {
@@ -273,32 +363,40 @@ impl Law {
                     Claim::Ours => {
                         assert!(!self.is_completed() && self.committed.is_none(), "it ran again");
                         self.completed_until = None;
-                        self.runs.insert(worker, run);
+                        self.runs.insert(worker, (run, by));
                     }
                     Claim::Completed => assert!(self.is_completed()),
                     Claim::Taken { left } => assert!(left <= LASTS && !self.is_completed()),
                     Claim::Committing(commit) => {
                         assert_eq!(Some(commit.run), self.committed, "the list of another run");
+                        let (holder, until) = self.committing;
+                        assert!(by == holder || self.now >= until, "another worker may be placing");
+                        if self.now >= until {
+                            self.committing = (by, self.now + late());
+                        }
                         self.found.insert(worker, commit);
                     }
                 }
             }
             Step::Commit { worker } => {
-                let Some(&run) = self.runs.get(&worker) else { return };
+                let Some(&(run, by)) = self.runs.get(&worker) else { return };
                 if ledger.commit(id, run, &outputs(1), LASTS).await.unwrap() {
                     assert!(!self.is_completed() && self.committed.is_none_or(|before| before == run));
+                    // A message that found the commit late keeps it.
+                    let holder = self.committed.map_or(by, |_| self.committing.0);
                     self.committed = Some(run);
+                    self.committing = (holder, self.now + LASTS.as_secs());
                 }
             }
             Step::Complete { worker } => {
-                let Some(run) = self.runs.remove(&worker) else { return };
+                let Some((run, _)) = self.runs.remove(&worker) else { return };
                 if ledger.complete(id, run, short).await.unwrap() {
                     assert!(!self.is_completed() && self.committed.is_none_or(|before| before == run));
                     (self.committed, self.completed_until) = (None, Some(self.now + window));
                 }
             }
             Step::GiveUp { worker } => {
-                if let Some(run) = self.runs.remove(&worker) {
+                if let Some((run, _)) = self.runs.remove(&worker) {
                     ledger.give_up(id, run).await.unwrap();
                 }
             }
@@ -312,6 +410,8 @@ impl Law {
             Step::Sweep { worker } => {
                 for commit in ledger.sweep(10, LASTS).await.unwrap().unfinished {
                     assert_eq!(Some(commit.run), self.committed);
+                    assert!(self.now >= self.committing.1, "another worker may be placing");
+                    self.committing.1 = self.now + late();
                     self.found.insert(worker, commit);
                 }
             }

@@ -38,6 +38,21 @@ async fn messages_without_a_group_are_one_group_more() {
 }
 
 #[tokio::test]
+async fn a_backlog_that_is_left_out_does_not_hide_messages_without_a_group() {
+    let world = World::new();
+    let queue = world.queue();
+    let backlog: Vec<_> = (0..500).map(|_| of_group("parked", "parked")).collect();
+    queue.send(&backlog).await;
+    queue.send(&[text("u1"), text("u2")]).await;
+    // Another process made the index, or this one did before.
+    for expected in [vec!["u1"], vec!["u2"], vec![]] {
+        assert_eq!(bodies(&receive_by_group(&queue, 1, &["parked"]).await), expected);
+    }
+    let other = world.queue();
+    assert_eq!(bodies(&receive_by_group(&other, 1, &[]).await), ["parked"]);
+}
+
+#[tokio::test]
 async fn a_group_that_is_left_out_stays_in_the_queue_uncounted() {
     let world = World::new();
     let queue = world.queue();

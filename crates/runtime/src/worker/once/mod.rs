@@ -19,7 +19,7 @@ use crate::model::host_error::HostError;
 use crate::model::message::Message;
 use crate::model::once::{EntryId, MessageDigest, OnceKey};
 use crate::model::outcome::{Cancel, Outcome};
-use crate::ports::ledger::{Claim, Commit, CommitList, Ledger, LedgerError, StagedOutput};
+use crate::ports::ledger::{COMMIT_TIMEOUT, Claim, Commit, CommitList, Ledger, LedgerError, StagedOutput};
 use crate::ports::object_store::StoreError;
 use crate::ports::staging::{RunToken, StagedName};
 use crate::ports::staging_area::staging_of;
@@ -37,13 +37,6 @@ use tokio_util::sync::CancellationToken;
 pub(super) const LEDGER: &str = "once ledger";
 /// Longest time for a call to the ledger.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest time for committing a run and putting its outputs in place, without the time for copying them. A claim lasts
-/// for as much longer than its task.
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(60);
-/// Slowest expected rate at which staged objects are copied, in bytes per second. A store that renames them needs no time.
-const PLACING_RATE: u64 = 16 << 20;
-/// Longest time for placing, whatever the ledger says of the sizes.
-const MOST_PLACING: Duration = Duration::from_secs(86_400);
 
 /// Number of times that a message looks again at least, while another one's claim holds.
 const WAITS: u32 = 16;
@@ -109,7 +102,7 @@ impl OnceRuns {
         if outputs.outputs.is_empty() {
             return Ok(self.call(ledger.complete(*entry, *run, self.options.window)).await?);
         }
-        let lasts = self.lasts().saturating_add(placing_time(outputs));
+        let lasts = self.lasts().saturating_add(outputs.placing_time());
         if !self.call(ledger.commit(*entry, *run, outputs, lasts)).await? {
             return Ok(false);
         }
@@ -191,7 +184,7 @@ impl OnceRuns {
 
     /// Finishes a commit of another run within the time for it.
     async fn finish_in_time(&self, commit: Commit) -> Result<(), Unfinished> {
-        let most = placing_time(&commit.outputs);
+        let most = commit.outputs.placing_time();
         tokio::time::timeout(most, self.finish(commit)).await.unwrap_or_else(|_| Err(late(most)))
     }
 
@@ -202,7 +195,7 @@ impl OnceRuns {
             return report;
         }
         let commit = Commit { entry, run: outputs.run(), outputs: outputs.list(report.route.as_deref()) };
-        let most = placing_time(&commit.outputs);
+        let most = commit.outputs.placing_time();
         let committed = tokio::time::timeout(most, self.commit(commit)).await;
         match committed.unwrap_or_else(|_| Err(late(most))) {
             Ok(true) => report.well.push(ledger_used()),
@@ -228,11 +221,6 @@ impl OnceRuns {
         };
         let _ = tokio::time::timeout(CALL_TIMEOUT, undo).await;
     }
-}
-
-/// Returns the longest time for committing a run and putting these outputs in place.
-fn placing_time(outputs: &CommitList) -> Duration {
-    COMMIT_TIMEOUT + Duration::from_secs(outputs.bytes() / PLACING_RATE).min(MOST_PLACING)
 }
 
 /// Returns the error of a commit that takes too long.

@@ -10,15 +10,18 @@
 //! Times are those of the workers' clocks. A clock that is wrong makes a claim or a window longer or shorter, and never
 //! lets two runs commit: that is decided by conditional writes.
 
-use super::ledger::{
+mod entry;
+
+use self::entry::{ENTRIES, Entry, State, entry_of, key_of};
+use crate::model::text::hex;
+use crate::ports::ledger::{
     Claim, Commit, CommitList, EntryId, Ledger, LedgerError, MOST_LIST_BYTES, MOST_UNFINISHED, MessageDigest,
     Swept,
 };
-use super::object_store::{ObjectPage, ObjectStore, ObjectSummary, StoreError};
-use super::shared_objects::{SharedError, SharedObjects};
-use super::staging::RunToken;
-use super::staging_area::StagingArea;
-use crate::model::text::hex;
+use crate::ports::object_store::{ObjectPage, ObjectStore, ObjectSummary, StoreError};
+use crate::ports::shared_objects::{SharedError, SharedObjects};
+use crate::ports::staging::RunToken;
+use crate::ports::staging_area::StagingArea;
 use async_trait::async_trait;
 use futures_util::future::{join_all, try_join_all};
 use parking_lot::Mutex;
@@ -29,8 +32,6 @@ use tokio::sync::OnceCell;
 
 /// Key of the object with the ledger's number.
 const ID: &str = "ledger.json";
-/// Prefix of the entries.
-const ENTRIES: &str = "entries/";
 /// Prefix of the staged objects.
 const STAGED: &str = "staged/";
 /// Maximum size of the object of an entry in which no run is under way. All others are larger, so that a listing tells
@@ -58,57 +59,9 @@ pub struct ObjectLedger {
     now: Arc<dyn Fn() -> SystemTime + Send + Sync>,
 }
 
-/// The content of an entry's object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Entry {
-    state: State,
-    /// End of the claim, time for the commit, or end of the window or the removal: milliseconds since 1970.
-    expires_ms: u64,
-    /// The run's random number, as 32 hexadecimal digits.
-    run: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum State {
-    Claimed {
-        /// Digest of the message's ID.
-        message: String,
-    },
-    Committing {
-        outputs: CommitList,
-    },
-    Completed,
-    /// The claim was given up.
-    Free,
-    /// It is about to be deleted: nobody may claim it.
-    Removed,
-}
-
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Identity {
     id: u64,
-}
-
-impl Entry {
-    /// Returns whether this run holds the entry.
-    fn is_of(&self, run: RunToken) -> bool {
-        let is_under_way = matches!(self.state, State::Claimed { .. } | State::Committing { .. });
-        is_under_way && self.run == hex(&run.run.to_be_bytes())
-    }
-
-    /// Returns the commit of the entry, if there is one. A list that can't be read is an error.
-    fn commit(&self, ledger: u64, entry: EntryId) -> Option<Result<Commit, SharedError>> {
-        let State::Committing { outputs } = &self.state else { return None };
-        let run = u128::from_str_radix(&self.run, 16).ok().filter(|_| outputs.is_well_formed());
-        Some(match run {
-            Some(run) => Ok(Commit { entry, run: RunToken { ledger, run }, outputs: outputs.clone() }),
-            None => Err(SharedError::Damaged(format!(
-                "the object {} has a commit that cannot be read: another program changed it",
-                key_of(entry)
-            ))),
-        })
-    }
 }
 
 /// What a sweep did with an entry.
@@ -116,20 +69,6 @@ enum SweptEntry {
     Stays,
     Removed,
     Unfinished(Commit),
-}
-
-fn key_of(entry: EntryId) -> String {
-    format!("{ENTRIES}{}", hex(&entry.0))
-}
-
-/// Returns the entry whose object has this key.
-fn entry_of(key: &str) -> Option<EntryId> {
-    let digits = key.strip_prefix(ENTRIES)?;
-    let mut entry = EntryId([0; 32]);
-    for (index, byte) in entry.0.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(digits.get(2 * index..2 * index + 2)?, 16).ok()?;
-    }
-    (key_of(entry) == key).then_some(entry)
 }
 
 impl From<SharedError> for LedgerError {
@@ -176,10 +115,16 @@ impl ObjectLedger {
     }
 
     /// Changes the entry if the run holds it. Returns whether it does.
-    async fn advance(&self, entry: EntryId, run: RunToken, after: &Entry) -> Result<bool, LedgerError> {
+    async fn advance(
+        &self,
+        entry: EntryId,
+        run: RunToken,
+        after: impl Fn(&Entry) -> Entry,
+    ) -> Result<bool, LedgerError> {
         let change = |before: Option<Entry>| {
-            let is_held = before.is_some_and(|before| before.is_of(run));
-            (is_held.then(|| after.clone()), is_held)
+            let after = before.filter(|before| before.is_of(run)).map(|before| after(&before));
+            let is_held = after.is_some();
+            (after, is_held)
         };
         Ok(self.objects.update(&key_of(entry), change).await?)
     }
@@ -234,7 +179,7 @@ impl ObjectLedger {
         let Some(id) = entry_of(key) else { return Ok(SweptEntry::Stays) };
         let (ledger, now_ms, began_at) = (self.id().await?, self.now_ms(), Instant::now());
         let change = |before: Option<Entry>| {
-            let Some(before) = before.filter(|before| before.expires_ms <= now_ms) else {
+            let Some(before) = before.filter(|before| before.left(now_ms).is_zero()) else {
                 return (None, Ok(SweptEntry::Stays));
             };
             match before.commit(ledger, id) {
@@ -243,7 +188,9 @@ impl ObjectLedger {
                     (Some(Entry { state: State::Removed, expires_ms, ..before }), Ok(SweptEntry::Removed))
                 }
                 Some(commit) => {
-                    let expires_ms = now_ms.saturating_add(to_ms(lasts));
+                    let placing =
+                        commit.as_ref().map_or(Duration::ZERO, |commit| commit.outputs.placing_time());
+                    let expires_ms = now_ms.saturating_add(to_ms(lasts.saturating_add(placing)));
                     (Some(Entry { expires_ms, ..before }), commit.map(SweptEntry::Unfinished))
                 }
             }
@@ -301,20 +248,28 @@ impl Ledger for ObjectLedger {
         let claimed = self.entry(State::Claimed { message: message.clone() }, lasts, run);
         let change = |before: Option<Entry>| {
             let Some(before) = before else { return (Some(claimed.clone()), Ok(Claim::Ours)) };
-            if let Some(commit) = before.commit(run.ledger, entry) {
-                return (None, commit.map(Claim::Committing));
-            }
             // A clock may have been set back since.
-            let left = Duration::from_millis(before.expires_ms.saturating_sub(now_ms)).min(lasts);
+            let left = before.left(now_ms).min(lasts);
             let is_over = left.is_zero();
             match &before.state {
-                State::Completed if !is_over => (None, Ok(Claim::Completed)),
-                State::Claimed { message: claimant } if !is_over && *claimant != message => {
-                    (None, Ok(Claim::Taken { left }))
+                State::Completed if !is_over => return (None, Ok(Claim::Completed)),
+                State::Removed if !is_over => return (None, Ok(Claim::Taken { left })),
+                State::Claimed { .. } | State::Committing { .. }
+                    if !is_over && before.message() != Some(&message) =>
+                {
+                    return (None, Ok(Claim::Taken { left }));
                 }
-                State::Removed if !is_over => (None, Ok(Claim::Taken { left })),
-                _ => (Some(claimed.clone()), Ok(Claim::Ours)),
+                _ => {}
             }
+            let Some(commit) = before.commit(run.ledger, entry) else {
+                return (Some(claimed.clone()), Ok(Claim::Ours));
+            };
+            let handed_over = commit.as_ref().ok().filter(|_| is_over).map(|commit| {
+                let (message, outputs) = (Some(message.clone()), commit.outputs.clone());
+                let expires_ms = now_ms.saturating_add(to_ms(lasts.saturating_add(outputs.placing_time())));
+                Entry { state: State::Committing { message, outputs }, expires_ms, ..before }
+            });
+            (handed_over, commit.map(Claim::Committing))
         };
         Ok(self.objects.update(&key_of(entry), change).await??)
     }
@@ -326,12 +281,16 @@ impl Ledger for ObjectLedger {
         outputs: &CommitList,
         lasts: Duration,
     ) -> Result<bool, LedgerError> {
-        let outputs = outputs.clone();
-        self.advance(entry, run, &self.entry(State::Committing { outputs }, lasts, run)).await
+        let after = |before: &Entry| {
+            let (message, outputs) = (before.message().map(str::to_owned), outputs.clone());
+            self.entry(State::Committing { message, outputs }, lasts, run)
+        };
+        self.advance(entry, run, after).await
     }
 
     async fn complete(&self, entry: EntryId, run: RunToken, window: Duration) -> Result<bool, LedgerError> {
-        self.advance(entry, run, &self.entry(State::Completed, window, run)).await
+        let completed = self.entry(State::Completed, window, run);
+        self.advance(entry, run, |_| completed.clone()).await
     }
 
     async fn give_up(&self, entry: EntryId, run: RunToken) -> Result<(), LedgerError> {
@@ -387,5 +346,4 @@ fn to_ms(duration: Duration) -> u64 {
 }
 
 #[cfg(test)]
-#[path = "object_ledger_tests.rs"]
 mod tests;

@@ -156,7 +156,8 @@ async fn what_others_have_written_among_the_entries_is_an_error_of_one_entry_alo
     let mut many = outputs();
     many.outputs = vec![many.outputs[0].clone(); MOST_OUTPUTS + 1];
     let committing = |outputs, run: &str| {
-        let entry = Entry { state: State::Committing { outputs }, expires_ms: 0, run: run.into() };
+        let state = State::Committing { message: None, outputs };
+        let entry = Entry { state, expires_ms: 0, run: run.into() };
         serde_json::to_vec(&entry).expect("JSON")
     };
     let digits = "0".repeat(32);
@@ -185,6 +186,23 @@ async fn what_others_have_written_among_the_entries_is_an_error_of_one_entry_alo
     // What a damaged entry's run has staged may be needed once the entry is mended.
     let unknown = run_of(&ledger, "damaged 0").await;
     assert_eq!(ledger.live(vec![unknown, run]).await, Ok(vec![unknown, run]));
+}
+
+#[tokio::test]
+async fn a_commit_of_a_version_that_kept_no_message_is_found_when_its_time_is_over() {
+    let store = store();
+    let (ledger, time) = ledger(&store);
+    let run = run_of(&ledger, "a").await;
+    let (expires_ms, run_digits) = (to_ms(START + LASTS), hex(&run.run.to_be_bytes()));
+    let list = String::from_utf8(outputs().to_bytes()).expect("JSON");
+    let old = format!(
+        r#"{{"state":{{"committing":{{"outputs":{list}}}}},"expires_ms":{expires_ms},"run":"{run_digits}"}}"#
+    );
+    store.memory.insert(&key_of(entry("a")), old);
+    assert_eq!(claim(&ledger, "a").await.0, Ok(Claim::Taken { left: LASTS }));
+    time.store(LASTS.as_secs(), Ordering::Relaxed);
+    let commit = Commit { entry: entry("a"), run, outputs: outputs() };
+    assert_eq!(claim(&ledger, "a").await.0, Ok(Claim::Committing(commit)));
 }
 
 #[tokio::test]
