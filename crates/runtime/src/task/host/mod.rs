@@ -37,6 +37,7 @@ pub(crate) use bindings::{Task, TaskPre};
 use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
 use crate::model::limits::Limit;
 use crate::model::outcome::shorten;
+use crate::task::grant::backend_name;
 use crate::task::messaging;
 use crate::task::store::{TaskState, UnderWay};
 use std::collections::BTreeMap;
@@ -245,28 +246,29 @@ impl TaskState {
     fn not_granted(&mut self, kind: &'static str, alias: &str, why: &str, missing: String) {
         let alias = shorten(alias);
         self.refuse(kind, &alias, why);
-        self.host_failed(&alias, Access::Write, HostErrorKind::NotGranted, missing);
+        let backend = backend_name(kind, &alias);
+        self.host_failed(&backend, Access::Write, HostErrorKind::NotGranted, missing);
     }
 
     /// Records a failed call whose cause is on the host's or the operator's side. An outage isn't replaced by a later
     /// error of another kind.
-    fn host_failed(&mut self, alias: &str, access: Access, kind: HostErrorKind, text: String) {
+    fn host_failed(&mut self, backend: &str, access: Access, kind: HostErrorKind, text: String) {
         let is_outage = |kind: &HostErrorKind| matches!(kind, HostErrorKind::Unavailable { .. });
         if self.host_error.as_ref().is_none_or(|error| !is_outage(&error.kind) || is_outage(&kind)) {
-            let used = Used { backend: alias.to_owned(), access };
+            let used = Used { backend: backend.to_owned(), access };
             self.host_error = Some(HostError { used, kind, text });
         }
     }
 
     /// Records a successful call, which clears an earlier host error of the same backend and access.
-    fn host_succeeded(&mut self, alias: &str, access: Access) {
-        let is_this = |used: &Used| used.backend == alias && used.access == access;
+    fn host_succeeded(&mut self, backend: &str, access: Access) {
+        let is_this = |used: &Used| used.backend == backend && used.access == access;
         if self.host_error.as_ref().is_some_and(|error| is_this(&error.used)) {
             self.host_error = None;
         }
         // At most three entries for each grant.
         if !self.well.iter().any(is_this) {
-            self.well.push(Used { backend: alias.to_owned(), access });
+            self.well.push(Used { backend: backend.to_owned(), access });
         }
     }
 }
@@ -281,3 +283,6 @@ fn listed(aliases: impl Iterator<Item = impl AsRef<str>>) -> String {
 fn usage_of<'a, U: Default>(usage: &'a mut BTreeMap<String, U>, alias: &str) -> &'a mut U {
     usage.entry(alias.to_owned()).or_default()
 }
+
+#[cfg(test)]
+mod tests;

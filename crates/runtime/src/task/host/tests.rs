@@ -1,0 +1,83 @@
+//! Tests of which backend the failures of a task's calls are recorded of.
+
+use super::bindings::wasmrun::task::object_store::{Condition, HostStore, PutOptions};
+use super::object_store::StoreHandle;
+use super::queue::{HostQueue, OutgoingMessage};
+use super::*;
+use crate::engine::{self, CodeOptions, Frames};
+use crate::model::limits::Limits;
+use crate::model::message::Message;
+use crate::ports::memory::{FaultyStore, MemoryQueue, MemoryStore};
+use crate::ports::object_store::StoreError;
+use crate::task::by_key::Scope;
+use crate::task::grant::{Grants, Mode, StoreGrant};
+use crate::task::store::{Delivered, TaskConfig, task_store};
+use std::sync::Arc;
+use std::time::Duration;
+use wasmtime::Store;
+use wasmtime::component::Resource;
+
+/// Returns the store of a task that may use these object stores and these queues.
+fn task(stores: &[(&str, &FaultyStore)], queues: &[&str]) -> Store<TaskState> {
+    let grant = |alias: &str, store: &FaultyStore| StoreGrant {
+        alias: alias.into(),
+        store: Arc::new(store.clone()),
+        mode: Mode::ReadWrite,
+        scope: Scope::All,
+    };
+    let queue = |alias: &str| Arc::new(MemoryQueue::new(alias, Duration::from_secs(1)));
+    let grants = Grants {
+        stores: stores.iter().map(|(alias, store)| ((*alias).into(), grant(alias, store))).collect(),
+        queues: queues.iter().map(|alias| ((*alias).into(), queue(alias) as _)).collect(),
+        ..Grants::default()
+    };
+    let limits = Limits::default();
+    let engine = engine::on_demand(CodeOptions::default(), &limits, Frames::Named).expect("an engine");
+    let config = TaskConfig { grants: Arc::new(grants), ..TaskConfig::within(limits) };
+    let delivered = Arc::new(Delivered::plain(Arc::new(Message::new("m", ""))));
+    task_store(&engine, &Arc::new(config), &delivered).expect("a store")
+}
+
+fn faulty(name: &str) -> FaultyStore {
+    FaultyStore::new(MemoryStore::new(name))
+}
+
+fn down() -> StoreError {
+    StoreError::Unavailable("down".into())
+}
+
+fn of(backend: &str, access: Access) -> Used {
+    Used { backend: backend.into(), access }
+}
+
+fn opened(task: &mut TaskState, alias: &str) -> Resource<StoreHandle> {
+    HostStore::open(task, alias.into()).expect("granted")
+}
+
+fn unconditional() -> PutOptions {
+    PutOptions { content_type: None, cache_control: None, metadata: Vec::new(), condition: Condition::Always }
+}
+
+#[tokio::test]
+async fn a_queue_that_works_says_nothing_about_the_store_with_the_same_alias() {
+    let store = faulty("s");
+    store.lose([down()]);
+    let mut task = task(&[("out", &store)], &["out"]);
+    let task = task.data_mut();
+    let of_store = opened(task, "out");
+    assert!(task.put(of_store, "key".into(), b"x".to_vec(), unconditional()).await.is_err());
+    let of_queue = HostQueue::open(task, "out".into()).expect("granted");
+    let message = OutgoingMessage {
+        body: "hello".into(),
+        attributes: Vec::new(),
+        delay_seconds: None,
+        group: None,
+        deduplication_id: None,
+    };
+    task.send(of_queue, message).await.expect("sent");
+    assert_eq!(task.host_error.as_ref().map(|error| &error.used), Some(&of("out", Access::Write)));
+    assert_eq!(task.well, [of("queue out", Access::Write)]);
+    // The worker counts the two apart.
+    let backends: Vec<_> = task.config.grants.backends().collect();
+    assert_eq!(backends, ["out", "queue out"]);
+}
