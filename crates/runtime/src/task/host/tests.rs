@@ -31,7 +31,11 @@ fn task(stores: &[(&str, &FaultyStore)], queues: &[&str]) -> Store<TaskState> {
         queues: queues.iter().map(|alias| ((*alias).into(), queue(alias) as _)).collect(),
         ..Grants::default()
     };
-    let limits = Limits::default();
+    state(Limits::default(), grants)
+}
+
+/// Returns the store of a task with these limits and grants.
+fn state(limits: Limits, grants: Grants) -> Store<TaskState> {
     let engine = engine::on_demand(CodeOptions::default(), &limits, Frames::Named).expect("an engine");
     let config = TaskConfig { grants: Arc::new(grants), ..TaskConfig::within(limits) };
     let delivered = Arc::new(Delivered::plain(Arc::new(Message::new("m", ""))));
@@ -80,4 +84,34 @@ async fn a_queue_that_works_says_nothing_about_the_store_with_the_same_alias() {
     // The worker counts the two apart.
     let backends: Vec<_> = task.config.grants.backends().collect();
     assert_eq!(backends, ["out", "queue out"]);
+}
+
+/// Copies between the stores `from` and `to`. Returns the task's host error, and what the task used successfully.
+async fn copied(from: &FaultyStore, to: &FaultyStore) -> (Option<HostError>, Vec<Used>) {
+    from.memory.insert("old", "content");
+    let mut task = task(&[("from", from), ("to", to)], &[]);
+    let task = task.data_mut();
+    let (source, destination) = (opened(task, "from"), opened(task, "to"));
+    let copied = task.copy(source, "old".into(), None, destination, "new".into(), Condition::Always).await;
+    assert_eq!(copied.is_ok(), task.host_error.is_none());
+    (task.host_error.take(), std::mem::take(&mut task.well))
+}
+
+#[tokio::test]
+async fn a_copy_that_fails_blames_the_store_that_failed() {
+    let (error, well) = copied(&faulty("from"), &faulty("to")).await;
+    assert_eq!((error, &*well), (None, &[of("from", Access::Read), of("to", Access::Write)][..]));
+
+    let unwritable = faulty("to");
+    unwritable.lose([down()]);
+    let (error, _) = copied(&faulty("from"), &unwritable).await;
+    let error = error.expect("a failure");
+    assert_eq!((error.used, &*error.text), (of("to", Access::Write), "store to: down"));
+
+    let mut unreadable = faulty("from");
+    unreadable.unreadable = true;
+    let (error, _) = copied(&unreadable, &faulty("to")).await;
+    let error = error.expect("a failure");
+    assert_eq!((error.used, &*error.text), (of("from", Access::Read), "store from: down"));
+    assert_eq!(error.kind, HostErrorKind::Unavailable { reading: Some("old".into()) });
 }
