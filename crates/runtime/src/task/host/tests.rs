@@ -35,7 +35,7 @@ fn task(stores: &[(&str, &FaultyStore)], queues: &[&str]) -> Store<TaskState> {
 }
 
 /// Returns the store of a task with these limits and grants.
-fn state(limits: Limits, grants: Grants) -> Store<TaskState> {
+pub(super) fn state(limits: Limits, grants: Grants) -> Store<TaskState> {
     let engine = engine::on_demand(CodeOptions::default(), &limits, Frames::Named).expect("an engine");
     let config = TaskConfig { grants: Arc::new(grants), ..TaskConfig::within(limits) };
     let delivered = Arc::new(Delivered::plain(Arc::new(Message::new("m", ""))));
