@@ -37,6 +37,7 @@ pub(crate) use bindings::{Task, TaskPre};
 use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
 use crate::model::limits::Limit;
 use crate::model::outcome::shorten;
+use crate::task::calls::StoreCall;
 use crate::task::grant::backend_name;
 use crate::task::messaging;
 use crate::task::store::{TaskState, UnderWay};
@@ -155,11 +156,12 @@ impl TaskState {
     /// Carries out a call to a store: counts the call, and ends a task that exceeds its limit of calls.
     pub(super) async fn call_store<T: Send + 'static>(
         &mut self,
+        call: StoreCall,
         alias: &str,
         work: impl Future<Output = T> + Send + 'static,
     ) -> wasmtime::Result<T> {
         self.count_store_call(alias)?;
-        self.call(work).await
+        self.call(Used { backend: alias.to_owned(), access: call.access() }, work).await
     }
 
     /// Counts a call to a store, and ends a task that exceeds its limit of calls.
@@ -193,7 +195,8 @@ impl TaskState {
         let sent = self.usage.queues.values().map(|usage| usage.messages.max(usage.calls)).sum();
         self.within(sent, self.config.limits.sent_messages, Limit::SentMessages)?;
         self.within(self.usage.bytes_written, self.config.limits.write_bytes, Limit::WriteSize)?;
-        self.call(work).await
+        let used = Used { backend: backend_name("queue", alias), access: Access::Write };
+        self.call(used, work).await
     }
 
     /// Counts the bytes that a call moved, however it ended, and ends a task that exceeds its limits.
@@ -226,13 +229,15 @@ impl TaskState {
     /// Carries out a call to a backend on the threads that own its connections. The call is abandoned if the task ends.
     async fn call<T: Send + 'static>(
         &mut self,
+        used: Used,
         work: impl Future<Output = T> + Send + 'static,
     ) -> wasmtime::Result<T> {
         self.usage.calls += 1;
-        self.in_call_since = Some(Instant::now());
-        self.called_at = self.in_call_since;
+        let now = Instant::now();
+        self.in_call = Some((now, used));
+        self.called_at = Some(now);
         let result = AbortOnDropHandle::new(self.config.io.spawn(work)).await;
-        self.in_call_since = None;
+        self.in_call = None;
         result.map_err(|error| HostFault(format!("a call of the host was lost: {error}")).into())
     }
 

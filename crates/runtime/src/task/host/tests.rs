@@ -12,6 +12,7 @@ use crate::ports::object_store::StoreError;
 use crate::task::by_key::Scope;
 use crate::task::grant::{Grants, Mode, StoreGrant};
 use crate::task::store::{Delivered, TaskConfig, task_store};
+use futures_util::FutureExt;
 use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::Store;
@@ -114,4 +115,23 @@ async fn a_copy_that_fails_blames_the_store_that_failed() {
     let error = error.expect("a failure");
     assert_eq!((error.used, &*error.text), (of("from", Access::Read), "store from: down"));
     assert_eq!(error.kind, HostErrorKind::Unavailable { reading: Some("old".into()) });
+}
+
+#[tokio::test]
+async fn a_call_that_is_abandoned_says_which_store_did_not_answer() {
+    let mut hangs = faulty("from");
+    hangs.hangs = Some("old".into());
+    hangs.memory.insert("old", "content");
+    let to = faulty("to");
+    let mut task = task(&[("from", &hangs), ("to", &to)], &[]);
+    let task = task.data_mut();
+    assert!(task.unanswered().is_none());
+    let (source, destination) = (opened(task, "from"), opened(task, "to"));
+    let copy = task.copy(source, "old".into(), None, destination, "new".into(), Condition::Always);
+    assert!(copy.now_or_never().is_none());
+    assert_eq!(task.unanswered().map(|call| call.used), Some(of("from", Access::Read)));
+    let (transfer, used) =
+        (task.under_way.as_ref().map(|copy| copy.transfer.clone()), of("to", Access::Write));
+    transfer.expect("under way").turn_to(Access::Write);
+    assert_eq!(task.unanswered().map(|call| call.used), Some(used));
 }

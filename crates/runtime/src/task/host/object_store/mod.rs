@@ -71,7 +71,7 @@ impl HostStore for TaskState {
         let version = checked_name(version)?;
         let named = key.clone();
         let answer = self
-            .call_store(&alias, async move { store.head(&key, version.as_deref()).await })
+            .call_store(StoreCall::Head, &alias, async move { store.head(&key, version.as_deref()).await })
             .await?;
         Ok(self.answered(StoreCall::Head, &alias, &named, answer)?.into())
     }
@@ -128,7 +128,7 @@ impl HostStore for TaskState {
         self.count_written(&alias, content.len() as u64)?;
         let named = key.clone();
         let answer = self
-            .call_store(&alias, async move {
+            .call_store(StoreCall::Put, &alias, async move {
                 let mut writer = store.write(&key, options).await?;
                 if !content.is_empty() {
                     writer.write(Bytes::from(content)).await?;
@@ -169,7 +169,7 @@ impl HostStore for TaskState {
         }
         let named = prefix.clone();
         let answer = self
-            .call_store(&alias, async move {
+            .call_store(StoreCall::List, &alias, async move {
                 store.list(&prefix, continuation.as_deref(), limit).await
             })
             .await?;
@@ -180,7 +180,7 @@ impl HostStore for TaskState {
         let StoreGrant { alias, store, .. } = self.granted(&this, Mode::writes, &key)?;
         let named = key.clone();
         let answer =
-            self.call_store(&alias, async move { store.delete(&key).await }).await?;
+            self.call_store(StoreCall::Delete, &alias, async move { store.delete(&key).await }).await?;
         self.answered(StoreCall::Delete, &alias, &named, answer)?;
         self.deleted(&alias, &named);
         Ok(())
@@ -220,7 +220,7 @@ impl TaskState {
         let hold = self.held.take(store.reader_holds())?;
         let named = key.clone();
         let answer =
-            self.call_store(&alias, async move {
+            self.call_store(StoreCall::Read, &alias, async move {
                 store.read(&key, version.as_deref(), range).await
             })
             .await?;
@@ -238,7 +238,7 @@ impl TaskState {
         let hold = self.held.take(store.writer_holds())?;
         let named = key.clone();
         let answer = self
-            .call_store(&alias, async move { store.write(&key, options).await })
+            .call_store(StoreCall::Write, &alias, async move { store.write(&key, options).await })
             .await?;
         Ok((self.answered(StoreCall::Write, &alias, &named, answer)?, hold))
     }

@@ -49,7 +49,7 @@ impl TaskState {
         let named = key.clone();
         let transfer = self.begin(&alias, None, u64::MAX);
         let answer = self
-            .call_store(&alias, async move {
+            .call_store(call, &alias, async move {
                 let mut reader = store.read(&key, version.as_deref(), range.clone()).await?;
                 let info = reader.info().clone();
                 let size = match range {
@@ -83,7 +83,7 @@ impl TaskState {
         let transfer = self.begin(&from_alias, Some(&to_alias), left.0.min(left.1));
         let progress = transfer.clone();
         let answer = self
-            .call_store(&from_alias, async move {
+            .call_store(StoreCall::Copy, &from_alias, async move {
                 let (from, to, version) = (&*from.store, &*to.store, version.as_deref());
                 match from.copy(&key, version, to, &to_key, &condition, &transfer).await {
                     Some(answer) => answer,
