@@ -2,10 +2,11 @@
 
 use super::types::HostDescriptor;
 use super::*;
-use crate::model::limits::{Limit, Limits};
+use crate::model::limits::{Footprint, Limit, Limits};
 use crate::ports::memory::MemoryStore;
 use crate::ports::object_store::{ObjectStore, PutOptions};
 use crate::task::grant::Grants;
+use crate::task::holds::Holdings;
 use crate::task::host::LimitHit;
 use crate::task::host::tests::state;
 use crate::task::stream::{End, Name, Output};
@@ -17,7 +18,8 @@ async fn written(limits: Limits) -> (Option<Limit>, u64) {
     let task = store.data_mut();
     let end = MemoryStore::new("s").write("f", PutOptions::default()).await.expect("a writer");
     let name = Arc::new(Name::new("s".into(), "f".into(), None));
-    let [hold, of_file] = [0, 1].map(|_| task.held.take_bytes(1).expect("fits"));
+    let holdings = Holdings::new(Footprint { bytes: 2, files: 0 });
+    let [hold, of_file] = [0, 1].map(|_| holdings.take_bytes(1).expect("fits"));
     let output = Output::of_pieces(PIECE_BYTES);
     output.connect(&task.streams, End { name, end, hold });
     task.files.write("f", output.clone(), of_file);
