@@ -28,7 +28,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use wasmrun_runtime::ports::http::{
-    Answer, Body, Destination, HttpClient, HttpError, MAX_HEAD_BYTES, MAX_HEADERS,
+    Answer, Body, Destination, Hold, HttpClient, HttpError, MAX_HEAD_BYTES, MAX_HEADERS,
 };
 
 /// Maximum number of look-ups at once. Each blocks a thread, and one that is abandoned goes on.
@@ -113,6 +113,15 @@ impl Client {
             .build();
         let look_ups = Arc::new(Semaphore::new(LOOK_UPS));
         Ok(Self { tls: TlsConnector::from(Arc::new(tls)), proxies, look_ups })
+    }
+
+    /// Looks up the addresses of a host name, for a request of the worker's own.
+    ///
+    /// # Errors
+    ///
+    /// There is no such name, or it can't be looked up now.
+    pub async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, HttpError> {
+        HttpClient::resolve(self, host, Arc::new(())).await
     }
 
     /// Returns whether requests to a destination go through a proxy, which looks its name up.
@@ -231,13 +240,13 @@ async fn within<T>(
 
 #[async_trait]
 impl HttpClient for Client {
-    async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, HttpError> {
+    async fn resolve(&self, host: &str, hold: Hold) -> Result<Vec<IpAddr>, HttpError> {
         let permit = self.look_ups.clone().acquire_owned().await;
         let permit = permit.map_err(|error| HttpError::Name(error.to_string()))?;
         let host = host.to_owned();
         let look_up = move || {
             let found = (host.as_str(), 0).to_socket_addrs();
-            drop(permit);
+            drop((permit, hold));
             let found = found.map_err(|error| HttpError::Name(error.to_string()))?;
             Ok(found.map(|address| address.ip()).collect())
         };

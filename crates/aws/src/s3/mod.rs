@@ -41,6 +41,7 @@ use std::any::Any;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
+use wasmrun_runtime::model::host_error::Access;
 use wasmrun_runtime::ports::object_store::{
     Condition, Footprint, MAX_KEY_BYTES, MAX_PAGE, ObjectInfo, ObjectPage, ObjectReader, ObjectStore,
     ObjectSummary, ObjectWriter, PutOptions, StoreError, TooMuch, Transfer,
@@ -288,6 +289,7 @@ impl ObjectStore for S3Store {
             if let Err(too_much) = transfer.moves_within(source.size()) {
                 return Ok(Err(too_much));
             }
+            transfer.turn_to(Access::Write);
             source.copy_to(&to.place, to_key, condition).await.map(Ok)
         };
         Some(copy.await)

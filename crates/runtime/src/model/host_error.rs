@@ -17,7 +17,7 @@ pub struct HostError {
 /// read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Used {
-    /// The alias of the store or queue, or the worker's name for a backend of its own.
+    /// The alias of the store, `queue ALIAS`, `keyvalue ALIAS`, or the worker's name for a backend of its own.
     pub backend: String,
     /// The kind of access.
     pub access: Access,

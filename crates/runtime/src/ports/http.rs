@@ -6,11 +6,16 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
+use std::any::Any;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A body on its way. Sending a request fails if its body fails.
 pub type Body = UnsyncBoxBody<Bytes, HttpError>;
+
+/// What is kept for as long as some work lasts, such as a permit.
+pub type Hold = Arc<dyn Any + Send + Sync>;
 
 /// Maximum number of bytes of a response's status line and headers together.
 pub const MAX_HEAD_BYTES: usize = 32 << 10;
@@ -20,12 +25,13 @@ pub const MAX_HEADERS: usize = 100;
 /// Sends requests, each over a connection of its own, so that nothing of a task is left for the next one.
 #[async_trait]
 pub trait HttpClient: Send + Sync {
-    /// Looks up the addresses of a host name.
+    /// Looks up the addresses of a host name. A look-up may go on after its caller has stopped waiting: `hold` is dropped
+    /// when it has ended.
     ///
     /// # Errors
     ///
     /// There is no such name, or it can't be looked up now.
-    async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, HttpError>;
+    async fn resolve(&self, host: &str, hold: Hold) -> Result<Vec<IpAddr>, HttpError>;
 
     /// Connects to one of the destination's addresses, or to a proxy, and sends a request. Doesn't look the host up
     /// again. Adds no credentials, no cookies, and follows no redirect. A response's head is bounded by

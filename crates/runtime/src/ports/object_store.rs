@@ -6,12 +6,13 @@
 pub use crate::model::limits::{Footprint, MAX_KEY_BYTES, MAX_METADATA_BYTES, MAX_PAGE};
 
 use super::staging::Staging;
+use crate::model::host_error::Access;
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::any::Any;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 /// A store of objects. All methods may be called concurrently.
@@ -94,7 +95,7 @@ pub trait ObjectStore: Any + Send + Sync {
 
     /// Copies an object to another store of the same service, with content type, cache control and metadata, if the
     /// transfer allows for its size. The content doesn't move through this process. Returns `None` if this store can't do so, and the
-    /// caller copies by reading and writing.
+    /// caller copies by reading and writing. The transfer says which of the stores a failure comes from ([`Transfer::turn_to`]).
     async fn copy(
         &self,
         key: &str,
@@ -210,6 +211,8 @@ pub struct Transfer {
     /// Time of the last progress, in nanoseconds after `began_at`: when the last bytes arrived, or when a service's own
     /// move is due.
     got_on: AtomicU64,
+    /// Whether a copy has read what it needs next, and writes.
+    writes: AtomicBool,
 }
 
 /// Slowest expected rate of a service's own copy, in bytes per second. A slower copy counts as stalled.
@@ -218,7 +221,13 @@ const SERVICE_RATE: u64 = 16 << 20;
 impl Transfer {
     /// Creates a transfer that may move `most` bytes.
     pub fn of_at_most(most: u64) -> Self {
-        Self { most, moved: AtomicU64::new(0), began_at: Instant::now(), got_on: AtomicU64::new(0) }
+        Self {
+            most,
+            moved: AtomicU64::new(0),
+            began_at: Instant::now(),
+            got_on: AtomicU64::new(0),
+            writes: AtomicBool::new(false),
+        }
     }
 
     /// Counts moved bytes.
@@ -246,6 +255,16 @@ impl Transfer {
         let due = self.began_at.elapsed().saturating_add(time);
         self.got_on.store(u64::try_from(due.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Notes which store a copy calls next: the one that it reads, or the one that it writes. It begins by reading.
+    pub fn turn_to(&self, access: Access) {
+        self.writes.store(access == Access::Write, Ordering::Relaxed);
+    }
+
+    /// Returns the access of the call that a copy makes, or made last.
+    pub fn access(&self) -> Access {
+        if self.writes.load(Ordering::Relaxed) { Access::Write } else { Access::Read }
     }
 
     /// Returns the number of bytes moved.

@@ -5,6 +5,7 @@ use super::command::ExitedWith;
 use super::host;
 use super::limiter::Limiter;
 use super::service::ClientGone;
+use super::store::Unanswered;
 use super::time_slice::TimeSliceTooLong;
 use crate::model::host_error::{HostError, HostErrorKind};
 use crate::model::limits::Limit;
@@ -63,15 +64,22 @@ impl Outcome {
         }
     }
 
-    /// Returns the outcome of a task whose time limit `time` is over. `in_call` is how long its call to a store or a
-    /// queue has gone without a sign of life. If that is at least half of `time`, the task isn't to blame.
-    pub(super) fn out_of_time(self, time: Duration, in_call: Option<Duration>) -> Self {
-        match in_call {
-            Some(waited) if waited >= time / 2 => {
-                Self::HostFailed { what: format!("a store or a queue did not answer for {waited:.1?}") }
-            }
-            _ => self,
-        }
+    /// Returns the outcome of a task whose time limit `time` is over. If the call that it waits for has gone without a sign
+    /// of life for at least half of `time`, that is its host error: whether the backend or the message is to blame shows in
+    /// other tasks.
+    pub(super) fn out_of_time(
+        self,
+        time: Duration,
+        unanswered: Option<Unanswered>,
+        host_error: &mut Option<HostError>,
+    ) -> Self {
+        let Some(Unanswered { waited, used }) = unanswered.filter(|call| call.waited >= time / 2) else {
+            return self;
+        };
+        let what = format!("the backend {:?} did not answer for {waited:.1?}", used.backend);
+        let kind = HostErrorKind::Unavailable { reading: None };
+        *host_error = Some(HostError { used, kind, text: what.clone() });
+        Self::HostFailed { what }
     }
 
     fn from_error(error: &wasmtime::Error, remains: &Remains<'_>) -> Self {
@@ -87,11 +95,12 @@ impl Outcome {
         if let Some(host::HostFault(what)) = error.downcast_ref() {
             return Self::HostFailed { what: what.clone() };
         }
-        if let Some(limit) = limit_before(error, remains.limiter) {
-            return Self::LimitExceeded { limit };
-        }
+        // An outage comes first: the guest may have coped with the limit.
         if let Some(what) = remains.outage() {
             return Self::HostFailed { what: what.into() };
+        }
+        if let Some(limit) = limit_before(error, remains.limiter) {
+            return Self::LimitExceeded { limit };
         }
         if let Some(wasmtime_wasi::I32Exit(status)) = error.downcast_ref() {
             let what = format!("exited with status {status} without returning");
@@ -154,8 +163,50 @@ pub(super) fn limit_before(error: &wasmtime::Error, limiter: &Limiter) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::host_error::{Access, Used};
     use crate::model::limits::Limits;
     use crate::model::outcome::MAX_REASON_BYTES;
+    use wasmtime::ResourceLimiter;
+
+    fn written(backend: &str) -> Used {
+        Used { backend: backend.into(), access: Access::Write }
+    }
+
+    #[test]
+    fn an_outage_comes_before_a_limit_that_the_guest_coped_with() {
+        let mut limiter = Limiter::new(&Limits::default());
+        assert!(!limiter.memory_growing(0, usize::MAX, None).expect("an answer"));
+        let panicked = || Err(Trap::UnreachableCodeReached.into());
+        let kind = HostErrorKind::Unavailable { reading: None };
+        let down = HostError { used: written("out"), kind, text: "store out: down".into() };
+        let remains = |host_error| Remains { limiter: &limiter, host_error, last_words: None };
+        let outcome = Outcome::classify(panicked(), &remains(Some(&down)));
+        assert_eq!(outcome, Outcome::HostFailed { what: "store out: down".into() });
+        let refused = HostError { kind: HostErrorKind::NotGranted, ..down.clone() };
+        for error in [None, Some(&refused)] {
+            let outcome = Outcome::classify(panicked(), &remains(error));
+            assert_eq!(outcome, Outcome::LimitExceeded { limit: Limit::Memory });
+        }
+        let out_of_fuel = Err(Trap::OutOfFuel.into());
+        let outcome = Outcome::classify(out_of_fuel, &remains(Some(&down)));
+        assert_eq!(outcome, Outcome::LimitExceeded { limit: Limit::Fuel }, "the guest computed");
+    }
+
+    #[test]
+    fn a_call_that_took_most_of_the_time_names_the_backend_that_did_not_answer() {
+        let timeout = Duration::from_secs(20);
+        let after = |waited| Some(Unanswered { waited: Duration::from_secs(waited), used: written("out") });
+        let mut error = None;
+        for short in [None, after(9)] {
+            assert_eq!(Outcome::TimedOut.out_of_time(timeout, short, &mut error), Outcome::TimedOut);
+            assert_eq!(error, None);
+        }
+        let outcome = Outcome::TimedOut.out_of_time(timeout, after(10), &mut error);
+        let error = error.expect("a host error, so that others' successes tell whose it is");
+        assert_eq!(error.used, written("out"));
+        assert_eq!(error.kind, HostErrorKind::Unavailable { reading: None });
+        assert_eq!(outcome, Outcome::HostFailed { what: error.text });
+    }
 
     #[test]
     fn what_is_kept_of_a_large_reason_takes_no_more_than_that() {

@@ -57,11 +57,16 @@ pub struct BucketGrant {
 }
 
 impl BucketGrant {
-    /// Returns the bucket's name among the backends to which errors are attributed. Stores and queues go by their bare
-    /// aliases.
+    /// Returns the bucket's name among the backends to which errors are attributed.
     pub(crate) fn backend(&self) -> String {
-        format!("keyvalue {}", self.alias)
+        backend_name("keyvalue", &self.alias)
     }
+}
+
+/// Returns a name among the backends to which errors are attributed. Stores go by their bare aliases. Queues and buckets
+/// go by their kind as well, as a store may have the same alias.
+pub(crate) fn backend_name(kind: &str, alias: &str) -> String {
+    if kind == "store" { alias.to_owned() } else { format!("{kind} {alias}") }
 }
 
 /// The operations that a grant allows on a store or a bucket.
@@ -168,8 +173,9 @@ impl Grants {
 
     /// Returns the backends' names in errors of tasks.
     pub(crate) fn backends(&self) -> impl Iterator<Item = String> {
-        let aliases = self.stores.keys().chain(self.queues.keys()).cloned();
-        aliases.chain(self.buckets.values().map(BucketGrant::backend))
+        let queues = self.queues.keys().map(|alias| backend_name("queue", alias));
+        let stores_and_queues = self.stores.keys().cloned().chain(queues);
+        stores_and_queues.chain(self.buckets.values().map(BucketGrant::backend))
     }
 
     /// Returns the readable grant that holds an object.

@@ -2,7 +2,7 @@
 //! the only function that builds it. Isolation is audited on this page: what isn't put in here doesn't exist for the guest.
 
 use crate::engine::threads::ThreadLoad;
-use crate::model::host_error::{HostError, Used};
+use crate::model::host_error::{Access, HostError, Used};
 use crate::model::limits::{Limit, Limits};
 use crate::model::message::Message;
 use crate::model::outputs::{Output, Outputs};
@@ -115,8 +115,8 @@ pub(crate) struct TaskState {
     pub(crate) host_error: Option<HostError>,
     /// The backends that the task used successfully, and for what.
     pub(crate) well: Vec<Used>,
-    /// Start of the current call to a store or a queue, if there is one.
-    pub(crate) in_call_since: Option<Instant>,
+    /// Start of the current call to a backend, if there is one, and what it uses.
+    pub(crate) in_call: Option<(Instant, Used)>,
     /// The transfer of the current call.
     pub(crate) under_way: Option<UnderWay>,
     /// Whether the current call out of the guest is a host call, and not a call to one of the engine's helpers: see
@@ -156,6 +156,13 @@ pub(crate) struct UnderWay {
     pub(crate) to: Option<String>,
 }
 
+/// A call to a backend that hasn't ended.
+pub(crate) struct Unanswered {
+    /// How long the backend has given no sign of life.
+    pub(crate) waited: Duration,
+    pub(crate) used: Used,
+}
+
 /// Builds the store of one task, with its limits and its grants.
 pub(crate) fn task_store(
     engine: &Engine,
@@ -184,7 +191,7 @@ pub(crate) fn task_store(
             log,
             host_error: None,
             well: Vec::new(),
-            in_call_since: None,
+            in_call: None,
             under_way: None,
             host_called: false,
             time_slice: TimeSlice::new(config.load.clone()),
@@ -258,11 +265,18 @@ fn wasi_context(
 }
 
 impl TaskState {
-    /// Returns for how long the store or the queue that is being called has given no sign of life.
-    pub(crate) fn unanswered(&self) -> Option<Duration> {
-        let Some(since) = self.in_call_since else { return self.streams.unanswered() };
-        let waited = since.elapsed();
-        Some(self.under_way.as_ref().map_or(waited, |under_way| waited.min(under_way.transfer.idle())))
+    /// Returns the call that is being waited for.
+    pub(crate) fn unanswered(&self) -> Option<Unanswered> {
+        let Some((since, used)) = &self.in_call else { return self.streams.unanswered() };
+        let (waited, used) = (since.elapsed(), used.clone());
+        let Some(UnderWay { transfer, to, .. }) = &self.under_way else {
+            return Some(Unanswered { waited, used });
+        };
+        let used = match (to, transfer.access()) {
+            (Some(to), access @ Access::Write) => Used { backend: to.clone(), access },
+            _ => used,
+        };
+        Some(Unanswered { waited: waited.min(transfer.idle()), used })
     }
 
     /// Records an object that the guest has written, if outputs are recorded. Returns the object's metadata.

@@ -8,6 +8,7 @@
 use super::decision::Attribution;
 use super::{Worker, on_io};
 use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
+use crate::model::limits::Limit;
 use crate::model::message::Message;
 use crate::model::outcome::Outcome;
 use crate::task::component::Report;
@@ -97,6 +98,22 @@ impl Attributions {
     }
 }
 
+/// Returns whether a task may have ended like this because of its host error.
+fn may_follow_from(outcome: &Outcome, error: &HostError) -> bool {
+    match outcome {
+        Outcome::HostFailed { .. }
+        | Outcome::Rejected { .. }
+        | Outcome::Retry { .. }
+        | Outcome::Trapped { .. } => true,
+        // A guest that waits for a backend, and tries again and again, uses these up. One that computes doesn't.
+        Outcome::TimedOut
+        | Outcome::LimitExceeded {
+            limit: Limit::BlockedTime | Limit::StoreCalls | Limit::SentMessages | Limit::WriteSize,
+        } => matches!(error.kind, HostErrorKind::Unavailable { .. }),
+        _ => false,
+    }
+}
+
 impl Suspects {
     /// Returns what is known of a message. A new suspect starts with the current number of successes.
     fn get(&mut self, message_id: &str, successes: u64) -> &mut Suspect {
@@ -133,14 +150,7 @@ impl Worker {
             };
             return (report, attribution);
         };
-        let may_be_of_host = matches!(
-            report.outcome,
-            Outcome::HostFailed { .. }
-                | Outcome::Rejected { .. }
-                | Outcome::Retry { .. }
-                | Outcome::Trapped { .. }
-        );
-        if !may_be_of_host {
+        if !may_follow_from(&report.outcome, error) {
             return (report, Attribution::Message);
         }
         let well = self.reads_something_else(routed, error).await;

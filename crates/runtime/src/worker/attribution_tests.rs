@@ -1,7 +1,7 @@
 //! Tests of attribution: errors of backends and errors of messages, alone and mixed.
 
 use super::*;
-use crate::model::outcome::Policy;
+use crate::model::outcome::{Cancel, Policy};
 use crate::worker::breaker::{Admission, Breaker, Evidence, Probe};
 use crate::worker::decision::{Decision, Rules, decide};
 use crate::worker::{Backoff, WorkerOptions};
@@ -63,6 +63,20 @@ fn a_refusal_is_the_message_s_own_while_the_store_hands_out_others() {
     let attributions = attributions();
     assert_eq!(attributions.attribute("a", &refused("input"), false, true), Attribution::Host);
     assert_eq!(attributions.attribute("a", &refused("input"), true, true), Attribution::Message);
+}
+
+#[test]
+fn an_outage_may_end_a_task_that_tries_again_until_its_time_or_its_calls_are_used_up() {
+    let limited = |limit| Outcome::LimitExceeded { limit };
+    let used_up = [Limit::BlockedTime, Limit::StoreCalls, Limit::SentMessages, Limit::WriteSize];
+    for outcome in used_up.map(limited).into_iter().chain([Outcome::TimedOut]) {
+        assert!(may_follow_from(&outcome, &unavailable("input")), "{outcome}");
+        assert!(!may_follow_from(&outcome, &refused("input")), "{outcome}: a refusal needs no second try");
+    }
+    for limit in [Limit::Fuel, Limit::Memory, Limit::Stack, Limit::Handles] {
+        assert!(!may_follow_from(&limited(limit), &unavailable("input")), "{limit:?}");
+    }
+    assert!(!may_follow_from(&Outcome::Cancelled { why: Cancel::Drain }, &unavailable("input")));
 }
 
 #[test]

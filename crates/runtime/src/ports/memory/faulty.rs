@@ -17,6 +17,8 @@ pub(crate) struct FaultyStore {
     pub(crate) memory: MemoryStore,
     /// Key of an object that is never read to the end.
     pub(crate) hangs: Option<String>,
+    /// Whether all reads fail.
+    pub(crate) unreadable: bool,
     calls: Arc<[AtomicUsize; 2]>,
     lost: Arc<Mutex<Vec<StoreError>>>,
 }
@@ -24,7 +26,7 @@ pub(crate) struct FaultyStore {
 impl FaultyStore {
     /// Creates a double that holds what `memory` holds.
     pub(crate) fn new(memory: MemoryStore) -> Self {
-        Self { memory, hangs: None, calls: Arc::default(), lost: Arc::default() }
+        Self { memory, hangs: None, unreadable: false, calls: Arc::default(), lost: Arc::default() }
     }
 
     /// Lets the next writes take place and fail with these errors, the last one first.
@@ -63,6 +65,9 @@ impl ObjectStore for FaultyStore {
         range: Option<Range<u64>>,
     ) -> Result<Box<dyn ObjectReader>, StoreError> {
         self.calls[0].fetch_add(1, Ordering::Relaxed);
+        if self.unreadable {
+            return Err(StoreError::Unavailable("down".into()));
+        }
         let read = self.memory.read(key, version, range).await;
         tokio::task::yield_now().await;
         if self.hangs.as_deref() == Some(key) {

@@ -103,14 +103,14 @@ impl StoreCall {
         matches!(self, Self::Get | Self::GetRange | Self::Read)
     }
 
-    /// Returns the access that the call needs.
+    /// Returns the access that the call needs; that of a copy, to the store that is read.
     pub(crate) fn access(self) -> Access {
         match self {
-            Self::Head | Self::Get | Self::GetRange | Self::Read | Self::ReaderRead => Access::Read,
-            Self::List => Access::List,
-            Self::Put | Self::Write | Self::WriterWrite | Self::WriterFinish | Self::Delete | Self::Copy => {
-                Access::Write
+            Self::Copy | Self::Head | Self::Get | Self::GetRange | Self::Read | Self::ReaderRead => {
+                Access::Read
             }
+            Self::List => Access::List,
+            Self::Put | Self::Write | Self::WriterWrite | Self::WriterFinish | Self::Delete => Access::Write,
         }
     }
 }

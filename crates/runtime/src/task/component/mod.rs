@@ -306,7 +306,7 @@ fn report(
     let fuel_left = store.get_fuel().unwrap_or_default();
     let state = store.data_mut();
     state.log.finish();
-    let in_call = state.unanswered();
+    let unanswered = state.unanswered();
     // The task is over, so exceeding a limit no longer matters.
     let _ = state.count_transfer();
     let _ = state.count_streams();
@@ -320,8 +320,12 @@ fn report(
             let last_words = log.last_words();
             Outcome::classify(result, &Remains { limiter, host_error: host_error.as_ref(), last_words })
         }
-        Err(outcome @ Outcome::TimedOut) => outcome.out_of_time(limits.timeout, in_call),
-        Err(outcome @ Outcome::LimitExceeded { .. }) => outcome.out_of_time(limits.blocked_time(), in_call),
+        Err(outcome @ Outcome::TimedOut) => {
+            outcome.out_of_time(limits.timeout, unanswered, &mut state.host_error)
+        }
+        Err(outcome @ Outcome::LimitExceeded { .. }) => {
+            outcome.out_of_time(limits.blocked_time(), unanswered, &mut state.host_error)
+        }
         Err(outcome) => outcome,
     };
     let host_error = state.host_error.take().filter(|_| outcome != Outcome::Completed);

@@ -37,6 +37,8 @@ pub(crate) use bindings::{Task, TaskPre};
 use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
 use crate::model::limits::Limit;
 use crate::model::outcome::shorten;
+use crate::task::calls::StoreCall;
+use crate::task::grant::backend_name;
 use crate::task::messaging;
 use crate::task::store::{TaskState, UnderWay};
 use std::collections::BTreeMap;
@@ -154,11 +156,12 @@ impl TaskState {
     /// Carries out a call to a store: counts the call, and ends a task that exceeds its limit of calls.
     pub(super) async fn call_store<T: Send + 'static>(
         &mut self,
+        call: StoreCall,
         alias: &str,
         work: impl Future<Output = T> + Send + 'static,
     ) -> wasmtime::Result<T> {
         self.count_store_call(alias)?;
-        self.call(work).await
+        self.call(Used { backend: alias.to_owned(), access: call.access() }, work).await
     }
 
     /// Counts a call to a store, and ends a task that exceeds its limit of calls.
@@ -192,7 +195,8 @@ impl TaskState {
         let sent = self.usage.queues.values().map(|usage| usage.messages.max(usage.calls)).sum();
         self.within(sent, self.config.limits.sent_messages, Limit::SentMessages)?;
         self.within(self.usage.bytes_written, self.config.limits.write_bytes, Limit::WriteSize)?;
-        self.call(work).await
+        let used = Used { backend: backend_name("queue", alias), access: Access::Write };
+        self.call(used, work).await
     }
 
     /// Counts the bytes that a call moved, however it ended, and ends a task that exceeds its limits.
@@ -225,13 +229,15 @@ impl TaskState {
     /// Carries out a call to a backend on the threads that own its connections. The call is abandoned if the task ends.
     async fn call<T: Send + 'static>(
         &mut self,
+        used: Used,
         work: impl Future<Output = T> + Send + 'static,
     ) -> wasmtime::Result<T> {
         self.usage.calls += 1;
-        self.in_call_since = Some(Instant::now());
-        self.called_at = self.in_call_since;
+        let now = Instant::now();
+        self.in_call = Some((now, used));
+        self.called_at = Some(now);
         let result = AbortOnDropHandle::new(self.config.io.spawn(work)).await;
-        self.in_call_since = None;
+        self.in_call = None;
         result.map_err(|error| HostFault(format!("a call of the host was lost: {error}")).into())
     }
 
@@ -245,28 +251,29 @@ impl TaskState {
     fn not_granted(&mut self, kind: &'static str, alias: &str, why: &str, missing: String) {
         let alias = shorten(alias);
         self.refuse(kind, &alias, why);
-        self.host_failed(&alias, Access::Write, HostErrorKind::NotGranted, missing);
+        let backend = backend_name(kind, &alias);
+        self.host_failed(&backend, Access::Write, HostErrorKind::NotGranted, missing);
     }
 
     /// Records a failed call whose cause is on the host's or the operator's side. An outage isn't replaced by a later
     /// error of another kind.
-    fn host_failed(&mut self, alias: &str, access: Access, kind: HostErrorKind, text: String) {
+    fn host_failed(&mut self, backend: &str, access: Access, kind: HostErrorKind, text: String) {
         let is_outage = |kind: &HostErrorKind| matches!(kind, HostErrorKind::Unavailable { .. });
         if self.host_error.as_ref().is_none_or(|error| !is_outage(&error.kind) || is_outage(&kind)) {
-            let used = Used { backend: alias.to_owned(), access };
+            let used = Used { backend: backend.to_owned(), access };
             self.host_error = Some(HostError { used, kind, text });
         }
     }
 
     /// Records a successful call, which clears an earlier host error of the same backend and access.
-    fn host_succeeded(&mut self, alias: &str, access: Access) {
-        let is_this = |used: &Used| used.backend == alias && used.access == access;
+    fn host_succeeded(&mut self, backend: &str, access: Access) {
+        let is_this = |used: &Used| used.backend == backend && used.access == access;
         if self.host_error.as_ref().is_some_and(|error| is_this(&error.used)) {
             self.host_error = None;
         }
         // At most three entries for each grant.
         if !self.well.iter().any(is_this) {
-            self.well.push(Used { backend: alias.to_owned(), access });
+            self.well.push(Used { backend: backend.to_owned(), access });
         }
     }
 }
@@ -281,3 +288,6 @@ fn listed(aliases: impl Iterator<Item = impl AsRef<str>>) -> String {
 fn usage_of<'a, U: Default>(usage: &'a mut BTreeMap<String, U>, alias: &str) -> &'a mut U {
     usage.entry(alias.to_owned()).or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use crate::model::message::{self as runtime, MAX_BATCH, OUTCOME_ATTRIBUTE};
 use crate::model::outcome::shorten;
 use crate::ports::queue::{Queue, QueueError};
 use crate::task::calls::CallResult;
+use crate::task::grant::backend_name;
 use crate::task::store::TaskState;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,6 +85,7 @@ impl TaskState {
     ) -> Result<Vec<Result<String, Error>>, Fault> {
         let handle = self.table.get(this)?;
         let (alias, queue) = (handle.alias.clone(), handle.queue.clone());
+        let backend = backend_name("queue", &alias);
         let messages: Vec<runtime::OutgoingMessage> = messages.into_iter().map(Into::into).collect();
         let most = self.config.limits.message_bytes;
         let checks: Vec<_> = messages.iter().map(|message| check(message, most)).collect();
@@ -111,7 +113,7 @@ impl TaskState {
                 };
                 let sent = self.config.calls.sent(&alias, &answer);
                 if answer.is_ok() {
-                    self.host_succeeded(&alias, Access::Write);
+                    self.host_succeeded(&backend, Access::Write);
                 } else {
                     result = sent;
                 }
@@ -129,7 +131,8 @@ impl TaskState {
             error => {
                 self.log.call_failed("queue", alias, &error.to_string());
                 let kind = HostErrorKind::Unavailable { reading: None };
-                self.host_failed(alias, Access::Write, kind, format!("queue {alias}: {error}"));
+                let backend = backend_name("queue", alias);
+                self.host_failed(&backend, Access::Write, kind, format!("queue {alias}: {error}"));
                 Error::Unavailable
             }
         }

@@ -7,7 +7,7 @@ use crate::task::store::Delivered;
 use std::sync::Arc;
 use wasmtime::Result;
 
-/// Bytes that an entry of metadata takes in addition to its text.
+/// Bytes that an entry of metadata takes in addition to its text and its place in the list.
 const ENTRY_BYTES: usize = 256;
 
 type Metadata = Vec<(String, String)>;
@@ -78,7 +78,9 @@ impl Envelope {
 
     pub(super) fn set_metadata(&mut self, metadata: Metadata, holdings: &Holdings) -> Result<()> {
         self.metadata = None;
-        let bytes = metadata.iter().map(bytes_of).sum();
+        // A list from which entries were removed keeps their places.
+        let places = metadata.capacity().saturating_mul(size_of::<(String, String)>());
+        let bytes = metadata.iter().map(bytes_of).fold(places, usize::saturating_add);
         self.metadata = Some(Held { value: metadata, _hold: holdings.take_bytes(bytes)? });
         Ok(())
     }
@@ -187,5 +189,16 @@ mod tests {
         assert!(envelope.set_metadata(vec![(String::new(), String::new()); 5], &holdings).is_err());
         drop(envelope);
         delivered().set_data(vec![0; 1000], &holdings).expect("fits again");
+    }
+
+    #[test]
+    fn the_places_of_removed_metadata_count_as_long_as_the_host_keeps_them() {
+        let holdings = holdings(1 << 20);
+        let mut envelope = delivered();
+        envelope.set_metadata(vec![("a".into(), String::new()); 3000], &holdings).expect("fits");
+        envelope.remove("a", &holdings).expect("fits");
+        assert!(delivered().set_data(vec![0; 1 << 20], &holdings).is_err());
+        drop(envelope);
+        delivered().set_data(vec![0; 1 << 20], &holdings).expect("fits again");
     }
 }

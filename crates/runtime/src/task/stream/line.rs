@@ -33,7 +33,7 @@ impl Drop for Progress {
     fn drop(&mut self) {
         let mut calls = self.caller.calls.lock();
         let now = Instant::now();
-        let times = (calls.since.remove(&self.number).unwrap_or(now), now);
+        let times = (calls.since.remove(&self.number).map_or(now, |(since, ..)| since), now);
         let name = self.caller.name.clone();
         calls.ended.push(Ended { name, call: self.call, times, answer: self.answer.take() });
     }
@@ -58,7 +58,7 @@ impl Caller {
             let mut calls = self.calls.lock();
             calls.next += 1;
             let number = calls.next;
-            calls.since.insert(number, Instant::now());
+            calls.since.insert(number, (Instant::now(), self.name.clone(), call));
             number
         };
         let progress = Progress { caller: self.clone(), number, call, answer: None };

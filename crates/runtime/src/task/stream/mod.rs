@@ -21,12 +21,13 @@ use self::line::Caller;
 use super::calls::{CallResult, StoreCall};
 use super::holds::Hold;
 use super::host::object_store::{Fault, StreamFailed};
-use super::store::TaskState;
+use super::store::{TaskState, Unanswered};
+use crate::model::host_error::Used;
 use crate::ports::object_store::StoreError;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::runtime::Handle;
 use wasmtime::Result;
 
@@ -47,8 +48,8 @@ struct Calls {
     ended: Vec<Ended>,
     /// Bytes of output that were accepted from the guest, with the object that they are for.
     accepted: Vec<(Arc<Name>, u64)>,
-    /// Starts of the calls in progress, by number.
-    since: BTreeMap<u64, Instant>,
+    /// The calls in progress with their starts, by number.
+    since: BTreeMap<u64, (Instant, Arc<Name>, StoreCall)>,
     /// Number of the next call.
     next: u64,
 }
@@ -101,10 +102,12 @@ impl Streams {
         Self { calls: Arc::default(), io: io.clone() }
     }
 
-    /// Returns for how long the oldest call in progress has lasted.
-    pub(crate) fn unanswered(&self) -> Option<Duration> {
-        let oldest = self.calls.lock().since.values().min().copied()?;
-        Some(oldest.elapsed())
+    /// Returns the oldest call in progress.
+    pub(crate) fn unanswered(&self) -> Option<Unanswered> {
+        let calls = self.calls.lock();
+        let (since, name, call) = calls.since.values().min_by_key(|(since, ..)| *since)?;
+        let used = Used { backend: name.alias.clone(), access: call.access() };
+        Some(Unanswered { waited: since.elapsed(), used })
     }
 
     fn caller(&self, name: &Arc<Name>) -> Caller {
@@ -176,11 +179,15 @@ impl TaskState {
         let (mut writer, rest) = rest.map_err(Fault::Error)?;
         let Name { alias, key, .. } = &*name;
         if !rest.is_empty() {
-            let answer =
-                self.call_store(alias, async move { writer.write(rest).await.map(|()| writer) }).await?;
+            let answer = self
+                .call_store(StoreCall::WriterWrite, alias, async move {
+                    writer.write(rest).await.map(|()| writer)
+                })
+                .await?;
             writer = self.answered(StoreCall::WriterWrite, alias, key, answer)?;
         }
-        let answer = self.call_store(alias, async move { writer.finish().await }).await?;
+        let answer =
+            self.call_store(StoreCall::WriterFinish, alias, async move { writer.finish().await }).await?;
         let info = self.answered(StoreCall::WriterFinish, alias, key, answer)?;
         self.wrote(alias, info);
         Ok(())

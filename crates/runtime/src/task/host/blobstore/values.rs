@@ -70,7 +70,9 @@ impl HostIncomingValue for TaskState {
         }
         let transfer = self.begin(&name.alias, None, u64::MAX);
         let answer = self
-            .call_store(&name.alias, async move { drain(&mut *reader, size, max, &transfer).await })
+            .call_store(StoreCall::ReaderRead, &name.alias, async move {
+                drain(&mut *reader, size, max, &transfer).await
+            })
             .await?;
         drop(hold);
         self.count_transfer()?;

@@ -165,6 +165,8 @@ impl HostDescriptor for TaskState {
         let mut rest = Bytes::from(buffer);
         while !rest.is_empty() {
             output.ready().await;
+            // A buffer may be much larger than what the task may still write.
+            self.count_streams()?;
             let permit = output.check_write().map_err(stream_failed)?.min(rest.len());
             output.write(rest.split_to(permit)).map_err(stream_failed)?;
         }

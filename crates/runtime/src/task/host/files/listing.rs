@@ -108,7 +108,9 @@ impl HostDirectoryEntryStream for TaskState {
             let StoreGrant { alias, store, .. } = self.grant(&directory)?;
             let asked = prefix.clone();
             let answer = self
-                .call_store(&alias, async move { store.list(&asked, after.as_deref(), PAGE).await })
+                .call_store(StoreCall::List, &alias, async move {
+                    store.list(&asked, after.as_deref(), PAGE).await
+                })
                 .await?;
             let page = self.answered(StoreCall::List, &alias, &prefix, answer).map_err(of_store)?;
             let name = |key: String| key.strip_prefix(&prefix).map(str::to_owned);

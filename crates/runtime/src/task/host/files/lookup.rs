@@ -60,7 +60,8 @@ impl TaskState {
         }
         let StoreGrant { alias, store, .. } = self.grant(&directory)?;
         let (asked, of) = (key.clone(), store.clone());
-        let answer = self.call_store(&alias, async move { of.head(&asked, None).await }).await?;
+        let answer =
+            self.call_store(StoreCall::Head, &alias, async move { of.head(&asked, None).await }).await?;
         let is_missing = matches!(answer, Err(StoreError::NotFound));
         let head = self.answered(StoreCall::Head, &alias, &key, answer);
         if !is_missing {
@@ -68,7 +69,9 @@ impl TaskState {
         }
         let below = format!("{key}/");
         let named = below.clone();
-        let answer = self.call_store(&alias, async move { store.list(&below, None, 1).await }).await?;
+        let answer = self
+            .call_store(StoreCall::List, &alias, async move { store.list(&below, None, 1).await })
+            .await?;
         let page = self.answered(StoreCall::List, &alias, &named, answer).map_err(of_store)?;
         Ok((!page.objects.is_empty()).then_some(Found::Directory))
     }

@@ -19,6 +19,8 @@ mod listing;
 mod lookup;
 mod path;
 mod properties;
+#[cfg(test)]
+mod tests;
 mod written;
 
 pub use self::descriptor::Descriptor;

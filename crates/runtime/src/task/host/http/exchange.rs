@@ -3,7 +3,7 @@
 use super::meter::{Counted, Counts, Direction, Meter, head_bytes, request_head_bytes};
 use super::{Answered, Connection};
 use crate::model::task_trace::CallRecorder;
-use crate::ports::http::{Body, Destination, HttpError, MAX_HEAD_BYTES};
+use crate::ports::http::{Body, Destination, Hold, HttpError, MAX_HEAD_BYTES};
 use crate::task::calls::CallResult;
 use crate::task::http::{HttpGrant, Target};
 use crate::task::log::GuestLog;
@@ -76,14 +76,14 @@ impl Exchange {
     async fn try_carry_out(&self, request: Request<WasiBody>) -> Answered {
         let longest = self.config.limits.http_timeout;
         let permit = match timeout(longest, self.connections.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => permit,
+            Ok(Ok(permit)) => Arc::new(permit),
             _ => return Err(Error::ConnectionLimitReached),
         };
         let destination = Destination {
             is_tls: self.target.is_tls(),
             host: self.target.host(),
             port: self.target.port(),
-            addresses: self.addresses().await?,
+            addresses: self.addresses(permit.clone()).await?,
             connect: self.timeouts.connect,
             first_byte: self.timeouts.first_byte,
         };
@@ -113,12 +113,13 @@ impl Exchange {
     }
 
     /// Looks the host up once, and returns those of its addresses that may be reached. The connection goes to one of
-    /// these.
-    async fn addresses(&self) -> Result<Vec<IpAddr>, Error> {
+    /// these. A look-up that is abandoned keeps the connection's permit until it ends, so that a task can't have more of
+    /// them at once than connections.
+    async fn addresses(&self, permit: Hold) -> Result<Vec<IpAddr>, Error> {
         let host = self.target.host();
         let found = match self.target.address() {
             Some(address) => vec![address],
-            None => match timeout(self.timeouts.connect, self.grant.client.resolve(&host)).await {
+            None => match timeout(self.timeouts.connect, self.grant.client.resolve(&host, permit)).await {
                 Ok(found) => found.map_err(|error| self.failed(error))?,
                 Err(_) => return Err(Error::DnsTimeout),
             },
@@ -210,11 +211,17 @@ mod tests {
     struct Recording {
         answers: Mutex<Vec<Vec<IpAddr>>>,
         sent: Mutex<Vec<(Destination, String)>>,
+        /// Of look-ups of `slow.test`, which go on when nobody waits.
+        looking_up: Mutex<Vec<Hold>>,
     }
 
     #[async_trait]
     impl HttpClient for Recording {
-        async fn resolve(&self, _: &str) -> Result<Vec<IpAddr>, HttpError> {
+        async fn resolve(&self, host: &str, hold: Hold) -> Result<Vec<IpAddr>, HttpError> {
+            if host == "slow.test" {
+                self.looking_up.lock().push(hold);
+                std::future::pending::<()>().await;
+            }
             let mut answers = self.answers.lock();
             if answers.is_empty() { Err(HttpError::Name("none".into())) } else { Ok(answers.remove(0)) }
         }
@@ -316,6 +323,15 @@ mod tests {
         assert!(is_prohibited(&task.get("https://api.test/").await));
         assert!(task.get("https://api.test/").await.is_ok());
         assert_eq!(task.reached(), [addresses(&["1.1.1.1"]), addresses(&["1.0.0.1"])]);
+    }
+
+    #[tokio::test]
+    async fn a_look_up_that_goes_on_keeps_its_connection_from_the_task() {
+        let task = Task::new("slow.test", &[], &[]);
+        assert!(task.get("https://slow.test/").now_or_never().is_none(), "abandoned");
+        assert_eq!(task.connections.available_permits(), 0);
+        task.client.looking_up.lock().clear();
+        assert_eq!(task.connections.available_permits(), 1);
     }
 
     #[tokio::test]

@@ -23,7 +23,7 @@ use crate::task::http::{HttpGrant, Target};
 use crate::task::log::GuestLog;
 use crate::task::store::{TaskConfig, TaskState};
 use http::header::{TE, TRAILER};
-use http::{HeaderName, Method, Request, Response};
+use http::{HeaderName, HeaderValue, Method, Request, Response};
 use parking_lot::Mutex;
 use std::future::{Future, ready};
 use std::sync::Arc;
@@ -32,10 +32,12 @@ use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
-use wasmtime_wasi_http::p2::bindings::http::types::{self, HostOutgoingRequest as _};
+use wasmtime_wasi_http::p2::bindings::http::types::{
+    self, Host as _, HostFields as _, HostOutgoingRequest as _,
+};
 use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
 use wasmtime_wasi_http::{
-    DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtx,
+    DEFAULT_FORBIDDEN_HEADERS, Error, FieldMap, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtx,
     WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
@@ -110,6 +112,26 @@ impl TaskState {
     }
 }
 
+impl TaskState {
+    /// Sets the values of a header. Ends a task that sets more values than headers may have bytes for: Wasmtime converts
+    /// all of them before it counts their bytes.
+    fn set_header(
+        &mut self,
+        fields: Resource<FieldMap>,
+        name: String,
+        values: Vec<Vec<u8>>,
+    ) -> wasmtime::Result<Result<(), types::HeaderError>> {
+        if values.len() > self.config.limits.http_header_bytes / size_of::<HeaderValue>() {
+            return Err(LimitHit(Limit::HttpHeaderSize).into());
+        }
+        let mut http = self.http();
+        match http.set(fields, name, values) {
+            Ok(()) => Ok(Ok(())),
+            Err(error) => http.convert_header_error(error).map(Err),
+        }
+    }
+}
+
 impl WasiHttpView for TaskState {
     /// Marks a host call. Each host function of HTTP begins with this.
     fn http(&mut self) -> WasiHttpCtxView<'_> {
@@ -146,6 +168,13 @@ pub(super) fn add_to_linker(linker: &mut Linker<TaskState>) -> wasmtime::Result<
         |mut store: StoreContextMut<'_, TaskState>, (request, text): Setting<Option<String>>| {
             let mut http = store.data_mut().http();
             Ok((if fits(text.as_ref()) { http.set_path_with_query(request, text)? } else { Err(()) },))
+        },
+    )?;
+    type Values = (Resource<FieldMap>, String, Vec<Vec<u8>>);
+    types.func_wrap(
+        "[method]fields.set",
+        |mut store: StoreContextMut<'_, TaskState>, (fields, name, values): Values| {
+            Ok((store.data_mut().set_header(fields, name, values)?,))
         },
     )
 }
@@ -243,5 +272,28 @@ impl Hooks {
         };
         self.config.calls.requested(CallResult::AccessDenied);
         Err(self.counts.refuse(&self.log, &target, why))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::grant::Grants;
+    use crate::task::host::tests::state;
+
+    #[tokio::test]
+    async fn more_values_of_a_header_than_fit_end_the_task_before_any_is_converted() {
+        let mut store = state(Limits::default(), Grants::default());
+        let task = store.data_mut();
+        let mut set = |mut values: Vec<Vec<u8>>| {
+            values.push(b"line\nfeed".to_vec());
+            let fields = types::HostFields::new(&mut task.http()).expect("fits");
+            task.set_header(fields, "a".into(), values)
+        };
+        let refused = set(vec![Vec::new(); 10]).expect("no limit");
+        assert!(matches!(refused, Err(types::HeaderError::InvalidSyntax)));
+        let ended =
+            set(vec![Vec::new(); 10_000]).expect_err("too many").downcast_ref().map(|LimitHit(limit)| *limit);
+        assert_eq!(ended, Some(Limit::HttpHeaderSize));
     }
 }

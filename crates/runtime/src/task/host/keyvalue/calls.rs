@@ -1,6 +1,6 @@
 //! What both drafts of `wasi:keyvalue` do: they check grants, keys and sizes, and delegate to the bucket.
 
-use crate::model::host_error::HostErrorKind;
+use crate::model::host_error::{HostErrorKind, Used};
 use crate::model::limits::{Limit, MAX_KEY_BYTES};
 use crate::model::outcome::shorten;
 use crate::ports::keyvalue::{Entry, KeyPage, KeyValueError, MAX_KEYS, MAX_VALUE_BYTES};
@@ -267,7 +267,7 @@ impl TaskState {
         let alias = &grant.alias;
         usage_of(&mut self.usage.buckets, alias).calls += keys.max(1) as u64;
         self.check_store_calls()?;
-        let answer = self.call(work).await?;
+        let answer = self.call(Used { backend: grant.backend(), access: call.access() }, work).await?;
         let result = self.config.calls.bucket_answered(alias, call, &answer);
         self.record_call("bucket", call.as_str(), alias, result);
         let (kind, text, error) = match answer {

@@ -44,7 +44,7 @@ impl HostReader for TaskState {
         };
         let max = usize::try_from(max).unwrap_or(usize::MAX).clamp(1, Limits::READ_BYTES);
         let (reader, answer) = self
-            .call_store(&alias, async move {
+            .call_store(StoreCall::ReaderRead, &alias, async move {
                 let answer = reader.read(max).await;
                 (reader, answer)
             })
@@ -71,7 +71,7 @@ impl HostWriter for TaskState {
         };
         self.count_written(&alias, content.len() as u64)?;
         let (writer, answer) = self
-            .call_store(&alias, async move {
+            .call_store(StoreCall::WriterWrite, &alias, async move {
                 let answer = writer.write(Bytes::from(content)).await;
                 (writer, answer)
             })
@@ -87,7 +87,8 @@ impl HostWriter for TaskState {
         let Some(writer) = writer else {
             return Err(other("the writer has failed before"));
         };
-        let answer = self.call_store(&alias, async move { writer.finish().await }).await?;
+        let answer =
+            self.call_store(StoreCall::WriterFinish, &alias, async move { writer.finish().await }).await?;
         let info = self.answered(StoreCall::WriterFinish, &alias, &key, answer)?;
         Ok(self.wrote(&alias, info).into())
     }

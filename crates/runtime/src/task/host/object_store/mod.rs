@@ -8,7 +8,6 @@ mod values;
 pub(crate) use self::errors::{StreamFailed, error_of, failed_operation, in_words};
 pub use self::handles::{ReaderHandle, WriterHandle};
 pub(super) use self::transfer::drain;
-use self::transfer::stream;
 use self::values::{checked, checked_condition, checked_name, other};
 pub(crate) use super::bindings::wasmrun::task::object_store::Error;
 use super::bindings::wasmrun::task::object_store::{
@@ -16,11 +15,8 @@ use super::bindings::wasmrun::task::object_store::{
 };
 use super::{LimitHit, listed};
 use crate::model::host_error::{Access, HostErrorKind};
-use crate::model::limits::Limit;
 use crate::model::outcome::shorten;
-use crate::ports::object_store::{
-    self as runtime, MAX_PAGE, ObjectReader, ObjectWriter, StoreError, TooMuch,
-};
+use crate::ports::object_store::{self as runtime, MAX_PAGE, ObjectReader, ObjectWriter, StoreError};
 use crate::task::calls::StoreCall;
 use crate::task::grant::{BadKey, Mode, StoreGrant, check_key, check_prefix};
 use crate::task::holds::Hold;
@@ -74,8 +70,9 @@ impl HostStore for TaskState {
         let StoreGrant { alias, store, .. } = self.granted(&this, Mode::reads, &key)?;
         let version = checked_name(version)?;
         let named = key.clone();
-        let answer =
-            self.call_store(&alias, async move { store.head(&key, version.as_deref()).await }).await?;
+        let answer = self
+            .call_store(StoreCall::Head, &alias, async move { store.head(&key, version.as_deref()).await })
+            .await?;
         Ok(self.answered(StoreCall::Head, &alias, &named, answer)?.into())
     }
 
@@ -131,7 +128,7 @@ impl HostStore for TaskState {
         self.count_written(&alias, content.len() as u64)?;
         let named = key.clone();
         let answer = self
-            .call_store(&alias, async move {
+            .call_store(StoreCall::Put, &alias, async move {
                 let mut writer = store.write(&key, options).await?;
                 if !content.is_empty() {
                     writer.write(Bytes::from(content)).await?;
@@ -172,7 +169,9 @@ impl HostStore for TaskState {
         }
         let named = prefix.clone();
         let answer = self
-            .call_store(&alias, async move { store.list(&prefix, continuation.as_deref(), limit).await })
+            .call_store(StoreCall::List, &alias, async move {
+                store.list(&prefix, continuation.as_deref(), limit).await
+            })
             .await?;
         Ok(self.answered(StoreCall::List, &alias, &named, answer)?.into())
     }
@@ -180,7 +179,8 @@ impl HostStore for TaskState {
     async fn delete(&mut self, this: Resource<StoreHandle>, key: String) -> Result<()> {
         let StoreGrant { alias, store, .. } = self.granted(&this, Mode::writes, &key)?;
         let named = key.clone();
-        let answer = self.call_store(&alias, async move { store.delete(&key).await }).await?;
+        let answer =
+            self.call_store(StoreCall::Delete, &alias, async move { store.delete(&key).await }).await?;
         self.answered(StoreCall::Delete, &alias, &named, answer)?;
         self.deleted(&alias, &named);
         Ok(())
@@ -198,31 +198,7 @@ impl HostStore for TaskState {
         let from = self.granted(&this, Mode::reads, &key)?;
         let to = self.granted(&to, Mode::writes, &to_key)?;
         let (version, condition) = (checked_name(version)?, checked_condition(condition)?);
-        let named = key.clone();
-        let limits = &self.config.limits;
-        let left = (
-            limits.read_bytes.saturating_sub(self.usage.bytes_read),
-            limits.write_bytes.saturating_sub(self.usage.bytes_written),
-        );
-        let (from_alias, to_alias) = (from.alias, to.alias);
-        let transfer = self.begin(&from_alias, Some(&to_alias), left.0.min(left.1));
-        let answer = self
-            .call_store(&from_alias, async move {
-                let (from, to, version) = (&*from.store, &*to.store, version.as_deref());
-                match from.copy(&key, version, to, &to_key, &condition, &transfer).await {
-                    Some(answer) => answer,
-                    None => stream(from, &key, version, to, &to_key, condition, &transfer).await,
-                }
-            })
-            .await?;
-        self.count_transfer()?;
-        match self.answered(StoreCall::Copy, &from_alias, &named, answer)? {
-            Ok(info) => Ok(self.wrote(&to_alias, info).into()),
-            Err(TooMuch) => {
-                let limit = if left.0 <= left.1 { Limit::ReadSize } else { Limit::WriteSize };
-                Err(wasmtime::Error::from(LimitHit(limit)).into())
-            }
-        }
+        self.copy_between(from, key, version, to, to_key, condition).await
     }
 
     async fn drop(&mut self, this: Resource<StoreHandle>) -> wasmtime::Result<()> {
@@ -244,7 +220,10 @@ impl TaskState {
         let hold = self.held.take(store.reader_holds())?;
         let named = key.clone();
         let answer =
-            self.call_store(&alias, async move { store.read(&key, version.as_deref(), range).await }).await?;
+            self.call_store(StoreCall::Read, &alias, async move {
+                store.read(&key, version.as_deref(), range).await
+            })
+            .await?;
         Ok((self.answered(StoreCall::Read, &alias, &named, answer)?, hold))
     }
 
@@ -258,7 +237,9 @@ impl TaskState {
         let StoreGrant { alias, store, .. } = grant;
         let hold = self.held.take(store.writer_holds())?;
         let named = key.clone();
-        let answer = self.call_store(&alias, async move { store.write(&key, options).await }).await?;
+        let answer = self
+            .call_store(StoreCall::Write, &alias, async move { store.write(&key, options).await })
+            .await?;
         Ok((self.answered(StoreCall::Write, &alias, &named, answer)?, hold))
     }
 
@@ -323,28 +304,31 @@ impl TaskState {
     ) -> Result<T> {
         let result = self.config.calls.answered(alias, call, &answer);
         self.record_call("store", call.as_str(), alias, result);
-        let error = match answer {
+        match answer {
             Ok(value) => {
                 self.host_succeeded(alias, call.access());
                 if call.opens_content() {
                     self.config.calls.has_read(alias, &self.config.grants.whole_key(alias, key));
                 }
-                return Ok(value);
+                Ok(value)
             }
-            Err(error) => error,
-        };
-        let told = error_of(&error);
+            Err(error) => Err(self.store_failed(alias, call.access(), key, &error)),
+        }
+    }
+
+    /// Records a failed call to a store, and returns the error for the guest.
+    fn store_failed(&mut self, alias: &str, access: Access, key: &str, error: &StoreError) -> Fault {
         let details = || format!("{:?}: {error}", shorten(key));
-        let reading = (call.access() == Access::Read).then(|| self.config.grants.whole_key(alias, key));
+        let reading = (access == Access::Read).then(|| self.config.grants.whole_key(alias, key));
         let text = || format!("store {alias}: {error}");
         match error {
             StoreError::AccessDenied(_) => {
                 self.log.call_failed("store", alias, &details());
-                self.host_failed(alias, call.access(), HostErrorKind::Refused { reading }, text());
+                self.host_failed(alias, access, HostErrorKind::Refused { reading }, text());
             }
             StoreError::Unavailable(_) => {
                 self.log.call_failed("store", alias, &details());
-                self.host_failed(alias, call.access(), HostErrorKind::Unavailable { reading }, text());
+                self.host_failed(alias, access, HostErrorKind::Unavailable { reading }, text());
             }
             // The message's own key is refused. And after a conflict the message may be retried, which counts like any other
             // retry.
@@ -356,6 +340,6 @@ impl TaskState {
             | StoreError::TooLarge(_)
             | StoreError::Invalid(_) => {}
         }
-        Err(told.into())
+        error_of(error).into()
     }
 }

@@ -1,8 +1,9 @@
 //! Whole objects that move through this process: read for the guest, or copied.
 
 use super::values::checked_name;
-use super::{Result, StoreHandle};
-use crate::model::limits::Limits;
+use super::{LimitHit, ObjectInfo, Result, StoreHandle};
+use crate::model::host_error::Access;
+use crate::model::limits::{Limit, Limits};
 use crate::ports::object_store::{self as runtime, ObjectReader, ObjectStore, StoreError, TooMuch, Transfer};
 use crate::task::calls::StoreCall;
 use crate::task::grant::{Mode, StoreGrant};
@@ -48,7 +49,7 @@ impl TaskState {
         let named = key.clone();
         let transfer = self.begin(&alias, None, u64::MAX);
         let answer = self
-            .call_store(&alias, async move {
+            .call_store(call, &alias, async move {
                 let mut reader = store.read(&key, version.as_deref(), range.clone()).await?;
                 let info = reader.info().clone();
                 let size = match range {
@@ -60,6 +61,54 @@ impl TaskState {
             .await?;
         self.count_transfer()?;
         self.answered(call, &alias, &named, answer)
+    }
+
+    /// Copies an object from a store that may be read to one that may be written.
+    pub(super) async fn copy_between(
+        &mut self,
+        from: StoreGrant,
+        key: String,
+        version: Option<String>,
+        to: StoreGrant,
+        to_key: String,
+        condition: runtime::Condition,
+    ) -> Result<ObjectInfo> {
+        let limits = &self.config.limits;
+        let left = (
+            limits.read_bytes.saturating_sub(self.usage.bytes_read),
+            limits.write_bytes.saturating_sub(self.usage.bytes_written),
+        );
+        let (from_alias, to_alias) = (from.alias, to.alias);
+        let (named, to_named) = (key.clone(), to_key.clone());
+        let transfer = self.begin(&from_alias, Some(&to_alias), left.0.min(left.1));
+        let progress = transfer.clone();
+        let answer = self
+            .call_store(StoreCall::Copy, &from_alias, async move {
+                let (from, to, version) = (&*from.store, &*to.store, version.as_deref());
+                match from.copy(&key, version, to, &to_key, &condition, &transfer).await {
+                    Some(answer) => answer,
+                    None => stream(from, &key, version, to, &to_key, condition, &transfer).await,
+                }
+            })
+            .await?;
+        self.count_transfer()?;
+        let result = self.config.calls.answered(&from_alias, StoreCall::Copy, &answer);
+        self.record_call("store", StoreCall::Copy.as_str(), &from_alias, result);
+        match answer {
+            Ok(Ok(info)) => {
+                self.host_succeeded(&from_alias, Access::Read);
+                self.host_succeeded(&to_alias, Access::Write);
+                Ok(self.wrote(&to_alias, info).into())
+            }
+            Ok(Err(TooMuch)) => {
+                let limit = if left.0 <= left.1 { Limit::ReadSize } else { Limit::WriteSize };
+                Err(wasmtime::Error::from(LimitHit(limit)).into())
+            }
+            Err(error) => Err(match progress.access() {
+                Access::Write => self.store_failed(&to_alias, Access::Write, &to_named, &error),
+                access => self.store_failed(&from_alias, access, &named, &error),
+            }),
+        }
     }
 }
 
@@ -106,9 +155,12 @@ pub(super) async fn stream(
         metadata: info.metadata.clone(),
         condition,
     };
+    transfer.turn_to(Access::Write);
     let mut writer = to.write(to_key, options).await?;
     loop {
+        transfer.turn_to(Access::Read);
         let bytes = reader.read(Limits::READ_BYTES).await?;
+        transfer.turn_to(Access::Write);
         if bytes.is_empty() {
             return writer.finish().await.map(Ok);
         }
