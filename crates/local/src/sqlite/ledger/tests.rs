@@ -223,7 +223,7 @@ async fn a_commit_whose_worker_may_be_placing_is_no_other_messages_to_complete()
         assert_eq!(claim(message(1)).await, Ok(Claim::Taken { left: Duration::from_secs(1) }));
         assert_eq!(claim(message(2)).await, committing);
         world.pass(Duration::from_secs(1));
-        assert_eq!(ledger.sweep(10, LASTS).await.unwrap().unfinished, [commit.clone()]);
+        assert_eq!(ledger.sweep(10, LASTS).await.unwrap().unfinished, std::slice::from_ref(&commit));
         world.pass(LASTS);
         assert_eq!(ledger.sweep(10, LASTS).await, Ok(Swept::default()), "the sweep may still place");
         assert_eq!(ledger.complete(entry("a"), run, WINDOW).await, Ok(true));
