@@ -115,7 +115,7 @@ impl Client {
         Ok(Self { tls: TlsConnector::from(Arc::new(tls)), proxies, look_ups })
     }
 
-    /// Looks up the addresses of a host name, for a request of the worker's own.
+    /// Looks up the addresses of a host name, for a request of the worker's own or of a proxy.
     ///
     /// # Errors
     ///

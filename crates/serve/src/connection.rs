@@ -36,15 +36,23 @@ const SEND_BUFFER: usize = 32 << 10;
 #[derive(Debug)]
 pub(crate) struct Activity {
     origin: Instant,
-    /// When something last happened, in milliseconds after `origin`, …
+    /// Longest time without progress of a request, in milliseconds.
+    busy: u64,
+    /// When a request last began or ended, and when bytes were last written, in milliseconds after `origin`.
     last: AtomicU64,
-    /// … and the same of each request in flight. One that stalls is not to hide behind others.
+    written: AtomicU64,
+    /// When something last happened to each request in flight. One that stalls is not to hide behind others.
     requests: Mutex<Vec<Arc<AtomicU64>>>,
 }
 
 impl Activity {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { origin: Instant::now(), last: AtomicU64::new(0), requests: Mutex::default() })
+    pub(crate) fn new(options: &ServeOptions) -> Arc<Self> {
+        Arc::new(Self::begun(Instant::now(), options.queue_time.saturating_add(options.timeout)))
+    }
+
+    fn begun(origin: Instant, longest_task: Duration) -> Self {
+        let busy = millis(longest_task.saturating_add(STALLED));
+        Self { origin, busy, last: AtomicU64::new(0), written: AtomicU64::new(0), requests: Mutex::default() }
     }
 
     /// Returns whether the connection carries no request.
@@ -52,9 +60,15 @@ impl Activity {
         self.requests.lock().is_empty()
     }
 
-    /// Returns when something last happened: a request began or ended, or bytes were written.
-    pub(crate) fn last(&self) -> Instant {
-        self.origin + Duration::from_millis(self.last.load(Ordering::Relaxed))
+    /// Returns since when the connection has been idle, if it is. The end of a response may still be on its way when its
+    /// request is no more in flight: writing counts for as long as a request may take. Later, a client only pings.
+    pub(crate) fn idle_since(&self) -> Instant {
+        self.origin + Duration::from_millis(self.idle_since_ms())
+    }
+
+    fn idle_since_ms(&self) -> u64 {
+        let last = self.last.load(Ordering::Relaxed);
+        self.written.load(Ordering::Relaxed).clamp(last, last.saturating_add(self.busy))
     }
 
     fn touch(&self) {
@@ -62,24 +76,23 @@ impl Activity {
     }
 
     fn now_ms(&self) -> u64 {
-        u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX)
+        millis(self.origin.elapsed())
     }
 
     /// Returns how long the connection may go on as it is, at most: zero if it is to be closed.
-    fn left(&self, busy: Duration) -> Duration {
+    fn left(&self) -> Duration {
         let stalled = self.requests.lock().iter().map(|last| last.load(Ordering::Relaxed)).min();
         let (since, most) = match stalled {
-            Some(last) => (last, busy),
-            None => (self.last.load(Ordering::Relaxed), IDLE),
+            Some(last) => (last, self.busy),
+            None => (self.idle_since_ms(), millis(IDLE)),
         };
-        most.saturating_sub(Duration::from_millis(self.now_ms().saturating_sub(since)))
+        Duration::from_millis(most.saturating_sub(self.now_ms().saturating_sub(since)))
     }
 
     /// Waits until nothing has happened for too long: on the connection, or of one of its requests.
-    async fn over(&self, options: &ServeOptions) {
-        let busy = options.queue_time.saturating_add(options.timeout).saturating_add(STALLED);
+    async fn over(&self) {
         loop {
-            let left = self.left(busy);
+            let left = self.left();
             if left.is_zero() {
                 return;
             }
@@ -87,6 +100,10 @@ impl Activity {
             tokio::time::sleep(left.min(IDLE)).await;
         }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A request that a connection carries, until its response was handed to the connection.
@@ -152,10 +169,9 @@ pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>, activity: Arc<
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER);
-    // The end of a response may still be on its way when its request is no more in flight.
     let stream = InspectWriter::new(stream, {
         let activity = activity.clone();
-        move |_: &[u8]| activity.touch()
+        move |_: &[u8]| activity.written.store(activity.now_ms(), Ordering::Relaxed)
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut ends = false;
@@ -171,7 +187,7 @@ pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>, activity: Arc<
                 ends = true;
                 connection.as_mut().graceful_shutdown();
             }
-            () = activity.over(&shared.options) => {
+            () = activity.over() => {
                 tracing::debug!(is_idle = activity.is_idle(), "closed a connection on which nothing happened");
                 return;
             }
@@ -183,21 +199,40 @@ pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>, activity: Arc<
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// The activity of a connection that began this long ago, and on which a request may take 60 s.
+    fn begun(ago: Duration) -> Arc<Activity> {
+        let origin = Instant::now().checked_sub(ago).expect("a time");
+        Arc::new(Activity::begun(origin, 30 * SECOND))
+    }
+
     #[test]
     fn a_request_that_stalls_does_not_hide_behind_others_on_its_connection() {
-        const BUSY: Duration = Duration::from_secs(60);
-        let origin = Instant::now().checked_sub(Duration::from_secs(200)).expect("a time");
-        let activity = Arc::new(Activity { origin, last: AtomicU64::new(0), requests: Mutex::default() });
-        assert!(activity.left(BUSY).is_zero() && activity.is_idle(), "nothing has happened for 200 s");
+        let activity = begun(200 * SECOND);
+        assert!(activity.left().is_zero() && activity.is_idle(), "nothing has happened for 200 s");
         let (stalled, other) = (InFlight::new(activity.clone()), InFlight::new(activity.clone()));
-        assert!(activity.left(BUSY) > BUSY / 2 && !activity.is_idle());
+        assert!(activity.left() > 30 * SECOND && !activity.is_idle());
         stalled.progress().last.store(100_000, Ordering::Relaxed);
         other.progress().touch();
         drop(InFlight::new(activity.clone()));
-        assert!(activity.left(BUSY).is_zero());
+        assert!(activity.left().is_zero());
         stalled.progress().touch();
-        assert!(!activity.left(BUSY).is_zero());
+        assert!(!activity.left().is_zero());
         drop((stalled, other));
-        assert!(activity.left(BUSY) > IDLE / 2 && activity.is_idle());
+        assert!(activity.left() > IDLE / 2 && activity.is_idle());
+    }
+
+    #[test]
+    fn what_is_written_keeps_an_idle_connection_for_as_long_as_a_request_may_take() {
+        let writes = |ago: Duration| {
+            let activity = begun(ago);
+            activity.written.store(activity.now_ms(), Ordering::Relaxed);
+            activity
+        };
+        let answering = writes(100 * SECOND);
+        assert!(answering.left() > 30 * SECOND, "the end of its response is on its way");
+        assert!(writes(136 * SECOND).left().is_zero(), "it only pings");
+        assert!(answering.idle_since() > begun(100 * SECOND).idle_since());
     }
 }

@@ -176,7 +176,7 @@ impl Connections {
         }
         // A response consists of few packets, and none is to wait for an acknowledgement.
         let _ = stream.set_nodelay(true);
-        let activity = Activity::new();
+        let activity = Activity::new(&shared.options);
         let task = self.tasks.spawn(serve(stream, shared.clone(), activity.clone()));
         if self.open.len() >= 2 * self.tasks.len() {
             self.forget_closed();
@@ -199,7 +199,7 @@ impl Connections {
     fn close_idle(&mut self) -> bool {
         self.forget_closed();
         let idle = self.open.iter().enumerate().filter(|(_, (_, activity))| activity.is_idle());
-        let idle = idle.min_by_key(|(_, (_, activity))| activity.last()).map(|(index, _)| index);
+        let idle = idle.min_by_key(|(_, (_, activity))| activity.idle_since()).map(|(index, _)| index);
         let closed = idle.map(|idle| self.open.swap_remove(idle));
         closed.is_some_and(|(connection, _)| {
             connection.abort();

@@ -33,7 +33,7 @@ settings! {
         #[arg(long, value_name = "N", env = "WASMRUN_QUEUE_LENGTH", value_parser = typed::<NonZeroUsize>)]
         #[serde(deserialize_with = "written")]
         queue_length: Option<NonZeroUsize>,
-        /// Maximum number of connections; a further one closes the oldest idle one [default: 10000, or half of the
+        /// Maximum number of connections; a further one closes the one that was idle for longest [default: 10000, or half of the
         /// file descriptors]
         #[arg(long, value_name = "N", env = "WASMRUN_CONNECTIONS", value_parser = typed::<NonZeroUsize>)]
         #[serde(deserialize_with = "written")]

@@ -177,7 +177,10 @@ impl<'a> Receiving<'a> {
                 let group = selected.group().filter(|_| self.is_fifo);
                 group.is_none_or(|group| groups.insert(group.to_owned()))
             });
-            self.redrive_at_once(first).await?;
+            if let Err(error) = self.redrive_at_once(first).await {
+                self.leave_all(behind.len());
+                return Err(error);
+            }
             selected = behind;
         }
         Ok(())
@@ -201,10 +204,19 @@ impl<'a> Receiving<'a> {
                 }
             }
         }
-        for (url, selected) in by_target {
-            self.send_and_delete(&url, selected).await?;
+        let mut targets = by_target.into_iter();
+        while let Some((url, selected)) = targets.next() {
+            if let Err(error) = self.send_and_delete(&url, selected).await {
+                self.leave_all(targets.map(|(_, selected)| selected.len()).sum());
+                return Err(error);
+            }
         }
         Ok(())
+    }
+
+    /// Counts messages that stay because the walk ends.
+    fn leave_all(&mut self, number: usize) {
+        (0..number).for_each(|_| self.walked.leave(|| "the walk ended before it came to the message".into()));
     }
 
     async fn send_and_delete(&mut self, url: &str, selected: Vec<Selected>) -> Result<(), QueueError> {

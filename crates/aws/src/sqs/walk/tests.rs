@@ -262,6 +262,15 @@ async fn messages_of_a_fifo_group_stay_behind_one_that_cannot_be_moved() {
 }
 
 #[tokio::test]
+async fn a_walk_that_ends_counts_what_it_did_not_come_to_as_left() {
+    let mut fake = Fake { is_fifo: true, ..holding((1..5).map(|id| of_group(id, "a", "x", None))) };
+    // The receive works, and the first send fails.
+    fake.state.get_mut().expect("no panic").failures = vec![true, false];
+    let walked = walk(&fake, &Filter::default(), redriven()).await;
+    assert_eq!((walked.selected, walked.done, walked.left), (4, 0, 4));
+}
+
+#[tokio::test]
 async fn messages_of_a_group_of_a_standard_queue_have_no_order_to_keep() {
     let fake = holding([of_group(1, "a", "refused", None), of_group(2, "a", "2", None)]);
     let walked = walk(&fake, &Filter::default(), redriven()).await;

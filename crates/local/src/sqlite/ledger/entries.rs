@@ -74,9 +74,7 @@ impl Transaction<'_> {
                 }
                 COMMITTING => {
                     let commit = self.commit_of(entry)?;
-                    if is_over {
-                        self.hand_over(&commit, Some(message), lasts)?;
-                    }
+                    self.hand_over(&commit, Some(message), lasts)?;
                     return Ok(Claim::Committing(commit));
                 }
                 _ => {}
@@ -175,7 +173,8 @@ impl Transaction<'_> {
         Ok(Swept { removed, unfinished, goes_on })
     }
 
-    /// Gives the caller time to complete a late commit. `message` claims it; `None`: a sweep found it.
+    /// Gives the caller time to complete a commit. `message` claims it; `None`: a sweep found it late, and until its time is
+    /// over, no message gets it.
     fn hand_over(
         &self,
         commit: &Commit,
@@ -186,9 +185,8 @@ impl Transaction<'_> {
     }
 
     fn put_off(&self, entry: EntryId, message: Option<MessageDigest>, time: Duration) -> Result<(), Fault> {
-        let mut update = self.sql.prepare_cached(
-            "UPDATE entry SET expires_ms = ?2, message = coalesce(?3, message) WHERE id = ?1",
-        )?;
+        let mut update =
+            self.sql.prepare_cached("UPDATE entry SET expires_ms = ?2, message = ?3 WHERE id = ?1")?;
         let message = message.map(|message| message.0);
         update.execute(params![entry.0, self.now_ms + to_ms(time), message])?;
         Ok(())

@@ -215,15 +215,20 @@ async fn a_commit_whose_worker_may_be_placing_is_no_other_messages_to_complete()
         world.pass(Duration::from_secs(20));
         // It would delete again what a later run has written.
         assert_eq!(claim(message(2)).await, Ok(Claim::Taken { left: Duration::from_secs(40) }));
-        assert_eq!(claim(message(1)).await, committing, "its queue delivered it again");
         world.pass(Duration::from_secs(40));
         assert_eq!(claim(message(2)).await, committing, "nobody has completed it in time");
         // Now this message has its time, and the time for placing.
         world.pass(LASTS + commit.outputs.placing_time() - Duration::from_secs(1));
         assert_eq!(claim(message(1)).await, Ok(Claim::Taken { left: Duration::from_secs(1) }));
         assert_eq!(claim(message(2)).await, committing);
-        world.pass(Duration::from_secs(1));
+        // It has it again when its queue delivers it again.
+        world.pass(LASTS);
+        assert!(matches!(claim(message(1)).await, Ok(Claim::Taken { .. })));
+        world.pass(LASTS + commit.outputs.placing_time());
         assert_eq!(ledger.sweep(10, LASTS).await.unwrap().unfinished, std::slice::from_ref(&commit));
+        for message in [1, 2].map(message) {
+            assert!(matches!(claim(message).await, Ok(Claim::Taken { .. })), "the sweep may be placing");
+        }
         world.pass(LASTS);
         assert_eq!(ledger.sweep(10, LASTS).await, Ok(Swept::default()), "the sweep may still place");
         assert_eq!(ledger.complete(entry("a"), run, WINDOW).await, Ok(true));
@@ -335,8 +340,8 @@ struct Law {
     committed: Option<RunToken>,
     /// End of the window of a completed entry, in seconds.
     completed_until: Option<u64>,
-    /// The message that holds the commit, and until when in seconds.
-    committing: (u8, u64),
+    /// The message that holds the commit, if it isn't a sweep, and until when in seconds.
+    committing: (Option<u8>, u64),
     /// Runs that may still commit, by worker, and their messages.
     runs: BTreeMap<usize, (RunToken, u8)>,
     found: BTreeMap<usize, Commit>,
@@ -370,10 +375,8 @@ impl Law {
                     Claim::Committing(commit) => {
                         assert_eq!(Some(commit.run), self.committed, "the list of another run");
                         let (holder, until) = self.committing;
-                        assert!(by == holder || self.now >= until, "another worker may be placing");
-                        if self.now >= until {
-                            self.committing = (by, self.now + late());
-                        }
+                        assert!(holder == Some(by) || self.now >= until, "another worker may be placing");
+                        self.committing = (Some(by), self.now + late());
                         self.found.insert(worker, commit);
                     }
                 }
@@ -383,7 +386,7 @@ impl Law {
                 if ledger.commit(id, run, &outputs(1), LASTS).await.unwrap() {
                     assert!(!self.is_completed() && self.committed.is_none_or(|before| before == run));
                     // A message that found the commit late keeps it.
-                    let holder = self.committed.map_or(by, |_| self.committing.0);
+                    let holder = self.committed.map_or(Some(by), |_| self.committing.0);
                     self.committed = Some(run);
                     self.committing = (holder, self.now + LASTS.as_secs());
                 }
@@ -411,7 +414,7 @@ impl Law {
                 for commit in ledger.sweep(10, LASTS).await.unwrap().unfinished {
                     assert_eq!(Some(commit.run), self.committed);
                     assert!(self.now >= self.committing.1, "another worker may be placing");
-                    self.committing.1 = self.now + late();
+                    self.committing = (None, self.now + late());
                     self.found.insert(worker, commit);
                 }
             }

@@ -264,7 +264,7 @@ impl Ledger for ObjectLedger {
             let Some(commit) = before.commit(run.ledger, entry) else {
                 return (Some(claimed.clone()), Ok(Claim::Ours));
             };
-            let handed_over = commit.as_ref().ok().filter(|_| is_over).map(|commit| {
+            let handed_over = commit.as_ref().ok().map(|commit| {
                 let (message, outputs) = (Some(message.clone()), commit.outputs.clone());
                 let expires_ms = now_ms.saturating_add(to_ms(lasts.saturating_add(outputs.placing_time())));
                 Entry { state: State::Committing { message, outputs }, expires_ms, ..before }
