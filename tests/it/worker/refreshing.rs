@@ -163,17 +163,22 @@ fn a_share_of_the_tasks_decides_whether_a_version_takes_over() {
     world.write(FILE, &versions[0]);
     let worker = worker(&world).args(["--rollout", "50%", "--on", "rejected=drop"]).start();
     worker.until_logged("\"ready\"");
+    let recorded = || world.read(USAGE).iter().filter(|byte| **byte == b'\n').count();
+    let mut sent = 0;
+    let mut send = || {
+        world.send(["00"; 100]);
+        sent += 100;
+        wait_until("all is done and recorded", || world.depth() == Depth::EMPTY && recorded() >= sent);
+    };
     for (version, ends) in [(&versions[1], WENT_BACK), (&versions[2], TOOK_OVER)] {
         world.replace(FILE, version);
         while worker.logged(ends) == 0 {
-            world.send(["00"; 100]);
-            wait_until("all is done", || world.depth() == Depth::EMPTY);
+            send();
         }
     }
-    world.send(["00"; 100]);
-    wait_until("all is done", || world.depth() == Depth::EMPTY);
+    send();
     // A version on trial whose file is replaced by the version before ends its trial.
-    let all = records(&world).len();
+    let all = recorded();
     world.replace(FILE, &versions[0]);
     worker.until_logged_times(3, "\"a share of the new tasks runs a new version of the component\"");
     world.replace(FILE, &versions[2]);

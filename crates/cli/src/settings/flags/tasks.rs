@@ -88,7 +88,8 @@ Examples:
       --store uploads=s3://photos-in:wo --send jobs=uploads \\
       --env BUCKET=photos-in
   wasmrun serve oci://ghcr.io/acme/upload:1.2 --store uploads=dir:in:wo \\
-      --send jobs=sqlite:jobs.db --env BUCKET=dir:$PWD/in --timeout 10s --instances 64
+      --send jobs=sqlite:jobs.db --env BUCKET=dir:$PWD/in \\
+      --timeout 10s --instances 64
   wasmrun serve --config service.toml --check
 
 Exit codes: 0 success, 2 wrong usage or configuration, 3 a store or a queue can't be used, or the address is \
@@ -125,7 +126,8 @@ Examples:
   wasmrun invoke thumbnail.wasm --message @event.json --json \\
       --store input=dir:in:ro --store output=dir:out:rw
   wasmrun invoke upload.wasm --http 'PUT /cat.jpg' --message 'content' \\
-      --store uploads=dir:in:wo --send jobs=sqlite:jobs.db --env BUCKET=dir:$PWD/in
+      --store uploads=dir:in:wo --send jobs=sqlite:jobs.db \\
+      --env BUCKET=dir:$PWD/in
 
 Exit codes: 0 the task completed, 1 it failed, 2 wrong usage or configuration, 3 a store can't be used.")]
 pub(crate) struct InvokeArgs {

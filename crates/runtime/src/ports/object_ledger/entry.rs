@@ -40,6 +40,16 @@ pub(super) enum State {
     Removed,
 }
 
+impl State {
+    /// Returns the same state, but a commit is no message's.
+    pub(super) fn without_message(self) -> Self {
+        match self {
+            Self::Committing { outputs, .. } => Self::Committing { message: None, outputs },
+            other => other,
+        }
+    }
+}
+
 impl Entry {
     /// Returns whether this run holds the entry.
     pub(super) fn is_of(&self, run: RunToken) -> bool {

@@ -191,7 +191,9 @@ impl ObjectLedger {
                     let placing =
                         commit.as_ref().map_or(Duration::ZERO, |commit| commit.outputs.placing_time());
                     let expires_ms = now_ms.saturating_add(to_ms(lasts.saturating_add(placing)));
-                    (Some(Entry { expires_ms, ..before }), commit.map(SweptEntry::Unfinished))
+                    // Until this time is over, no message gets the commit.
+                    let state = before.state.without_message();
+                    (Some(Entry { state, expires_ms, ..before }), commit.map(SweptEntry::Unfinished))
                 }
             }
         };
