@@ -2,13 +2,15 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `plan` | what both platforms need: the container's command, and settings that can't work in a container |
+//! | `plan` | what both platforms need: the container's command and its settings |
+//! | `fits` | settings that can't work in a container |
 //! | `ecs` | the task definition; `containers` and `fargate`, its sizes, are parts of it |
 //! | `kubernetes` | the objects, and the values of the Helm chart; `pod`, `scaling`, `service` and `network` are parts of it |
 
 mod containers;
 mod ecs;
 mod fargate;
+mod fits;
 mod kubernetes;
 mod network;
 mod plan;
