@@ -6,7 +6,7 @@ use crate::settings::flags::RunArgs;
 use crate::wiring::logging;
 use crate::wiring::reload::Reload;
 use crate::wiring::signals::{self, Stop};
-use crate::wiring::worker::{RunPlan, open, serve};
+use crate::wiring::worker::{RunPlan, open, own_variable, serve};
 use std::process::ExitCode;
 use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
@@ -51,7 +51,7 @@ async fn work(args: RunArgs, stop: Stop, ready: CancellationToken) -> Result<Exi
     let started_at = SystemTime::now();
     let typed = args.clone();
     let (file, text) = ConfigFile::read_aside(args.task.config.clone()).await?;
-    let plan = RunPlan::new(args, file, |name| std::env::var(name).ok())?;
+    let plan = RunPlan::new(args, file, own_variable)?;
     let output = logging::start(&plan.task.log)?;
     let opened = open(&plan, None).await?;
     opened.warn_of_rejected(&plan);

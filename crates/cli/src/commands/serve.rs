@@ -6,7 +6,7 @@ use crate::settings::file::ConfigFile;
 use crate::settings::flags::ServeArgs;
 use crate::wiring::logging;
 use crate::wiring::signals::{self, Stop};
-use crate::wiring::worker::{RunPlan, open, serve as serve_worker};
+use crate::wiring::worker::{RunPlan, open, own_variable, serve as serve_worker};
 use std::process::ExitCode;
 use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<ExitCode, Failure> {
 async fn work(args: ServeArgs, stop: Stop, ready: CancellationToken) -> Result<ExitCode, Failure> {
     let started_at = SystemTime::now();
     let (file, _) = ConfigFile::read_aside(args.task.config.clone()).await?;
-    let plan = RunPlan::of_service(args, file, |name| std::env::var(name).ok())?;
+    let plan = RunPlan::of_service(args, file, own_variable)?;
     let output = logging::start(&plan.task.log)?;
     let opened = open(&plan, None).await?;
     if plan.is_check {

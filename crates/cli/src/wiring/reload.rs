@@ -5,7 +5,7 @@ use crate::output::Output;
 use crate::output::failure::Failure;
 use crate::settings::file::ConfigFile;
 use crate::settings::flags::RunArgs;
-use crate::wiring::worker::RunPlan;
+use crate::wiring::worker::{RunPlan, own_variable};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use wasmrun_runtime::worker::{Sizing, Worker};
@@ -42,7 +42,7 @@ impl Reload {
         let args = self.args.clone();
         let (file, text) = ConfigFile::read_again(args.task.config.clone()).await?;
         // Settings that need a restart are checked as well, so that the restart doesn't fail.
-        let plan = RunPlan::new(args, file, |name| std::env::var(name).ok())?;
+        let plan = RunPlan::new(args, file, own_variable)?;
         let asked = Sizing { most: plan.worker.instances()?, scale: plan.worker.scale()? };
         let set_level = self.output.level(plan.task.log.level.as_deref())?;
         let sizing = self.worker.resize(asked);

@@ -25,6 +25,11 @@ use wasmrun_runtime::worker::{Backoff, KeyOptions, MOST_ACCOUNTS_BYTES, MOST_HEL
 /// Returns the value of a variable, if it is set.
 pub(crate) type Variable = fn(&str) -> Option<String>;
 
+/// Returns the value of a variable of this process, if it is set and UTF-8.
+pub(crate) fn own_variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// Settings of a worker, merged and validated before anything is opened.
 pub(crate) struct RunPlan {
     /// The queues, or the URL of the service.
