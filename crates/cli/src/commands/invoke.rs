@@ -10,6 +10,7 @@ use crate::wiring::backends::Backends;
 use crate::wiring::invocation::{Invocation, exit_code};
 use crate::wiring::logging;
 use crate::wiring::one_request::{OneRequest, request_from};
+use crate::wiring::worker::own_variable;
 use std::process::ExitCode;
 use wasmrun_runtime::model::message::{Message, OutgoingMessage};
 
@@ -22,7 +23,7 @@ pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
             (of_request(&args), Some(OneRequest::new(request_from(line, &args.header, body)?)))
         }
     };
-    let otlp = args.otlp.as_ref().map(|url| TracesPlan::asked(url, |name| std::env::var(name).ok()));
+    let otlp = args.otlp.as_ref().map(|url| TracesPlan::asked(url, own_variable));
     let otlp = otlp.transpose()?.flatten();
     let worker = of_one_task(args.key, &mut file);
     let plan = TaskPlan::new(args.component, args.task, &mut file, &worker)?;
