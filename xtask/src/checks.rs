@@ -1,5 +1,6 @@
 //! Runs the tests and benchmarks on freshly built guests, and checks the dependencies.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus};
 
@@ -28,10 +29,8 @@ const ELSEWHERE: [&str; 4] =
 /// Arguments are passed to the runner and select tests. Documentation tests are then left out.
 pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     guests::build(places, Kinds::CargoAndCargoComponent)?;
-    // Built before the ordinary build, which links the program that ships to the same file. A selection needs the image
-    // if it names container tests.
-    let needs_image = |argument: &String| argument.contains("container") || argument.contains("deploy");
-    let image = match arguments.is_empty() || arguments.iter().any(needs_image) {
+    // Built before the ordinary build, which links the program that ships to the same file.
+    let image = match arguments.is_empty() || select_deploying(places, arguments)? {
         true => image::ready(places)?,
         false => None,
     };
@@ -75,6 +74,31 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     runner.envs(image.iter().flat_map(image::Image::environment));
     runner.args(["--release", "--workspace"]).args(arguments);
     command::show(&mut runner).map(exit_code)
+}
+
+/// Whether arguments of the runner select tests of what is deployed, which may need the image: one is part of the
+/// name of such a test.
+fn select_deploying(places: &Places, arguments: &[String]) -> Result<bool> {
+    let tests = places.root.join("tests/it");
+    let mut folders = vec![tests.join("deploy")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let module = path.with_extension("");
+                let module = module.strip_prefix(&tests)?.to_string_lossy().replace('/', "::");
+                let source = fs::read_to_string(&path)?;
+                let functions = source.lines().filter_map(|line| line.strip_prefix("fn ")?.split('(').next());
+                let mut names = functions.map(|function| format!("{module}::{function}"));
+                if names.any(|name| arguments.iter().any(|argument| name.contains(argument.as_str()))) {
+                    return Ok(true);
+                }
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Programs that tests need, and the variables that name them.

@@ -3,7 +3,7 @@
 use std::{
     env,
     ffi::OsString,
-    fs,
+    fs::{self, File},
     io::ErrorKind,
     path::{Path, PathBuf, absolute},
 };
@@ -55,6 +55,25 @@ impl Places {
     pub(crate) fn typed<'a>(&self, path: &'a Path) -> &'a Path {
         path.strip_prefix(&self.root).unwrap_or(path)
     }
+}
+
+/// Locks a folder of the cache until the returned file is dropped, so that two runs don't install into it at once. What
+/// was missing before may be there after.
+///
+/// # Errors
+///
+/// Fails if the file next to the folder can't be created or locked.
+pub(crate) fn lock(folder: &Path) -> Result<File> {
+    let mut name = folder.as_os_str().to_owned();
+    name.push(".lock");
+    let file = PathBuf::from(name);
+    let create = || {
+        fs::create_dir_all(file.parent().unwrap_or(folder))?;
+        let lock = File::create(&file)?;
+        lock.lock()?;
+        Ok::<_, std::io::Error>(lock)
+    };
+    create().with_context(|| format!("cannot lock {}", file.display()))
 }
 
 /// Removes a folder if it exists.

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     command::{on_path, quiet},
-    places::Places,
+    places::{Places, lock},
 };
 
 /// In this order: SQS, S3, bucket notifications and stacks; the same with STS and scaling; S3 that checks signatures; a
@@ -196,6 +196,7 @@ pub(crate) fn ready_to_compare(places: &Places, compared: &Packages) -> Result<P
 /// Installs packages into a folder, unless they are already there.
 fn install(folder: &Path, packages: &[&str], install: impl FnOnce() -> Result<()>) -> Result<()> {
     let (list, wanted) = (folder.join(LIST), packages.join("\n"));
+    let _lock = lock(folder)?;
     if fs::read_to_string(&list).is_ok_and(|installed| installed == wanted) {
         return Ok(());
     }

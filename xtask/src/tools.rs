@@ -11,7 +11,7 @@ use crate::{
     apt::Apt,
     command::{self, on_path, quiet},
     debian::write_program,
-    places::{Places, remove},
+    places::{Places, lock, remove},
 };
 
 /// A program from crates.io.
@@ -142,8 +142,7 @@ impl DebianTool {
         if let Some(found) = on_path(name) {
             return Some(found);
         }
-        eprintln!("Taking {name} from Debian's package {package} into {} …", places.tools().display());
-        match self.install(places, &program) {
+        match self.install_once(places, &program) {
             Ok(()) => Some(program),
             Err(error) => {
                 eprintln!("There is no {name} here ({error:#}): what needs it is skipped.");
@@ -152,10 +151,21 @@ impl DebianTool {
         }
     }
 
-    fn install(&self, places: &Places, program: &Path) -> Result<()> {
+    /// Installs the program, unless another run did while this one waited for it.
+    fn install_once(&self, places: &Places, program: &Path) -> Result<()> {
+        let folder = places.cache.join(self.name);
+        let _lock = lock(&folder)?;
+        if program.is_file() {
+            return Ok(());
+        }
+        let (package, tools) = (self.package, places.tools());
+        eprintln!("Taking {} from Debian's package {package} into {} …", self.name, tools.display());
+        self.install(places, &folder, program)
+    }
+
+    fn install(&self, places: &Places, folder: &Path, program: &Path) -> Result<()> {
         let Self { name, package, needs_others } = self;
-        let folder = places.cache.join(name);
-        remove(&folder)?;
+        remove(folder)?;
         let root = folder.join("root");
         fs::create_dir_all(&root)?;
         fs::create_dir_all(places.tools().join("bin"))?;
@@ -165,7 +175,7 @@ impl DebianTool {
                 apt.unpack_alone(package, &root)?;
                 let unpacked = root.join("usr/bin").join(name);
                 fs::rename(unpacked, program).with_context(|| format!("the package has no {name}"))?;
-                remove(&folder)
+                remove(folder)
             }
             Some(unpacked) => {
                 apt.unpack_with_dependencies(package, &root)?;
