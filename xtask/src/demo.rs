@@ -1,6 +1,6 @@
 //! The demo: makes renditions of real photographs in a folder, through a queue, and a page that shows them.
 
-use std::{fs, process::Command};
+use std::{fs, path::Path, process::Command, thread};
 
 use anyhow::{Context, Result};
 
@@ -24,13 +24,18 @@ const SHEET: &str = "index.html";
 ///
 /// Fails if something doesn't build, one of the commands fails, or a photograph has no sidecar.
 pub(crate) fn run(places: &Places) -> Result<()> {
-    guests::build_example(places, GUEST)?;
-    command::build_program(places)?;
+    // At the same time: each of the two leaves a processor idle while it waits for one large crate.
+    let program = thread::scope(|scope| {
+        let guest = scope.spawn(|| guests::build_example(places, GUEST));
+        let program = command::build_program(places);
+        guest.join().expect("building a guest doesn't panic")?;
+        program
+    })?;
     // The commands are shown with paths relative to the repository's root, and these folders are relative too.
     for folder in [places.target.join("demo"), places.root.join(OUTPUTS)] {
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
-    let mut commands = [enqueue(places), process(places)];
+    let mut commands = [enqueue(places, &program), process(places, &program)];
     for command in &mut commands {
         command::run(command)?;
     }
@@ -39,20 +44,25 @@ pub(crate) fn run(places: &Places) -> Result<()> {
     for command in &commands {
         println!("  {}", typed(command));
     }
+    if program.starts_with(places.target.join("debug")) {
+        println!(
+            "\nThis program was compiled quickly, and is slow. For use: cargo build --release --workspace"
+        );
+    }
     Ok(())
 }
 
-fn enqueue(places: &Places) -> Command {
-    let mut command = wasmrun(places);
+fn enqueue(places: &Places, program: &Path) -> Command {
+    let mut command = wasmrun(places, program);
     command
         .args(["enqueue", "--queue", &queue(places)])
         .args(["--store", &format!("input=dir:{PHOTOGRAPHS}")]);
     command
 }
 
-fn process(places: &Places) -> Command {
+fn process(places: &Places, program: &Path) -> Command {
     let component = places.guests().join(COMPONENT);
-    let mut command = wasmrun(places);
+    let mut command = wasmrun(places, program);
     command
         .arg("run")
         .arg(places.typed(&component))
@@ -65,9 +75,8 @@ fn process(places: &Places) -> Command {
     command
 }
 
-fn wasmrun(places: &Places) -> Command {
-    let program = places.target.join("release/wasmrun");
-    let mut command = Command::new(places.typed(&program));
+fn wasmrun(places: &Places, program: &Path) -> Command {
+    let mut command = Command::new(places.typed(program));
     // Use the terminal's log format, wherever the output goes.
     command.current_dir(&places.root).env("WASMRUN_LOG_FORMAT", "text");
     command

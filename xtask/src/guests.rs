@@ -76,7 +76,8 @@ pub(crate) fn build_example(places: &Places, name: &str) -> Result<()> {
     let toolchain = Toolchain::ready(places, &[COMPONENT_TARGET])?;
     let target = target_of(&toolchain, places.target.join(BUILD))?;
     let mut cargo = plain(&toolchain);
-    cargo.args(["--package", name]);
+    // The program is built at the same time, and shows its progress.
+    cargo.args(["--quiet", "--package", name]);
     build_folder(places, &places.root.join(EXAMPLES), cargo, &target)?;
     collect(&release(&target, COMPONENT_TARGET), &places.guests())
 }
