@@ -136,25 +136,6 @@ fn a_task_that_takes_longer_than_the_visibility_timeout_runs_once() {
     assert_eq!(world.dead(), Depth::EMPTY);
 }
 
-#[test]
-fn two_workers_on_one_queue_share_its_messages_and_repeat_none() {
-    let world = World::with_queue(&["--max-receives", "1"]);
-    let workers = [(); 2].map(|()| world.run("misbehave").args(["--instances", "4"]).start());
-    for worker in &workers {
-        worker.until_logged("\"ready\"");
-    }
-    world.send(["sleep 5"; 300]);
-    wait_until("all is done", || world.depth() == Depth::EMPTY);
-    let tasks = workers.map(|worker| {
-        worker.signal(Signal::TERM);
-        let summary = worker.finish().succeeded().summary();
-        assert_eq!(summary["tasks"], summary["outcomes"]["completed"]);
-        summary["tasks"].as_u64().expect("a number")
-    });
-    assert_eq!(tasks.iter().sum::<u64>(), 300);
-    assert!(tasks.iter().all(|&tasks| tasks > 0), "{tasks:?}");
-}
-
 /// Like a closed laptop, a debugger or a migrated virtual machine: the clock continues, and other workers have received
 /// the message by then.
 #[test]

@@ -17,7 +17,7 @@ fn all(world: &World, columns: u32) -> BTreeMap<String, Vec<String>> {
 }
 
 /// The examples of one command.
-pub(crate) fn of(world: &World, command: &str, columns: u32) -> Vec<String> {
+fn of(world: &World, command: &str, columns: u32) -> Vec<String> {
     let words = command.split(' ').chain(["--help"]);
     examples(&world.wasmrun(words).env("COLUMNS", columns.to_string()).succeeds().stdout)
 }
