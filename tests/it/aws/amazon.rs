@@ -1,6 +1,6 @@
 //! SQS and S3 on a local stand-in.
 
-use crate::harness::{ACCOUNT, Amazon, Command, Proxy, World, arn, field, guest, repository, wait_until};
+use crate::harness::{ACCOUNT, Amazon, Command, World, arn, field, guest, repository, wait_until};
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};
@@ -199,35 +199,6 @@ fn credentials_reach_neither_the_log_nor_the_guest() {
     for secret in ["s3cr3t-of-the-worker", "t0ken-of-the-worker"] {
         assert!(!output.stderr.iter().any(|line| line.contains(secret)), "{output}");
     }
-}
-
-#[test]
-fn services_that_cannot_be_reached_for_a_while_cost_time_only() {
-    const MESSAGES: usize = 60;
-    let Some(cloud) = Cloud::with_queue(30, 3) else { return };
-    let cloud = cloud.with_next();
-    let proxy = Proxy::to(cloud.amazon.address());
-    for number in 0..MESSAGES {
-        cloud.amazon.send(&cloud.queue, &format!("work {number} 20000"));
-    }
-    let worker = cloud
-        .run_on("misbehave", "jobs")
-        .env("AWS_ENDPOINT_URL", proxy.endpoint())
-        .args(["--until-empty", "--instances", "4", "--timeout", "60s", "--threads", "1"])
-        .within(Duration::from_secs(300))
-        .start();
-    worker.until_logged("\"task completed\"");
-    proxy.cut();
-    // Either a task's call or a receive fails first.
-    worker.until_logged("receiving is still paused");
-    proxy.mend();
-    let output = worker.finish().succeeded();
-    assert!(output.stderr.iter().any(|line| line.contains("work again")), "{output}");
-    assert_eq!(output.summary()["dead_lettered"], 0, "{output}");
-    assert_eq!(cloud.amazon.keys("bucket-out").len(), MESSAGES, "{output}");
-    assert_eq!(cloud.amazon.depth(&cloud.queue), [0; 3]);
-    let dead = format!("{}/{ACCOUNT}/dead", cloud.amazon.endpoint);
-    assert_eq!(cloud.amazon.depth(&dead), [0; 3]);
 }
 
 #[test]

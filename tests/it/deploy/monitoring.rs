@@ -3,14 +3,14 @@
 
 use crate::docs::examples::document::section;
 use crate::harness::{
-    Process, World, exchange, field, get, installed, repository, wait_for_tasks, wait_until,
+    Process, World, exchange, field, free_port, get, installed, repository, wait_for_tasks, wait_until,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -278,8 +278,7 @@ impl Prometheus {
     /// Starts one that asks this worker each second.
     fn start(world: &World, worker: SocketAddr) -> Option<Self> {
         let program = installed("prometheus", std::env::var_os("WASMRUN_PROMETHEUS").map(PathBuf::from))?;
-        let address =
-            TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         // The configuration that the book shows.
         let section = section("docs/src/guides/alerts.md", "Set up");
         let rules = deployed("prometheus/rules.yaml").display().to_string();

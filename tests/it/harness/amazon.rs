@@ -1,12 +1,12 @@
 //! Local stand-ins for SQS and S3, and the calls that tests make to them.
 
-use super::{Command, Process, World, scratch, skip, wait_until};
+use super::{Command, Process, World, free_port, scratch, skip, wait_until};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_sqs::types::QueueAttributeName;
 use aws_smithy_http_client::{Builder, tls};
 use std::collections::HashMap;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -103,8 +103,9 @@ impl Amazon {
         let port = free_port();
         let directory = tempfile::tempdir_in(scratch()).expect("a directory");
         let server = command(Command::new(program, directory.path()), port, directory.path());
-        let server = server.within(Duration::from_secs(3600)).start();
+        let mut server = server.within(Duration::from_secs(3600)).start();
         wait_until("the server listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        assert!(server.runs(), "{name} has ended, and another server listens on its port");
         let endpoint = format!("http://127.0.0.1:{port}");
         let credentials = Credentials::new("test", "test", None, None, "tests");
         let http = || {
@@ -352,18 +353,6 @@ impl Amazon {
 
 pub(crate) fn arn(queue: &str) -> String {
     format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}")
-}
-
-/// Finds a free port. Another process can take it before the server does, but that is rare. Ports from 55000 are
-/// skipped because some servers also listen on their port plus 10000.
-pub(super) fn free_port() -> u16 {
-    loop {
-        let socket = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        let port = socket.expect("a port").port();
-        if port < 55_000 {
-            return port;
-        }
-    }
 }
 
 /// Path of a server that `cargo xtask test` installs. Prints that the test is skipped and returns `None` if it isn't

@@ -1,7 +1,6 @@
 //! A proxy that injects faults.
 
-use super::amazon::{free_port, program};
-use super::{Command, Process, scratch, wait_until};
+use super::{Command, Process, free_port, program, scratch, wait_until};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -20,11 +19,12 @@ impl Faults {
     pub(crate) fn before(server: &str, rules: &serde_json::Value) -> Option<Self> {
         let program = program("microburst")?;
         let (port, directory) = (free_port(), tempfile::tempdir_in(scratch()).expect("a directory"));
-        let process = Command::new(program, directory.path())
+        let mut process = Command::new(program, directory.path())
             .args(["--host", "127.0.0.1", "--port", &port.to_string(), "--upstream", server])
             .within(Duration::from_secs(3600))
             .start();
         wait_until("the proxy listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        assert!(process.runs(), "the proxy has ended, and another server listens on its port");
         let mut connection = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
         let rules = rules.to_string();
         let request = format!(

@@ -1,7 +1,6 @@
 //! A real registry: Debian's `docker-registry`, with a directory of its own.
 
-use super::amazon::{free_port, installed};
-use super::{Command, Process, World, scratch, wait_until};
+use super::{Command, Process, World, free_port, installed, scratch, wait_until};
 use sha2::{Digest, Sha256};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -50,8 +49,9 @@ impl DockerRegistry {
         let file = root.join("settings.yml");
         std::fs::write(&file, settings).expect("written");
         let process = Command::new(program, root).arg("serve").arg(&file);
-        let process = process.within(std::time::Duration::from_secs(3600)).start();
+        let mut process = process.within(std::time::Duration::from_secs(3600)).start();
         wait_until("the registry listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        assert!(process.runs(), "the registry has ended, and another server listens on its port");
         Some(Self { port, _process: process, _directory: directory })
     }
 

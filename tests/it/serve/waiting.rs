@@ -7,8 +7,10 @@ use std::net::SocketAddr;
 
 #[test]
 fn more_requests_than_instances_wait_for_their_turn() {
-    let service = Service::start(&["--instances", "2", "--queue-time", "10m", "--timeout", "10m"]);
+    let (service, watched) = watched(&["--instances", "2", "--queue-time", "10m", "--timeout", "10m"]);
     let clients: Vec<_> = (0..12).map(|_| service.ask("/wait/go")).collect();
+    // The other requests come over connections that are open.
+    wait_until("both instances run", || status(watched)["instances"]["running"] == 2);
     service.go("go");
     for mut client in clients {
         assert_eq!(client.response().status(), 200);

@@ -229,19 +229,3 @@ fn prices_can_be_replaced() {
     let sizes = ["report", "usage.jsonl", "--fargate-size", "1,9"];
     world.wasmrun(sizes).fails_with(2, "with 1 vCPU there may be 2, 3, 4, 5, 6, 7, 8 GB");
 }
-
-#[test]
-fn the_examples_of_the_help_work() {
-    let world = world();
-    for name in ["usage.jsonl.1", "usage.jsonl.2"] {
-        world.write(name, format!("{}\n", record(7)));
-    }
-    world.write("eu-west-1.toml", include_str!("../../../crates/cli/src/prices.toml"));
-    let examples = crate::docs::examples::help::of(&world, "report", 80);
-    assert_eq!(examples.len(), 5, "{examples:?}");
-    let beside = Path::new(env!("CARGO_BIN_EXE_wasmrun")).parent().expect("a directory");
-    for example in examples {
-        let script = format!("set -o pipefail; PATH={}:$PATH; {example}", beside.display());
-        world.program(Path::new("bash")).args(["-c", &script]).succeeds();
-    }
-}

@@ -100,15 +100,6 @@ fn a_configuration_that_is_wrong_changes_nothing() {
 }
 
 #[test]
-fn sighup_without_a_configuration_drains_as_when_the_terminal_goes_away() {
-    let world = World::with_queue(&[]);
-    let worker = world.run("misbehave").start();
-    worker.until_logged("\"ready\"");
-    worker.signal(Signal::HUP);
-    worker.finish().succeeded();
-}
-
-#[test]
 fn sigusr1_logs_what_the_worker_does() {
     let world = World::with_queue(&[]);
     let worker = world.run("misbehave").args(["--instances", "2", "--timeout", "10m"]).start();

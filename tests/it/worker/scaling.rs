@@ -105,7 +105,7 @@ fn a_fixed_number_stays() {
 #[test]
 fn two_workers_share_a_queue_without_knowing_of_one_another() {
     // In memory, because on a disk a process that holds the lock for long keeps the other one waiting.
-    let world = World::in_memory_with_queue(&[]);
+    let world = World::in_memory_with_queue(&["--max-receives", "1"]);
     let start = || {
         let worker = world.run("misbehave").args(["--instances", "0..8", "--memory", "4MiB"]).start();
         worker.until_logged("\"ready\"");

@@ -2,10 +2,10 @@
 
 use super::{manifest, objects, of_kind};
 use crate::deploy::container::Podman;
-use crate::harness::{ACCOUNT, Amazon, exchange, guest, wait_until};
+use crate::harness::{ACCOUNT, Amazon, exchange, free_port, guest, wait_until};
 use serde_json::json;
 use std::fs;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// A configuration as on AWS, with the endpoint of the server that stands in for it.
@@ -25,8 +25,7 @@ fn the_pod_of_a_manifest_becomes_ready_works_and_drains_when_it_is_stopped() {
     amazon.create_queue("next", 30, 1000);
     amazon.create_bucket("components");
     amazon.put("components", "misbehave.wasm", fs::read(guest("misbehave")).expect("the component"));
-    let socket = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-    let address = socket.expect("a port");
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
     podman.world.write("worker.toml", config(&amazon.endpoint, address.port()));
     // Pods of other tests share the storage.
     let name: String = podman.named("kube").chars().filter(char::is_ascii_alphanumeric).collect();

@@ -2,11 +2,10 @@
 
 use super::checks::{here, in_account, photograph, project, thumbnails, with_registry};
 use super::place::Place;
-use crate::harness::{Amazon, DockerRegistry, World, field, guest, repository};
+use crate::harness::{Amazon, DockerRegistry, World, field, free_port, guest, repository};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::TcpListener;
 
 /// The examples of each command that has any, by the command's words. The list of commands is the page of commands,
 /// which `cargo xtask docs --check` compares with the program.
@@ -18,7 +17,7 @@ fn all(world: &World, columns: u32) -> BTreeMap<String, Vec<String>> {
 }
 
 /// The examples of one command.
-pub(crate) fn of(world: &World, command: &str, columns: u32) -> Vec<String> {
+fn of(world: &World, command: &str, columns: u32) -> Vec<String> {
     let words = command.split(' ').chain(["--help"]);
     examples(&world.wasmrun(words).env("COLUMNS", columns.to_string()).succeeds().stdout)
 }
@@ -82,7 +81,7 @@ fn the_examples_of_each_help_run_as_printed() {
             let component = with_registry("oci://ghcr.io/acme/upload:1.2", &registry);
             place.run(&format!("wasmrun push upload.wasm {component}"));
         }
-        let port = free_port();
+        let port = free_port().to_string();
         let listening = ["health", "top"].contains(&&*command).then(|| {
             let world = World::with_queue(&[]);
             let worker = world.run("misbehave").args(["--listen", &port]).start();
@@ -189,9 +188,4 @@ fn prepare(place: &Place, command: &str) {
         // The examples create this database themselves.
         fs::remove_file(place.path("jobs.db")).expect("removed");
     }
-}
-
-fn free_port() -> String {
-    let socket = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-    socket.expect("a port").port().to_string()
 }
