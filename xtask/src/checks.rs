@@ -154,8 +154,9 @@ const NOT_FAST: [&str; 17] = [
 ];
 
 /// Builds what is missing and runs the tests for a quick check of a change: unit tests, and the integration tests that
-/// need only guests. Tests that need a server skip themselves, because no server is configured.
-pub(crate) fn test_fast(places: &Places) -> Result<ExitCode> {
+/// need only guests. Tests that need a server skip themselves, because no server is configured. With `names`, runs only
+/// the tests whose names contain one of them.
+pub(crate) fn test_fast(places: &Places, names: &[String]) -> Result<ExitCode> {
     guests::build(places, Kinds::Cargo)?;
     let left_out: Vec<&str> = NOT_FAST.iter().flat_map(|part| ["--skip", part]).collect();
     let selections: [(&[&str], &[&str]); 2] = [(&["--lib", "--bins"], &[]), (&["--test", "it"], &left_out)];
@@ -174,7 +175,12 @@ pub(crate) fn test_fast(places: &Places) -> Result<ExitCode> {
         for (variable, _) in TOOLS {
             runner.env_remove(variable);
         }
-        runner.args(["--release", "--workspace"]).args(targets).arg("--").args(skipped);
+        runner.args(["--release", "--workspace"]).args(targets);
+        if on_path("cargo-nextest").is_some() && !names.is_empty() {
+            // A name may be in one of the selections alone.
+            runner.args(["--no-tests", "pass"]);
+        }
+        runner.arg("--").args(names).args(skipped);
         let status = command::show(&mut runner)?;
         if !status.success() {
             return Ok(exit_code(status));

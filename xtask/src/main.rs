@@ -35,7 +35,8 @@ Usage: cargo xtask <command>
 Commands:
   demo                     set up what is missing, build, and make renditions of the photographs in demo/
   test [args…]             set up what is missing, build, and run every test; args go to the test runner
-  test --fast              run the tests that take a minute in all, and need no servers, containers or downloads
+  test --fast [NAME…]      run the tests that take a minute in all, and need no servers, containers or downloads; with
+                           names, only those whose names contain one of them
   guests                   build the guest components into target/guests
   guests --cargo-component build them with `cargo component` as well, into target/guests/component
   docs                     write the reference pages from the program, and build the book into target/book
@@ -74,7 +75,7 @@ enum Command<'a> {
     Help,
     Demo,
     Test(&'a [String]),
-    TestFast,
+    TestFast(&'a [String]),
     Guests(guests::Kinds),
     Docs { check: bool },
     Image { program: Option<&'a Path> },
@@ -95,10 +96,12 @@ impl<'a> Command<'a> {
         let command = match name {
             "help" | "-h" | "--help" => Self::Help,
             "demo" => Self::Demo,
-            "test" if rest.first().is_some_and(|flag| flag == "--fast") => match &rest[1..] {
-                [] => return Ok(Self::TestFast),
-                [extra, ..] => return Err(format!("`test --fast` does not take `{extra}`.")),
-            },
+            "test" if rest.first().is_some_and(|flag| flag == "--fast") => {
+                return match rest[1..].iter().find(|name| name.starts_with('-')) {
+                    None => Ok(Self::TestFast(&rest[1..])),
+                    Some(flag) => Err(format!("`test --fast` takes names of tests, and not `{flag}`.")),
+                };
+            }
             "test" => return Ok(Self::Test(rest)),
             "guests" if rest == ["--cargo-component"] => {
                 return Ok(Self::Guests(guests::Kinds::CargoAndCargoComponent));
@@ -132,7 +135,7 @@ impl<'a> Command<'a> {
             Self::Help => {}
             Self::Demo => demo::run(&places)?,
             Self::Test(arguments) => return checks::test(&places, arguments),
-            Self::TestFast => return checks::test_fast(&places),
+            Self::TestFast(names) => return checks::test_fast(&places, names),
             Self::Guests(kinds) => guests::build(&places, kinds)?,
             Self::Docs { check: true } => {
                 guests::build(&places, guests::Kinds::Cargo)?;
@@ -182,7 +185,9 @@ mod tests {
     fn commands_are_read_with_their_arguments() {
         let test = words("test -- worker");
         assert_eq!(Command::parse(&test), Ok(Command::Test(&test[1..])));
-        assert_eq!(Command::parse(&words("test --fast")), Ok(Command::TestFast));
+        assert_eq!(Command::parse(&words("test --fast")), Ok(Command::TestFast(&[])));
+        let fast = words("test --fast lease budget");
+        assert_eq!(Command::parse(&fast), Ok(Command::TestFast(&fast[2..])));
         let both = words("guests --cargo-component");
         assert_eq!(Command::parse(&both), Ok(Command::Guests(Kinds::CargoAndCargoComponent)));
         let compared = words("docs --check");
@@ -200,7 +205,7 @@ mod tests {
             ("guests --all", "`--all`"),
             ("deny -v", "`-v`"),
             ("image --program", "FILE"),
-            ("test --fast worker", "`worker`"),
+            ("test --fast worker --nocapture", "`--nocapture`"),
         ] {
             let reason = Command::parse(&words(line)).expect_err("must be refused");
             assert!(reason.contains(named), "{reason}");

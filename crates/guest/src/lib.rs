@@ -27,9 +27,11 @@
 //! A guest builds with `cargo build --release --target wasm32-wasip2` and with `cargo component build --release`.
 //! Neither needs WIT files or settings in the guest's own crate.
 //!
-//! A task's access is granted when the worker starts: stores and queues by alias, and environment variables, which
-//! `std::env::var` reads. A task has no files, no sockets and no arguments. A message may be delivered more than once,
-//! so the objects and messages that a guest writes should depend on the message alone.
+//! A task's access is granted when the worker starts: stores and queues by alias, environment variables, which
+//! `std::env::var` reads, and directories, whose files are a store's objects and which `std::fs` reads and writes.
+//! Key-value buckets and HTTP requests are granted as well; this SDK has nothing for them, so a guest uses bindings for
+//! `wasi:keyvalue` and `wasi:http`. Without a grant there are no files; there are never sockets or arguments. A message
+//! may be delivered more than once, so the objects and messages that a guest writes should depend on the message alone.
 
 pub mod bindings;
 mod failure;

@@ -128,6 +128,7 @@ fn log(status: &Status) {
         Receiving::Paused { why } => ("paused", Some(why)),
         Receiving::Stopping => ("stopping", None),
     };
+    let counts: Vec<_> = counts.named().map(|count| format!("{}={}", count.name, count.value)).collect();
     tracing::info!(
         uptime_s = uptime.as_secs(),
         receiving,
@@ -140,15 +141,7 @@ fn log(status: &Status) {
         visible = depth.map(|(depth, _)| depth.visible),
         in_flight = depth.map(|(depth, _)| depth.in_flight),
         oldest_task_s = running.first().map(|task| task.age.as_secs()),
-        received = counts.received,
-        released = counts.released,
-        dead_lettered = counts.dead_lettered,
-        notified = counts.notified,
-        failed_notifications = counts.failed_notifications,
-        renewals = counts.renewals,
-        failed_renewals = counts.failed_renewals,
-        leases_expired = counts.leases_expired,
-        settle_failures = counts.settle_failures,
+        counts = counts.join(" "),
         "status"
     );
 }

@@ -114,32 +114,34 @@ impl Usage {
     /// Adds another task's usage. Of the memory peaks it keeps the higher one. The usage of each store, queue and bucket isn't
     /// added.
     pub(crate) fn add(&mut self, other: &Self) {
-        for (sum, number) in [
-            (&mut self.fuel, other.fuel),
-            (&mut self.log_bytes, other.log_bytes),
-            (&mut self.random_bytes, other.random_bytes),
-            (&mut self.bytes_read, other.bytes_read),
-            (&mut self.bytes_written, other.bytes_written),
-            (&mut self.calls, other.calls),
-            (&mut self.refusals, other.refusals),
-            (&mut self.http.requests, other.http.requests),
-            (&mut self.http.bytes_sent, other.http.bytes_sent),
-            (&mut self.http.bytes_received, other.http.bytes_received),
-        ] {
-            *sum = sum.saturating_add(number);
-        }
-        for (sum, time) in [
-            (&mut self.cpu, other.cpu),
-            (&mut self.queued, other.queued),
-            (&mut self.start, other.start),
-            (&mut self.compute, other.compute),
-            (&mut self.blocked, other.blocked),
-            (&mut self.ready, other.ready),
-            (&mut self.wall, other.wall),
-        ] {
-            *sum = sum.saturating_add(time);
-        }
-        self.peak_memory_bytes = self.peak_memory_bytes.max(other.peak_memory_bytes);
+        let own = std::mem::take(self);
+        // Names each field, so that none is forgotten.
+        *self = Self {
+            fuel: own.fuel.saturating_add(other.fuel),
+            cpu: own.cpu.saturating_add(other.cpu),
+            queued: own.queued.saturating_add(other.queued),
+            start: own.start.saturating_add(other.start),
+            compute: own.compute.saturating_add(other.compute),
+            blocked: own.blocked.saturating_add(other.blocked),
+            ready: own.ready.saturating_add(other.ready),
+            wall: own.wall.saturating_add(other.wall),
+            peak_memory_bytes: own.peak_memory_bytes.max(other.peak_memory_bytes),
+            log_bytes: own.log_bytes.saturating_add(other.log_bytes),
+            random_bytes: own.random_bytes.saturating_add(other.random_bytes),
+            bytes_read: own.bytes_read.saturating_add(other.bytes_read),
+            bytes_written: own.bytes_written.saturating_add(other.bytes_written),
+            calls: own.calls.saturating_add(other.calls),
+            refusals: own.refusals.saturating_add(other.refusals),
+            stores: own.stores,
+            queues: own.queues,
+            buckets: own.buckets,
+            http: HttpUsage {
+                requests: own.http.requests.saturating_add(other.http.requests),
+                bytes_sent: own.http.bytes_sent.saturating_add(other.http.bytes_sent),
+                bytes_received: own.http.bytes_received.saturating_add(other.http.bytes_received),
+                status: own.http.status,
+            },
+        };
     }
 }
 

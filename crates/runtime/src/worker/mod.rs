@@ -1,24 +1,26 @@
 //! The worker: receives messages, runs a task for each, and settles them.
 //!
-//! [`Worker::run`] never asks the queue for more messages than it can start tasks for now. `process` runs the task of
-//! one message under a lease and settles the message. Delivery is at least once: a message is settled only after the
+//! [`Worker::run`] asks a queue for no more messages than it can start tasks for now, except for those that it holds to
+//! choose among: messages of several keys, and one message of each of several queues. `process` runs the task of one
+//! message under a lease and settles the message. Delivery is at least once: a message is settled only after the
 //! outputs of its task are durable, so that a crash at any point loses no message.
 //!
 //! | module, in the order of the path | owns |
 //! |---|---|
-//! | `receive`, `admission` | what is asked of the queue; what must be had before |
-//! | `permits`, `rate`, `breaker`, [`circuit`] | the concurrency limit, the rate, and whether backends work |
-//! | `keyed`, `fill`, [`holding`], [`shares`] | messages held for fair shares among keys |
-//! | `budgets` | what keys may use in a period |
-//! | `sources` | the queues, what differs between them, and the turns of several |
+//! | `receive`, `admission` | receiving; acquiring the permits, starts and admission that a receive needs |
+//! | `permits`, `rate`, `breaker`, [`circuit`] | the permits, the rate of starts, and the circuit breaker of backends |
+//! | `keyed`, `fill`, [`holding`], [`shares`] | the messages that are held for fair shares among keys |
+//! | `budgets` | the budgets of keys for a period |
+//! | `sources` | the queues, with their own settings and their turns |
 //! | `lease` | the visibility of messages, and its renewal |
 //! | `process`, `expiry`, `body` | the task of one message, its age, and its body |
-//! | `once` | with `--once`: the ledger, the commit, and what crashes leave |
-//! | `attribution`, `misconfiguration` | whose error it is; errors that only the operator can mend |
-//! | [`decision`], `settle`, `dead_letter`, `notify`, `completion`, `waiting` | what becomes of the message, and who is told |
-//! | `scale`, [`scaler`], `pressure`, `mean` | how many tasks run at once |
-//! | `status`, `tally` | what operators see |
-//! | `control` | what operators do: pause, resume, cancel |
+//! | `once` | with `--once`: the ledger, the commit, and the sweep after crashes |
+//! | `attribution`, `misconfiguration` | attributing host errors; errors that only the operator can fix |
+//! | [`decision`], `settle`, `dead_letter`, `notify`, `completion` | deciding, settling, dead-lettering, notifying |
+//! | `waiting` | the messages that wait for a failing backend |
+//! | `scale`, [`scaler`], `pressure`, `mean` | scaling the concurrency limit |
+//! | `status`, `tally` | the status and the counts |
+//! | `control` | an operator's commands: pause, resume, cancel |
 //! | `options` | settings, and the checks at the start |
 
 mod admission;

@@ -1,4 +1,5 @@
-//! Receiving: asks the queues for messages as soon as their tasks can start, and never for more than can start.
+//! Receiving: asks the queues for messages as soon as their tasks can start, and for no more than can start. With keys
+//! and with several queues, some messages are received ahead of that: see `keyed` and `sources::watch`.
 //!
 //! One poller always runs. If a receive returns all the messages that it asked for, the queue probably has more:
 //! another poller wakes and waits for a permit. It sleeps again after a receive that returns fewer.

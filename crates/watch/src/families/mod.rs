@@ -73,7 +73,7 @@ fn gauges(status: &Status) -> Vec<MetricFamily> {
         ),
         gauge(
             "wasmrun_ready",
-            "What /readyz says: 0 while the circuit is open, while no task completes, while the queue fails or is silent, or while the worker stops; otherwise 1.",
+            "What /readyz says: 0 while the circuit is open, while no task completes, while the queue fails or is silent, while an operator has paused the worker, or while it stops; otherwise 1.",
             f64::from(u8::from(health::ready(status).is_ok())),
         ),
         gauge(

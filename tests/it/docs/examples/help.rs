@@ -184,6 +184,10 @@ fn prepare(place: &Place, command: &str) {
             world.write(&format!("thumbnail/{directory}"), world.read(directory));
         }
     }
+    if command == "new" {
+        // Its example names the SDK in a clone.
+        world.write("wasmrun/crates/guest/Cargo.toml", "");
+    }
     if command == "queue" {
         // The examples create this database themselves.
         fs::remove_file(place.path("jobs.db")).expect("removed");

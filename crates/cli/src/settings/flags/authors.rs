@@ -12,12 +12,13 @@ use std::path::PathBuf;
 /// Create the project of a guest, with test cases
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-The project builds and passes `wasmrun test` as it is. Its README.md says what it needs.
+The project builds and passes `wasmrun test` as it is; one in Rust needs --sdk
+for that, as the SDK is not published yet. Its README.md says what it needs.
 
 Examples:
   wasmrun new shout --lang python
   wasmrun new forward --lang javascript --kind message
-  wasmrun new scale --lang rust
+  wasmrun new scale --lang rust --sdk wasmrun/crates/guest
   wasmrun new filter --lang go --kind command
 
 Exit codes: 0 success, 2 wrong usage, or the directory exists, 3 a file can't be written.")]

@@ -262,6 +262,46 @@ mod tests {
         }
     }
 
+    /// Returns the line of [`OFFERED`] for the interface of a WIT file that guests import, if it has one.
+    fn line_of(wit: &str) -> Option<String> {
+        let (mut interface, mut resource, mut functions) = (None, None, Vec::new());
+        for line in wit.lines().map(str::trim) {
+            if let Some(name) = line.strip_prefix("interface ") {
+                interface = Some(name.trim_end_matches(" {"));
+            } else if let Some(name) = line.strip_prefix("resource ") {
+                resource = Some(name.trim_end_matches(" {"));
+            } else if let (Some((name, is)), false) = (line.split_once(": "), line.starts_with("//")) {
+                match resource {
+                    Some(resource) if is.starts_with("static func(") => {
+                        functions.push(format!("[static]{resource}.{name}"));
+                    }
+                    Some(resource) if is.starts_with("func(") => {
+                        functions.push(format!("[method]{resource}.{name}"));
+                    }
+                    None if is.starts_with("func(") => functions.push(name.to_owned()),
+                    _ => {}
+                }
+            } else if line == "}" {
+                resource = None;
+            }
+        }
+        // `handler` is what guests export.
+        let interface = interface.filter(|name| *name != "handler");
+        interface.map(|name| format!("wasmrun:task/{name} {}", functions.join(" ")))
+    }
+
+    #[test]
+    fn each_function_of_the_wit_package_is_listed_as_offered() {
+        let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/wit")).expect("a folder");
+        let files = files.map(|file| file.expect("a file").path());
+        let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "wit"));
+        let mut of_wit: Vec<String> =
+            files.flat_map(|path| line_of(&std::fs::read_to_string(path).expect("text"))).collect();
+        of_wit.sort();
+        let listed: Vec<&str> = OFFERED.lines().filter(|line| line.starts_with("wasmrun:task/")).collect();
+        assert_eq!(listed, of_wit);
+    }
+
     #[test]
     fn what_an_inner_component_imports_is_its_own_affair() {
         let inner = format!("(component {})", import("wasi:nn/types@0.2.0"));
