@@ -17,18 +17,26 @@ export const run = {
 };
 
 function readAll(stream) {
-  const pieces = [];
+  const chunks = [];
+  let length = 0;
   for (;;) {
-    let piece;
+    let chunk;
     try {
-      piece = stream.blockingRead(65536n);
+      chunk = stream.blockingRead(65536n);
     } catch (error) {
       if (error.payload?.tag === "closed") break;
       throw error;
     }
-    pieces.push(...piece);
+    chunks.push(chunk);
+    length += chunk.length;
   }
-  return new Uint8Array(pieces);
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
 }
 
 // A call takes at most 4 KiB.
