@@ -76,16 +76,17 @@ impl From<Failure> for raw::Failure {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Retry { reason, after } => {
-                raw::Failure::Retry(raw::RetryRequest { delay_seconds: after.map(whole_seconds), reason })
+                let delay_seconds = after.map(|delay| whole_seconds(delay, MAX_DELAY));
+                raw::Failure::Retry(raw::RetryRequest { delay_seconds, reason })
             }
             Failure::Reject { reason } => raw::Failure::Reject(reason),
         }
     }
 }
 
-/// Rounds up, so that no message is tried earlier than the guest asked for.
-fn whole_seconds(delay: Duration) -> u32 {
-    let delay = delay.min(MAX_DELAY);
+/// Rounds up, so that no message arrives earlier than the guest asked for, within what the host accepts.
+pub(crate) fn whole_seconds(delay: Duration, max: Duration) -> u32 {
+    let delay = delay.min(max);
     let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
     seconds as u32
 }
@@ -162,10 +163,14 @@ mod tests {
 
     #[test]
     fn a_delay_is_rounded_up_and_bounded() {
-        assert_eq!(whole_seconds(Duration::ZERO), 0);
-        assert_eq!(whole_seconds(Duration::from_millis(1)), 1);
-        assert_eq!(whole_seconds(Duration::from_secs(7)), 7);
-        assert_eq!(whole_seconds(Duration::MAX), 43_200);
+        let asked = |delay| match Failure::retry("later").after(delay).into() {
+            raw::Failure::Retry(request) => request.delay_seconds,
+            raw::Failure::Reject(_) => None,
+        };
+        assert_eq!(asked(Duration::ZERO), Some(0));
+        assert_eq!(asked(Duration::from_millis(1)), Some(1));
+        assert_eq!(asked(Duration::from_secs(7)), Some(7));
+        assert_eq!(asked(Duration::MAX), Some(43_200));
     }
 
     #[test]
