@@ -1,6 +1,6 @@
 // Sends each message on to the queue `next`, in upper case.
 import { Queue } from "wasmrun:task/queue@0.1.0";
-import { convertErrors, reject } from "./wasmrun-guest.js";
+import { about, convertErrors, reject } from "./wasmrun-guest.js";
 
 export const handler = { handle: convertErrors(shout) };
 
@@ -9,6 +9,6 @@ export const handler = { handle: convertErrors(shout) };
 function shout(message) {
   const body = message.body();
   if (body.trim() === "") throw reject("the message is blank");
-  const id = Queue.open("next").send({ body: body.toUpperCase(), attributes: [] });
+  const id = about("queue next", () => Queue.open("next").send({ body: body.toUpperCase(), attributes: [] }));
   console.log(`sent ${id}`);
 }

@@ -253,6 +253,7 @@ fn cases(kind: Kind) -> &'static [File] {
             "cases/no-object/case.toml" <- "object/no-object.toml",
             "cases/not-text/case.toml" <- "object/not-text.toml",
             "cases/not-text/given/input/latin-1.txt" <= "object/not-text.given",
+            "cases/removed/case.toml" <- "object/removed.toml",
         },
         Kind::Message => files! {
             "cases/hello/case.toml" <- "message/hello.toml",
