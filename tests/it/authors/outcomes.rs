@@ -71,6 +71,18 @@ pub(super) const JAVASCRIPT: Language = Language {
     reason: "TypeError: no picture",
     limit: 50,
 };
+pub(super) const TYPESCRIPT: Language = Language {
+    name: "typescript",
+    title: "TypeScript",
+    source: "guest.ts",
+    after: "function shout(message: Message): void {\n",
+    added: r#"
+  if (message.body() === "retry") throw { tag: "retry", val: { reason: "not yet" } };
+  if (message.body() === "trap") throw new TypeError("no picture");
+"#,
+    reason: "TypeError: no picture",
+    limit: 50,
+};
 pub(super) const GO: Language = Language {
     name: "go",
     title: "Go",

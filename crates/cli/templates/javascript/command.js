@@ -1,3 +1,4 @@
+// @ts-check
 // Writes its input in upper case.
 import { getStdin } from "wasi:cli/stdin@0.2.10";
 import { getStdout } from "wasi:cli/stdout@0.2.10";
@@ -16,6 +17,7 @@ export const run = {
   },
 };
 
+/** @param {import("wasi:io/streams@0.2.10").InputStream} stream */
 function readAll(stream) {
   const chunks = [];
   let length = 0;
@@ -23,7 +25,7 @@ function readAll(stream) {
     let chunk;
     try {
       chunk = stream.blockingRead(65536n);
-    } catch (error) {
+    } catch (/** @type {any} */ error) {
       if (error.payload?.tag === "closed") break;
       throw error;
     }
@@ -39,7 +41,12 @@ function readAll(stream) {
   return bytes;
 }
 
-// A call takes at most 4 KiB.
+/**
+ * A call takes at most 4 KiB.
+ *
+ * @param {import("wasi:io/streams@0.2.10").OutputStream} stream
+ * @param {Uint8Array} bytes
+ */
 function writeAll(stream, bytes) {
   for (let at = 0; at < bytes.length; at += 4096) {
     stream.blockingWriteAndFlush(bytes.subarray(at, at + 4096));

@@ -1,3 +1,4 @@
+// @ts-check
 // Writes each announced text in upper case to the store `output`.
 import { Store } from "wasmrun:task/object-store@0.1.0";
 import { about, convertErrors, createdObjects, reject } from "./wasmrun-guest.js";
@@ -6,6 +7,7 @@ export const handler = { handle: convertErrors(shout) };
 
 // The task ends when this function returns, or the promise that it returns is settled: a timer or another promise that is
 // then still open never runs.
+/** @param {import("wasmrun:task/message@0.1.0").Message} message */
 function shout(message) {
   if (message.objects().length === 0) throw reject("the message announces no object");
   for (const { store, key, version } of createdObjects(message)) {
