@@ -9,7 +9,7 @@ use wstd::http::body::util::BodyExt;
 use wstd::http::{Body, Error, HeaderValue, Method, Request, Response, StatusCode};
 
 /// Why a file is refused that no store would keep, with the bounds of `wasmrun:task`.
-const NOT_KEPT: &str = "the store can't keep a file with this name and content type: a name has at most 1,024 characters, \
+const NOT_KEPT: &str = "the store cannot keep a file with this name and content type: a name has at most 1,024 characters, \
                         and a content type at most 256, all of them ASCII\n";
 
 /// Answers a request. An error ends the task: the client sees the status 500, and the log says why.
