@@ -44,7 +44,7 @@ impl Packages {
     }
 }
 
-/// What builds guests in Python, C, Go and JavaScript, as the templates of `wasmrun new` pin it; and what builds and
+/// What builds guests in Python, C, Go, JavaScript and TypeScript, as the templates of `wasmrun new` pin it; and what builds and
 /// checks the SDKs.
 const GUEST_TOOLS: Packages = Packages {
     folder: "guest-tools",
@@ -59,6 +59,7 @@ const GUEST_TOOLS: Packages = Packages {
     node: &[
         "@bytecodealliance/componentize-js@0.23.0",
         "@bytecodealliance/jco-transpile@0.15.0",
+        "esbuild@0.28.2",
         "typescript@7.0.2",
     ],
 };

@@ -13,9 +13,9 @@ const MAX_DELAY: Duration = Duration::from_secs(43_200);
 
 /// Why a message wasn't completed. Decides whether the message is tried again.
 ///
-/// `?` turns this crate's errors and [`io::Error`] into a failure. If a store or queue is unavailable, or a store
-/// refuses an object, the message is tried again. Every other error rejects it. For an error of another type, say which
-/// it is: `.map_err(Failure::reject)?` or `.map_err(Failure::retry)?`.
+/// `?` turns this crate's errors and [`io::Error`] into a failure. If a store or queue is unavailable or denies access,
+/// the message is tried again: the operator can correct a grant. Every other error rejects it. For an error of another
+/// type, say which it is: `.map_err(Failure::reject)?` or `.map_err(Failure::retry)?`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// A later try may succeed.
@@ -76,16 +76,17 @@ impl From<Failure> for raw::Failure {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Retry { reason, after } => {
-                raw::Failure::Retry(raw::RetryRequest { delay_seconds: after.map(whole_seconds), reason })
+                let delay_seconds = after.map(|delay| whole_seconds(delay, MAX_DELAY));
+                raw::Failure::Retry(raw::RetryRequest { delay_seconds, reason })
             }
             Failure::Reject { reason } => raw::Failure::Reject(reason),
         }
     }
 }
 
-/// Rounds up, so that no message is tried earlier than the guest asked for.
-fn whole_seconds(delay: Duration) -> u32 {
-    let delay = delay.min(MAX_DELAY);
+/// Rounds up, so that no message arrives earlier than the guest asked for, within what the host accepts.
+pub(crate) fn whole_seconds(delay: Duration, max: Duration) -> u32 {
+    let delay = delay.min(max);
     let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
     seconds as u32
 }
@@ -93,9 +94,9 @@ fn whole_seconds(delay: Duration) -> u32 {
 impl From<object_store::Error> for Failure {
     fn from(error: object_store::Error) -> Self {
         match error.kind() {
-            object_store::ErrorKind::Unavailable => Failure::retry(error),
-            // A refusal by the store may be corrected before the last try. A missing grant can't.
-            object_store::ErrorKind::AccessDenied if !error.is_without_grant() => Failure::retry(error),
+            object_store::ErrorKind::Unavailable | object_store::ErrorKind::AccessDenied => {
+                Failure::retry(error)
+            }
             _ => Failure::reject(error),
         }
     }
@@ -104,7 +105,7 @@ impl From<object_store::Error> for Failure {
 impl From<queue::Error> for Failure {
     fn from(error: queue::Error) -> Self {
         match error.kind() {
-            queue::ErrorKind::Unavailable => Failure::retry(error),
+            queue::ErrorKind::Unavailable | queue::ErrorKind::AccessDenied => Failure::retry(error),
             _ => Failure::reject(error),
         }
     }
@@ -144,11 +145,20 @@ mod tests {
         let no_grant = object_store::Error::new("open", "input", None, ErrorKind::AccessDenied);
         assert_eq!(
             Failure::from(no_grant),
-            Failure::reject("cannot open store input: the task has no such grant")
+            Failure::retry("cannot open store input: the task has no such grant")
+        );
+        let of_queue = |kind| Failure::from(queue::Error::new("send to", "next", kind));
+        assert_eq!(
+            of_queue(queue::ErrorKind::Unavailable),
+            Failure::retry("cannot send to queue next: the queue is unavailable for now")
         );
         assert_eq!(
-            Failure::from(queue::Error::new("send to", "next", queue::ErrorKind::Unavailable)),
-            Failure::retry("cannot send to queue next: the queue is unavailable for now")
+            of_queue(queue::ErrorKind::AccessDenied),
+            Failure::retry("cannot send to queue next: the task has no such grant")
+        );
+        assert_eq!(
+            of_queue(queue::ErrorKind::InvalidMessage("it is empty".into())),
+            Failure::reject("cannot send to queue next: the message is invalid: it is empty")
         );
     }
 
@@ -162,10 +172,14 @@ mod tests {
 
     #[test]
     fn a_delay_is_rounded_up_and_bounded() {
-        assert_eq!(whole_seconds(Duration::ZERO), 0);
-        assert_eq!(whole_seconds(Duration::from_millis(1)), 1);
-        assert_eq!(whole_seconds(Duration::from_secs(7)), 7);
-        assert_eq!(whole_seconds(Duration::MAX), 43_200);
+        let asked = |delay| match Failure::retry("later").after(delay).into() {
+            raw::Failure::Retry(request) => request.delay_seconds,
+            raw::Failure::Reject(_) => None,
+        };
+        assert_eq!(asked(Duration::ZERO), Some(0));
+        assert_eq!(asked(Duration::from_millis(1)), Some(1));
+        assert_eq!(asked(Duration::from_secs(7)), Some(7));
+        assert_eq!(asked(Duration::MAX), Some(43_200));
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //! /// Writes each announced text in upper case.
 //! fn handle(message: Message) -> Result<(), Failure> {
 //!     let output = Store::open("output")?;
-//!     for object in message.objects() {
+//!     for object in message.created_objects() {
 //!         let content = object.get()?.content;
 //!         let text = String::from_utf8(content).map_err(Failure::reject)?;
 //!         output

@@ -1,7 +1,7 @@
 //! Shortcuts for delivered messages and the objects that they announce. The getters themselves are generated.
 
 use crate::object_store::{Error, Object, ObjectInfo, Reader, Store};
-use crate::{AnnouncedObject, Attribute, AttributeValue, Message};
+use crate::{AnnouncedObject, Attribute, AttributeValue, Change, Message};
 
 impl Message {
     /// Returns the value of the attribute called `name`.
@@ -10,6 +10,11 @@ impl Message {
             .into_iter()
             .find(|attribute| attribute.name == name)
             .map(|attribute| attribute.value)
+    }
+
+    /// Returns the announced objects that there are to read: all but those whose change is [`Change::Removed`].
+    pub fn created_objects(&self) -> Vec<AnnouncedObject> {
+        self.objects().into_iter().filter(|object| object.change != Change::Removed).collect()
     }
 }
 

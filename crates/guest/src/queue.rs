@@ -4,12 +4,16 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::bindings::wasmrun::task::queue as raw;
+use crate::failure::whole_seconds;
 use crate::{Attribute, AttributeValue};
 
 pub use raw::{Error as ErrorKind, OutgoingMessage};
 
 /// Maximum number of messages in one batch.
 pub const MAX_BATCH: usize = 10;
+
+/// The longest delay that the host accepts, which is that of SQS.
+const MAX_DELAY: Duration = Duration::from_secs(900);
 
 /// A granted queue.
 #[derive(Debug)]
@@ -86,10 +90,10 @@ impl OutgoingMessage {
         self
     }
 
-    /// Sets the delay before the message can be received: whole seconds, at most 900.
+    /// Sets the delay before the message can be received, in whole seconds, rounded up, and at most 900.
     #[must_use]
     pub fn delay(mut self, delay: Duration) -> Self {
-        self.delay_seconds = Some(u32::try_from(delay.as_secs()).unwrap_or(u32::MAX));
+        self.delay_seconds = Some(whole_seconds(delay, MAX_DELAY));
         self
     }
 
@@ -153,3 +157,17 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_delay_of_a_message_is_rounded_up_and_bounded() {
+        let delay = |delay| OutgoingMessage::new("hello").delay(delay).delay_seconds;
+        assert_eq!(delay(Duration::ZERO), Some(0));
+        assert_eq!(delay(Duration::from_millis(1_001)), Some(2));
+        assert_eq!(delay(Duration::from_secs(900)), Some(900));
+        assert_eq!(delay(Duration::MAX), Some(900));
+    }
+}

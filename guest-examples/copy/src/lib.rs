@@ -6,7 +6,7 @@
 
 use std::io::Write;
 
-use wasmrun_guest::{Change, Failure, Message, Store, handler, info};
+use wasmrun_guest::{Failure, Message, Store, handler, info};
 
 handler!(handle);
 
@@ -14,11 +14,10 @@ const CHUNK_BYTES: usize = 256 << 10;
 
 fn handle(message: Message) -> Result<(), Failure> {
     let output = Store::open("output")?;
-    let objects = message.objects();
-    if objects.is_empty() {
+    if message.objects().is_empty() {
         return Err(Failure::reject("the message announces no object"));
     }
-    for object in objects.iter().filter(|object| object.change != Change::Removed) {
+    for object in message.created_objects() {
         let mut reader = object.read()?;
         let mut writer = output.new_object(&object.key).like(&reader.info()).write()?;
         loop {

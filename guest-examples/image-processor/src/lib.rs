@@ -14,11 +14,11 @@ mod template;
 
 use make::{check_size, make};
 use picture::{Excess, Metadata, Refusal, Target};
-use picture_guest::{new_object, read};
+use picture_guest::{each, new_object, read};
 use renditions::Renditions;
 use settings::{Settings, Source};
 use sidecar::{Asked, Sidecar};
-use wasmrun_guest::{AnnouncedObject, Change, Failure, Message, Store, handler, info};
+use wasmrun_guest::{AnnouncedObject, Failure, Message, Store, handler, info};
 
 handler!(handle);
 
@@ -29,14 +29,7 @@ fn handle(message: Message) -> Result<(), Failure> {
     let renditions = Renditions::read(settings.renditions.setting(), &text, settings.sidecar.clone());
     let renditions = renditions.map_err(Failure::retry)?;
     let output = Store::open("output")?;
-    let objects = message.objects();
-    if objects.is_empty() {
-        return Err(Failure::reject("the message announces no object"));
-    }
-    for object in objects.iter().filter(|object| object.change != Change::Removed) {
-        process(object, &renditions, &settings, &output)?;
-    }
-    Ok(())
+    each(&message, |object| process(object, &renditions, &settings, &output))
 }
 
 /// Returns the text that describes the renditions. That it can't be read is no mistake of the message either.

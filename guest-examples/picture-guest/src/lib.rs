@@ -1,5 +1,5 @@
-//! What the guests that work on pictures share: settings from environment variables, reading an object within a bound, and
-//! reasons that name the setting.
+//! What the guests that work on pictures share: settings from environment variables, going through the announced objects,
+//! reading one within a bound, and reasons that name the setting.
 
 #![forbid(unsafe_code)]
 
@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use picture::{Bounds, Excess, Refusal, Truncated};
 use wasmrun_guest::object_store::NewObject;
-use wasmrun_guest::{AnnouncedObject, Failure, Store};
+use wasmrun_guest::{AnnouncedObject, Failure, Message, Store};
 
 /// Environment variables, by a function that looks one up. A variable that is absent or empty has its default.
 ///
@@ -106,6 +106,21 @@ pub fn is_cache_control(value: &str) -> bool {
     (1..=256).contains(&value.len())
         && value.bytes().all(|byte| matches!(byte, b' '..=b'~'))
         && value.trim() == value
+}
+
+/// Processes each announced object that there is to read.
+///
+/// # Errors
+///
+/// The message announces no object, or the error of `process`, which ends the walk.
+pub fn each(
+    message: &Message,
+    process: impl FnMut(&AnnouncedObject) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    if message.objects().is_empty() {
+        return Err(Failure::reject("the message announces no object"));
+    }
+    message.created_objects().iter().try_for_each(process)
 }
 
 /// Prepares an output, to be served with this content type and `Cache-Control`.

@@ -6,9 +6,9 @@
 mod settings;
 
 use picture::{Excess, Format, Refusal, encode_jpeg, encode_webp};
-use picture_guest::{new_object, read};
+use picture_guest::{each, new_object, read};
 use settings::Settings;
-use wasmrun_guest::{Change, Failure, Message, Store, handler, info};
+use wasmrun_guest::{Failure, Message, Store, handler, info};
 
 handler!(handle);
 
@@ -16,11 +16,7 @@ fn handle(message: Message) -> Result<(), Failure> {
     // Wrong settings are the operator's mistake, not the message's, so another try may succeed.
     let settings = Settings::read(|key| std::env::var(key).ok()).map_err(Failure::retry)?;
     let output = Store::open("output")?;
-    let objects = message.objects();
-    if objects.is_empty() {
-        return Err(Failure::reject("the message announces no object"));
-    }
-    for object in objects.iter().filter(|object| object.change != Change::Removed) {
+    each(&message, |object| {
         let refused = |refusal| Failure::reject(reason(&object.key, &refusal));
         let bound = settings.bounds.memory;
         let content =
@@ -31,8 +27,8 @@ fn handle(message: Message) -> Result<(), Failure> {
         let content_type = settings.format.content_type();
         new_object(&output, &key, content_type, settings.cache_control.as_deref()).put(&thumbnail)?;
         info!("{key}: {} bytes", thumbnail.len());
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 fn reason(key: &str, refusal: &Refusal) -> String {

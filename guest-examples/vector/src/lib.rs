@@ -9,10 +9,10 @@ mod refusal;
 mod settings;
 mod survey;
 
-use picture_guest::{new_object, read};
+use picture_guest::{each, new_object, read};
 use refusal::Refusal;
 use settings::Settings;
-use wasmrun_guest::{Change, Failure, Message, Store, handler, info};
+use wasmrun_guest::{Failure, Message, Store, handler, info};
 
 handler!(handle);
 
@@ -20,11 +20,7 @@ fn handle(message: Message) -> Result<(), Failure> {
     // Wrong settings are the operator's mistake, not the message's, so another try may succeed.
     let settings = Settings::read(|key| std::env::var(key).ok()).map_err(Failure::retry)?;
     let output = Store::open("output")?;
-    let objects = message.objects();
-    if objects.is_empty() {
-        return Err(Failure::reject("the message announces no object"));
-    }
-    for object in objects.iter().filter(|object| object.change != Change::Removed) {
+    each(&message, |object| {
         let reason = |refusal: Refusal| Failure::reject(format!("cannot draw {}: {refusal}", object.key));
         let bound = settings.max_bytes;
         let content = read(object, bound, |found| {
@@ -39,8 +35,8 @@ fn handle(message: Message) -> Result<(), Failure> {
         let content_type = settings.format.content_type();
         new_object(&output, &key, content_type, settings.cache_control.as_deref()).put(&drawn.file)?;
         info!("{key}: {} bytes", drawn.file.len());
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 #[cfg(test)]

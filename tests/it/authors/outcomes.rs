@@ -2,7 +2,7 @@
 //!
 //! | outcome | object | message | command |
 //! |---|---|---|---|
-//! | completed, rejected | the template's own cases | the same | the same |
+//! | completed, rejected | the template's own cases, and an object that is missing | the template's own cases | the same |
 //! | retry | the store is granted for reading only | lines are added that ask for it | exit code 1 means `retry` |
 //! | limit-exceeded | a part of the fuel that the task takes | the same | the same |
 //! | trapped | - | lines are added that fail | exit code 1 has no meaning |
@@ -71,6 +71,18 @@ pub(super) const JAVASCRIPT: Language = Language {
     reason: "TypeError: no picture",
     limit: 50,
 };
+pub(super) const TYPESCRIPT: Language = Language {
+    name: "typescript",
+    title: "TypeScript",
+    source: "guest.ts",
+    after: "function shout(message: Message): void {\n",
+    added: r#"
+  if (message.body() === "retry") throw { tag: "retry", val: { reason: "not yet" } };
+  if (message.body() === "trap") throw new TypeError("no picture");
+"#,
+    reason: "TypeError: no picture",
+    limit: 50,
+};
 pub(super) const GO: Language = Language {
     name: "go",
     title: "Go",
@@ -114,6 +126,13 @@ const OUTCOMES: [&str; 5] = ["completed", "retry", "rejected", "limit-exceeded",
 const NOT_TEXT: (&str, &[u8]) = ("given/input/latin-1.txt", b"caf\xe9");
 const TEXT: (&str, &[u8]) = ("given/input/hello.txt", b"hello, world\n");
 
+/// A case whose message announces an object that there is not.
+const MISSING: &str = r#"
+message = '{"Records":[{"eventVersion":"2.1","eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"texts"},"object":{"key":"missing.txt"}}}]}'
+[store]
+input = "s3://texts:ro"
+"#;
+
 impl Language {
     /// Adds lines to the source of the kind `message` that retry one message and trap at another.
     pub(super) fn add_outcomes(&self, world: &World, project: &str) {
@@ -154,7 +173,8 @@ impl Language {
         match kind {
             "object" => {
                 check("limit-exceeded", "fuel", limits, &[TEXT]);
-                check("retry", "", "[store]\noutput = 'ro'\n", &[TEXT]);
+                check("retry", "hello.txt in store output: ", "[store]\noutput = 'ro'\n", &[TEXT]);
+                check("rejected", "missing.txt in store input: ", MISSING, &[]);
             }
             "message" => {
                 check("limit-exceeded", "fuel", &format!("{message}{limits}"), &[]);
@@ -163,6 +183,13 @@ impl Language {
             }
             _ => {
                 check("limit-exceeded", "fuel", limits, &[TEXT]);
+                // An array of JavaScript with an element for each byte takes six times the fuel, and 30 MiB.
+                let large = [TEXT.1.repeat(160_000).as_slice(), b"\xe9"].concat();
+                let given = ("given/input/large.txt", large.as_slice());
+                // Not in Go, whose component traps in the WASI adapter once its heap grows.
+                if self.name != "go" {
+                    check("rejected", "not UTF-8 text", "[limits]\nfuel = 1000000000\n", &[given]);
+                }
                 let (rejected, says) = ("exit-code = { 1 = \"rejected\" }", "not UTF-8 text");
                 let retried = rejected.replace("rejected", "retry");
                 change(world, project, rejected, &retried);

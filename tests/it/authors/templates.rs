@@ -1,6 +1,6 @@
 //! `wasmrun new`: each project builds and passes its own cases at once.
 
-use super::outcomes::{C, GO, JAVASCRIPT, Language, PYTHON, RUST};
+use super::outcomes::{C, GO, JAVASCRIPT, Language, PYTHON, RUST, TYPESCRIPT};
 use crate::harness::{Command, World, installed, repository, scratch, skip};
 use serde_json::Value;
 use std::fs;
@@ -127,13 +127,53 @@ fn a_guest_in_go_builds_and_passes() {
     });
 }
 
+/// Links the installed packages of Node into a project.
+fn link_packages(world: &World, project: &str, tools: &Path) {
+    let modules = tools.join("node/node_modules");
+    symlink(modules, world.path(&format!("{project}/node_modules"))).expect("linked");
+}
+
 #[test]
 fn a_guest_in_javascript_builds_and_passes() {
     let Some(tools) = tool("node/node_modules/.bin/componentize-js") else { return };
-    builds_and_passes(&JAVASCRIPT, |world, name| {
-        let modules = tools.join("node/node_modules");
-        symlink(modules, world.path(&format!("{name}/node_modules"))).expect("linked");
-    });
+    builds_and_passes(&JAVASCRIPT, |world, name| link_packages(world, name, &tools));
+}
+
+#[test]
+fn a_guest_in_typescript_builds_and_passes() {
+    let Some(tools) = tool("node/node_modules/.bin/esbuild") else { return };
+    builds_and_passes(&TYPESCRIPT, |world, name| link_packages(world, name, &tools));
+}
+
+/// Editors check a project in JavaScript as this does, and the build does so in TypeScript.
+#[test]
+fn the_types_of_a_guest_in_javascript_or_typescript_are_checked() {
+    let Some(tools) = tool("node/node_modules/.bin/tsc") else { return };
+    let world = World::new();
+    let check = |project: &str, config: &str| {
+        let tsc = world.program(&tools.join("node/node_modules/.bin/tsc"));
+        tsc.args(["--noEmit", "--project", &format!("{project}/{config}")]).within(PATIENCE).ends()
+    };
+    for (lang, config, source) in
+        [("javascript", "jsconfig.json", "guest.js"), ("typescript", "tsconfig.json", "guest.ts")]
+    {
+        for (kind, right, wrong) in [
+            ("object", ".get(key, version)", ".gett(key, version)"),
+            ("message", "message.body()", "message.text()"),
+            ("command", ".blockingRead(65536n)", ".blockingRead(65536)"),
+        ] {
+            let project = format!("{lang}-{kind}");
+            world.wasmrun(["new", &project, "--lang", lang, "--kind", kind]).succeeds();
+            let checked = check(&project, config);
+            assert!(checked.status.success(), "{checked}");
+            let path = format!("{project}/{source}");
+            let code = String::from_utf8(world.read(&path)).expect("text");
+            assert_eq!(code.matches(right).count(), 1, "{code}");
+            world.write(&path, code.replace(right, wrong));
+            let checked = check(&project, config);
+            assert!(!checked.status.success() && checked.to_string().contains("error TS"), "{checked}");
+        }
+    }
 }
 
 /// The versions that the templates pin are those that the tests install.
@@ -148,11 +188,13 @@ fn the_templates_pin_what_is_tested() {
             assert!(installed.contains(&format!("\"{package}\"")), "{package}");
         }
     }
-    let package: Value =
-        serde_json::from_str(&read("crates/cli/templates/javascript/package.json.in")).expect("JSON");
-    for (name, version) in package["devDependencies"].as_object().expect("packages") {
-        let pinned = format!("\"{name}@{}\"", version.as_str().expect("a version"));
-        assert!(installed.contains(&pinned), "{pinned}");
+    for lang in ["javascript", "typescript"] {
+        let package = read(&format!("crates/cli/templates/{lang}/package.json.in"));
+        let package: Value = serde_json::from_str(&package).expect("JSON");
+        for (name, version) in package["devDependencies"].as_object().expect("packages") {
+            let pinned = format!("\"{name}@{}\"", version.as_str().expect("a version"));
+            assert!(installed.contains(&pinned), "{pinned}");
+        }
     }
 }
 

@@ -165,6 +165,7 @@ const LISTED: &[(&str, &str, &str)] = &[
     ("docs/src/guides/guest-python.md", "A guest in Python", TEMPLATES),
     ("docs/src/guides/guest-c.md", "A guest in C", TEMPLATES),
     ("docs/src/guides/guest-javascript.md", "A guest in JavaScript", TEMPLATES),
+    ("docs/src/guides/guest-javascript.md", "TypeScript", TEMPLATES),
     ("docs/src/guides/guest-go.md", "A guest in Go", TEMPLATES),
     (
         "docs/src/guides/dead-letters.md",

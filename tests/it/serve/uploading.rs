@@ -94,6 +94,31 @@ fn a_wrong_name_or_method_is_answered_with_what_is_right() {
     stop(service);
 }
 
+/// A status of 500 would tell the operator of an error that isn't the service's.
+#[test]
+fn a_name_or_content_type_that_no_store_keeps_is_answered_as_the_clients_mistake() {
+    let world = World::with_queue(&[]);
+    let (service, address) = local(&world);
+    let mut client = Wire::to(address);
+    assert_eq!(client.post("/taken", &[], "content").status(), 201);
+    let (long, long_part) = (format!("/{}", ["a"; 513].join("/")), format!("/{}", "a".repeat(256)));
+    let long_type = format!("image/{}", "x".repeat(251));
+    for (path, content_type) in [
+        ("/a.jpg", "image/jp\u{e9}g"),
+        ("/a.jpg", &*long_type),
+        ("/a.jpg", "image/jpeg;\ta=b"),
+        (&*long, "image/jpeg"),
+        (&*long_part, "image/jpeg"),
+        ("/taken/below", "image/jpeg"),
+    ] {
+        let response = client.post(path, &[("content-type", content_type)], "content");
+        let said = (response.status(), response.text().contains("at most 1,024 characters"));
+        assert_eq!(said, (400, true), "{path} {content_type}: {response:?}");
+    }
+    assert_eq!((world.keys("in"), world.depth()), (vec!["taken".to_owned()], Depth::visible(1)));
+    stop(service);
+}
+
 /// Whether the client has sent little or much of it, and whether it had said how much would come.
 #[test]
 fn an_upload_that_breaks_off_leaves_no_object_and_no_message() {

@@ -1,6 +1,9 @@
 // Sends each message on to the queue `next`, in upper case.
+#define _GNU_SOURCE // asprintf
 #include "guest.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef exports_wasmrun_task_handler_failure_t failure_t;
@@ -12,16 +15,29 @@ static bool reject(failure_t *failure, const char *reason) {
     return false;
 }
 
-// Converts an error of a queue: retried is what may work later, when the queue is back or the grant corrected.
+// Converts an error of the queue: retried is what may work later, when the queue is back or the grant corrected.
 static bool failed(failure_t *failure, const wasmrun_task_queue_error_t *error) {
-    static const char *const names[] = {"access-denied", "invalid-message", "unavailable", "other"};
-    if (error->tag == WASMRUN_TASK_QUEUE_ERROR_UNAVAILABLE || error->tag == WASMRUN_TASK_QUEUE_ERROR_ACCESS_DENIED) {
-        failure->tag = EXPORTS_WASMRUN_TASK_HANDLER_FAILURE_RETRY;
-        failure->val.retry.delay_seconds.is_some = false;
-        guest_string_dup(&failure->val.retry.reason, names[error->tag]);
-        return false;
+    guest_string_t why = {0};
+    bool is_retried = false;
+    switch (error->tag) {
+    case WASMRUN_TASK_QUEUE_ERROR_UNAVAILABLE:
+        guest_string_set(&why, "unavailable");
+        is_retried = true;
+        break;
+    case WASMRUN_TASK_QUEUE_ERROR_ACCESS_DENIED:
+        guest_string_set(&why, "access-denied");
+        is_retried = true;
+        break;
+    case WASMRUN_TASK_QUEUE_ERROR_INVALID_MESSAGE: why = error->val.invalid_message; break;
+    default: why = error->val.other;
     }
-    return reject(failure, names[error->tag]);
+    char *reason;
+    if (asprintf(&reason, "queue next: %.*s", (int)why.len, (const char *)why.ptr) < 0) abort();
+    if (!is_retried) return reject(failure, reason);
+    failure->tag = EXPORTS_WASMRUN_TASK_HANDLER_FAILURE_RETRY;
+    failure->val.retry.delay_seconds.is_some = false;
+    guest_string_set(&failure->val.retry.reason, reason);
+    return false;
 }
 
 // The memory of a task goes with the task, so nothing is freed here.

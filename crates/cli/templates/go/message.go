@@ -30,17 +30,17 @@ func Handle(message *Message) wit.Result[wit.Unit, Failure] {
 	return wit.Ok[wit.Unit, Failure](wit.Unit{})
 }
 
-// failed converts an error of a queue: retried is what may work later, when the queue is back or the grant corrected.
+// failed converts an error of the queue: retried is what may work later, when the queue is back or the grant corrected.
 func failed(err queue.Error) wit.Result[wit.Unit, Failure] {
 	switch err.Tag() {
 	case queue.ErrorUnavailable:
-		return retry("unavailable")
+		return retry("queue next: unavailable")
 	case queue.ErrorAccessDenied:
-		return retry("access-denied")
+		return retry("queue next: access-denied")
 	case queue.ErrorInvalidMessage:
-		return wit.Err[wit.Unit](MakeFailureReject(err.InvalidMessage()))
+		return wit.Err[wit.Unit](MakeFailureReject("queue next: " + err.InvalidMessage()))
 	default:
-		return wit.Err[wit.Unit](MakeFailureReject(err.Other()))
+		return wit.Err[wit.Unit](MakeFailureReject("queue next: " + err.Other()))
 	}
 }
 

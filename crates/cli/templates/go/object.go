@@ -21,6 +21,9 @@ func Handle(message *Message) wit.Result[wit.Unit, Failure] {
 		return reject("the message announces no object")
 	}
 	for _, object := range objects {
+		if object.Change == wasmrun_task_message.ChangeRemoved {
+			continue
+		}
 		if failure := shout(object); failure != nil {
 			return wit.Err[wit.Unit](*failure)
 		}
@@ -30,27 +33,29 @@ func Handle(message *Message) wit.Result[wit.Unit, Failure] {
 }
 
 func shout(announced wasmrun_task_message.AnnouncedObject) *Failure {
+	source := announced.Key + " in store " + announced.Store
 	input := store.StoreOpen(announced.Store)
 	if input.IsErr() {
-		return failed(input.Err())
+		return failed(source, input.Err())
 	}
 	object := input.Ok().Get(announced.Key, announced.Version)
 	if object.IsErr() {
-		return failed(object.Err())
+		return failed(source, object.Err())
 	}
 	content := object.Ok().Content
 	if !utf8.Valid(content) {
 		failure := MakeFailureReject(announced.Key + " is not UTF-8 text")
 		return &failure
 	}
+	target := announced.Key + " in store output"
 	output := store.StoreOpen("output")
 	if output.IsErr() {
-		return failed(output.Err())
+		return failed(target, output.Err())
 	}
 	options := store.PutOptions{ContentType: wit.Some("text/plain"), Condition: store.MakeConditionAlways()}
 	written := output.Ok().Put(announced.Key, []byte(strings.ToUpper(string(content))), options)
 	if written.IsErr() {
-		return failed(written.Err())
+		return failed(target, written.Err())
 	}
 	return nil
 }
@@ -59,12 +64,14 @@ func reject(reason string) wit.Result[wit.Unit, Failure] {
 	return wit.Err[wit.Unit](MakeFailureReject(reason))
 }
 
-// failed converts an error of a store: retried is what may work later, when the store is back or the grant corrected.
-func failed(err store.Error) *Failure {
-	failure := MakeFailureReject(name(err))
+// failed converts an error of a store about an object: retried is what may work later, when the store is back or the
+// grant corrected.
+func failed(object string, err store.Error) *Failure {
+	reason := object + ": " + name(err)
+	failure := MakeFailureReject(reason)
 	switch err.Tag() {
 	case store.ErrorUnavailable, store.ErrorAccessDenied:
-		failure = MakeFailureRetry(RetryRequest{DelaySeconds: wit.None[uint32](), Reason: name(err)})
+		failure = MakeFailureRetry(RetryRequest{DelaySeconds: wit.None[uint32](), Reason: reason})
 	}
 	return &failure
 }

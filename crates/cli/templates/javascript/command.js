@@ -1,3 +1,4 @@
+// @ts-check
 // Writes its input in upper case.
 import { getStdin } from "wasi:cli/stdin@0.2.10";
 import { getStdout } from "wasi:cli/stdout@0.2.10";
@@ -16,22 +17,36 @@ export const run = {
   },
 };
 
+/** @param {import("wasi:io/streams@0.2.10").InputStream} stream */
 function readAll(stream) {
-  const pieces = [];
+  const chunks = [];
+  let length = 0;
   for (;;) {
-    let piece;
+    let chunk;
     try {
-      piece = stream.blockingRead(65536n);
-    } catch (error) {
+      chunk = stream.blockingRead(65536n);
+    } catch (/** @type {any} */ error) {
       if (error.payload?.tag === "closed") break;
       throw error;
     }
-    pieces.push(...piece);
+    chunks.push(chunk);
+    length += chunk.length;
   }
-  return new Uint8Array(pieces);
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
 }
 
-// A call takes at most 4 KiB.
+/**
+ * A call takes at most 4 KiB.
+ *
+ * @param {import("wasi:io/streams@0.2.10").OutputStream} stream
+ * @param {Uint8Array} bytes
+ */
 function writeAll(stream, bytes) {
   for (let at = 0; at < bytes.length; at += 4096) {
     stream.blockingWriteAndFlush(bytes.subarray(at, at + 4096));

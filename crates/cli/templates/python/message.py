@@ -1,7 +1,7 @@
 """Sends each message on to the queue `next`, in upper case."""
 
 # Modules that are imported here become part of the component. Imports inside functions fail, as a task has no files.
-from wasmrun_guest import convert_errors, reject
+from wasmrun_guest import about, convert_errors, reject
 from wit_world import exports
 from wit_world.imports.message import Message
 from wit_world.imports.queue import OutgoingMessage, Queue
@@ -14,4 +14,5 @@ class Handler(exports.Handler):
         if not body.strip():
             raise reject("the message is blank")
         outgoing = OutgoingMessage(body.upper(), [], None, None, None)
-        print(f"sent {Queue.open('next').send(outgoing)}")
+        with about("queue next"):
+            print(f"sent {Queue.open('next').send(outgoing)}")

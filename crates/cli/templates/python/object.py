@@ -1,7 +1,7 @@
 """Writes each announced text in upper case to the store `output`."""
 
 # Modules that are imported here become part of the component. Imports inside functions fail, as a task has no files.
-from wasmrun_guest import convert_errors, reject
+from wasmrun_guest import about, convert_errors, created_objects, reject
 from wit_world import exports
 from wit_world.imports.message import Message
 from wit_world.imports.object_store import Condition_Always, PutOptions, Store
@@ -10,12 +10,11 @@ from wit_world.imports.object_store import Condition_Always, PutOptions, Store
 class Handler(exports.Handler):
     @convert_errors
     def handle(self, message: Message) -> None:
-        objects = message.objects()
-        if not objects:
+        if not message.objects():
             raise reject("the message announces no object")
-        output = Store.open("output")
-        for announced in objects:
-            content = Store.open(announced.store).get(announced.key, announced.version).content
+        for announced in created_objects(message):
+            with about(f"{announced.key} in store {announced.store}"):
+                content = Store.open(announced.store).get(announced.key, announced.version).content
             try:
                 text = content.decode("utf-8")
             except UnicodeDecodeError:
@@ -23,5 +22,6 @@ class Handler(exports.Handler):
             options = PutOptions(
                 content_type="text/plain", cache_control=None, metadata=[], condition=Condition_Always()
             )
-            output.put(announced.key, text.upper().encode("utf-8"), options)
+            with about(f"{announced.key} in store output"):
+                Store.open("output").put(announced.key, text.upper().encode("utf-8"), options)
             print(f"wrote {announced.key}")

@@ -5,12 +5,11 @@ use wasmrun_guest::{Failure, Message, Store, handler, info};
 handler!(handle);
 
 fn handle(message: Message) -> Result<(), Failure> {
-    let objects = message.objects();
-    if objects.is_empty() {
+    if message.objects().is_empty() {
         return Err(Failure::reject("the message announces no object"));
     }
     let output = Store::open("output")?;
-    for object in objects {
+    for object in message.created_objects() {
         let content = object.get()?.content;
         let text = String::from_utf8(content)
             .map_err(|_| Failure::reject(format!("{} is not UTF-8 text", object.key)))?;

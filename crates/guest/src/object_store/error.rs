@@ -28,7 +28,7 @@ impl Error {
     }
 
     /// Reports whether the task has no grant for the store, which is the only reason for the host to refuse to open it.
-    pub(crate) fn is_without_grant(&self) -> bool {
+    fn is_without_grant(&self) -> bool {
         self.kind == ErrorKind::AccessDenied && self.action == OPEN
     }
 

@@ -24,7 +24,8 @@ declare module 'wasmrun:task/handler@0.1.0' {
    */
   export type Failure = FailureRetry | FailureReject;
   /**
-   * A retry may succeed.
+   * A retry may succeed. So the SDKs convert the errors `unavailable` and `access-denied` of stores and queues:
+   * the backend may be back by then, or the operator may have corrected the grant. They reject with any other.
    */
   export interface FailureRetry {
     tag: 'retry',

@@ -11,8 +11,7 @@ declare module 'wasmrun:task/object-store@0.1.0' {
   }
   /**
    * There is no such grant, the grant's mode or prefix doesn't allow the call, or the store refuses the call to
-   * the worker. The operator can correct the last case, so a retry may succeed unless `open` returned this
-   * error.
+   * the worker.
    */
   export interface ErrorAccessDenied {
     tag: 'access-denied',

@@ -109,7 +109,7 @@ impl Language {
             Self::Python | Self::C | Self::Go => {
                 &["python3 -m venv .venv && .venv/bin/pip install -r requirements.txt"]
             }
-            Self::Javascript => &["npm install"],
+            Self::Javascript | Self::Typescript => &["npm install"],
         }
     }
 
@@ -118,7 +118,7 @@ impl Language {
         match self {
             Self::Rust => "cargo build --release --target wasm32-wasip2",
             Self::Python => ".venv/bin/componentize-py -d wit -w guest componentize app -o guest.wasm",
-            Self::Javascript => "npm run --silent build",
+            Self::Javascript | Self::Typescript => "npm run --silent build",
             Self::C | Self::Go => "sh build.sh",
         }
     }

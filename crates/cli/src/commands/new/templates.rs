@@ -42,6 +42,24 @@ macro_rules! wit {
 /// The package that guests without an SDK import from.
 const PACKAGE: &[File] = wit!["handler.wit", "message.wit", "object-store.wit", "queue.wit", "task.wit"];
 
+/// The SDK for JavaScript and TypeScript: helpers, and the types of the interfaces.
+const SCRIPT_SDK: &[File] = files! {
+    "types/interfaces/wasmrun-task-handler.d.ts" <- "javascript/types/interfaces/wasmrun-task-handler.d.ts",
+    "types/interfaces/wasmrun-task-message.d.ts" <- "javascript/types/interfaces/wasmrun-task-message.d.ts",
+    "types/interfaces/wasmrun-task-object-store.d.ts" <- "javascript/types/interfaces/wasmrun-task-object-store.d.ts",
+    "types/interfaces/wasmrun-task-queue.d.ts" <- "javascript/types/interfaces/wasmrun-task-queue.d.ts",
+    "types/task.d.ts" <- "javascript/types/task.d.ts",
+    "wasmrun-guest.d.ts" <- "javascript/wasmrun-guest.d.ts",
+    "wasmrun-guest.js" <- "javascript/wasmrun-guest.js",
+};
+
+/// The interfaces of standard input and output, which a program in JavaScript or TypeScript calls itself.
+const STREAMS: &[File] = files! {
+    "types/command.d.ts" <- "javascript/command.d.ts",
+    "wit/deps/wasi-cli/cli.wit" <- "wit/command/cli.wit",
+    "wit/deps/wasi-io/streams.wit" <- "wit/command/streams.wit",
+};
+
 /// Returns the files of a project.
 pub(super) fn files(lang: Language, kind: Kind) -> Vec<File> {
     let files = match kind {
@@ -51,6 +69,9 @@ pub(super) fn files(lang: Language, kind: Kind) -> Vec<File> {
     };
     let mut files = files.concat();
     files.extend(world(lang, kind));
+    if matches!(lang, Language::Javascript | Language::Typescript) {
+        files.extend(if kind == Kind::Command { STREAMS } else { SCRIPT_SDK });
+    }
     // The SDK has the interfaces for Rust.
     if lang != Language::Rust && kind != Kind::Command {
         files.extend(PACKAGE);
@@ -97,6 +118,18 @@ fn own(lang: Language, kind: Kind) -> &'static [File] {
             "guest.toml" <- "javascript/guest.command.toml",
             "guest.js" <- "javascript/command.js",
         },
+        (Language::Typescript, Kind::Object) => files! {
+            "guest.toml" <- "typescript/guest.object.toml",
+            "guest.ts" <- "typescript/object.ts",
+        },
+        (Language::Typescript, Kind::Message) => files! {
+            "guest.toml" <- "typescript/guest.message.toml",
+            "guest.ts" <- "typescript/message.ts",
+        },
+        (Language::Typescript, Kind::Command) => files! {
+            "guest.toml" <- "typescript/guest.command.toml",
+            "guest.ts" <- "typescript/command.ts",
+        },
         (Language::C, Kind::Object) => files! {
             "guest.toml" <- "c/guest.object.toml",
             "shout.c" <- "c/object.c",
@@ -137,7 +170,13 @@ fn common(lang: Language) -> &'static [File] {
         },
         Language::Javascript => files! {
             ".gitignore" <- "javascript/gitignore",
+            "jsconfig.json" <- "javascript/jsconfig.json",
             "package.json" <- "javascript/package.json.in",
+        },
+        Language::Typescript => files! {
+            ".gitignore" <- "typescript/gitignore",
+            "package.json" <- "typescript/package.json.in",
+            "tsconfig.json" <- "typescript/tsconfig.json",
         },
         Language::C => files! {
             ".gitignore" <- "c/gitignore",
@@ -161,10 +200,8 @@ fn bindings(lang: Language) -> &'static [File] {
             "README.md" <- "python/README.md.in",
             "wasmrun_guest.py" <- "python/wasmrun_guest.py",
         },
-        Language::Javascript => files! {
-            "README.md" <- "javascript/README.md.in",
-            "wasmrun-guest.js" <- "javascript/wasmrun-guest.js",
-        },
+        Language::Javascript => files! { "README.md" <- "javascript/README.md.in" },
+        Language::Typescript => files! { "README.md" <- "typescript/README.md.in" },
         Language::C => files! {
             "README.md" <- "c/README.md.in",
             "bindings/guest.c" <- "c/bindings/guest.c",
@@ -209,11 +246,8 @@ fn command(lang: Language) -> &'static [File] {
             "README.md" <- "python/README.command.md.in",
             "wit/deps/wasi-cli/run.wit" <- "wit/command/run.wit",
         },
-        Language::Javascript => files! {
-            "README.md" <- "javascript/README.command.md.in",
-            "wit/deps/wasi-cli/cli.wit" <- "wit/command/cli.wit",
-            "wit/deps/wasi-io/streams.wit" <- "wit/command/streams.wit",
-        },
+        Language::Javascript => files! { "README.md" <- "javascript/README.command.md.in" },
+        Language::Typescript => files! { "README.md" <- "typescript/README.command.md.in" },
         Language::C => files! {
             "README.md" <- "c/README.command.md.in",
             "adapter/README.md" <- "adapter/README.md",
@@ -237,7 +271,9 @@ fn world(lang: Language, kind: Kind) -> &'static [File] {
         (Language::Rust, _) | (Language::C | Language::Go, Kind::Command) => &[],
         (Language::C | Language::Go, _) => files! { "wit/guest.wit" <- "wit/c.wit" },
         (Language::Python, Kind::Command) => files! { "wit/guest.wit" <- "wit/command/python.wit" },
-        (Language::Javascript, Kind::Command) => files! { "wit/guest.wit" <- "wit/command/javascript.wit" },
+        (Language::Javascript | Language::Typescript, Kind::Command) => {
+            files! { "wit/guest.wit" <- "wit/command/javascript.wit" }
+        }
         (_, Kind::Object) => files! { "wit/guest.wit" <- "wit/object.wit" },
         (_, Kind::Message) => files! { "wit/guest.wit" <- "wit/message.wit" },
     }
@@ -253,6 +289,7 @@ fn cases(kind: Kind) -> &'static [File] {
             "cases/no-object/case.toml" <- "object/no-object.toml",
             "cases/not-text/case.toml" <- "object/not-text.toml",
             "cases/not-text/given/input/latin-1.txt" <= "object/not-text.given",
+            "cases/removed/case.toml" <- "object/removed.toml",
         },
         Kind::Message => files! {
             "cases/hello/case.toml" <- "message/hello.toml",

@@ -43,6 +43,7 @@ pub(crate) enum Language {
     Rust,
     Python,
     Javascript,
+    Typescript,
     C,
     Go,
 }

@@ -100,8 +100,7 @@ typedef struct wasmrun_task_object_store_error_t {
 // There is no such object.
 #define WASMRUN_TASK_OBJECT_STORE_ERROR_NOT_FOUND 0
 // There is no such grant, the grant's mode or prefix doesn't allow the call, or the store refuses the call to
-// the worker. The operator can correct the last case, so a retry may succeed unless `open` returned this
-// error.
+// the worker.
 #define WASMRUN_TASK_OBJECT_STORE_ERROR_ACCESS_DENIED 1
 // The object, or the content written so far, exceeds a limit. Ranges and readers still work.
 #define WASMRUN_TASK_OBJECT_STORE_ERROR_TOO_LARGE 2
@@ -382,7 +381,8 @@ typedef struct exports_wasmrun_task_handler_failure_t {
   } val;
 } exports_wasmrun_task_handler_failure_t;
 
-// A retry may succeed.
+// A retry may succeed. So the SDKs convert the errors `unavailable` and `access-denied` of stores and queues:
+// the backend may be back by then, or the operator may have corrected the grant. They reject with any other.
 #define EXPORTS_WASMRUN_TASK_HANDLER_FAILURE_RETRY 0
 // A retry can't succeed. The message and the reason go to the dead-letter queue.
 #define EXPORTS_WASMRUN_TASK_HANDLER_FAILURE_REJECT 1

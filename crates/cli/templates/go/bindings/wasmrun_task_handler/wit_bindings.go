@@ -22,7 +22,8 @@ type RetryRequest struct {
 }
 
 const (
-	// A retry may succeed.
+	// A retry may succeed. So the SDKs convert the errors `unavailable` and `access-denied` of stores and queues:
+	// the backend may be back by then, or the operator may have corrected the grant. They reject with any other.
 	FailureRetry uint8 = 0
 	// A retry can't succeed. The message and the reason go to the dead-letter queue.
 	FailureReject uint8 = 1

@@ -17,8 +17,7 @@ const (
 	// There is no such object.
 	ErrorNotFound uint8 = 0
 	// There is no such grant, the grant's mode or prefix doesn't allow the call, or the store refuses the call to
-	// the worker. The operator can correct the last case, so a retry may succeed unless `open` returned this
-	// error.
+	// the worker.
 	ErrorAccessDenied uint8 = 1
 	// The object, or the content written so far, exceeds a limit. Ranges and readers still work.
 	ErrorTooLarge uint8 = 2

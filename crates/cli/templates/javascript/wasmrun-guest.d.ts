@@ -1,0 +1,1 @@
+../../../../sdk/javascript/index.d.ts
