@@ -168,7 +168,8 @@ impl Rendition {
                 gravity: before_turning(gravity, quarters, flip, flop),
                 enlarge: entries.flag("enlarge")?,
                 linear: entries.flag("linear")?,
-                background: background.unwrap_or(behind),
+                // A background is laid last, once, behind what is transparent.
+                background: background.map_or(behind, |_| TRANSPARENT),
             },
             format,
             quality,
@@ -258,7 +259,7 @@ mod tests {
             gravity: Gravity::Attention,
             enlarge: true,
             linear: true,
-            background: [10, 20, 30, 128],
+            background: TRANSPARENT,
         };
         assert_eq!(rendition.shape, expected);
         assert_eq!((rendition.quality, rendition.progressive, rendition.chroma), (95, true, Chroma::Half));
