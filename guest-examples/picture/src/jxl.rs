@@ -60,7 +60,7 @@ pub(crate) fn decode(content: &[u8], target: Target<'_>, bounds: &Bounds) -> Res
     let samples = (3 + extra.len()) as u64;
     let per_pixel = channels as u64 + samples * BYTES_PER_SAMPLE;
     Cost::unscaled(FORMAT, (width, height), layout, per_pixel, content).check(target, bounds)?;
-    let orientation = Orientation::of(info.orientation as u32).unwrap_or(Orientation::UPRIGHT);
+    let orientation = Orientation::of(info.orientation as u64).unwrap_or(Orientation::UPRIGHT);
     let format = JxlPixelFormat {
         color_type,
         color_data_format: Some(JxlDataFormat::U8 { bit_depth: 8 }),
