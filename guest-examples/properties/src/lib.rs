@@ -12,7 +12,7 @@ use std::{fs, io};
 
 use picture::{
     Bounds, Chroma, Encoding, Excess, Fit, Format, Gravity, Picture, Refusal, Rights, Shape, Target,
-    Truncated, decode, encode, fit, metadata,
+    Truncated, decode_with_jxl, encode, fit, metadata,
 };
 
 pub use mutation::{Random, mutated};
@@ -112,7 +112,7 @@ fn made(file: &[u8], settings: &Settings) -> Result<(Vec<u8>, (u32, u32)), Refus
     let Settings { max_side, shape, encoding, bounds } = settings;
     let target =
         shape.as_ref().map_or(Target::Side(*max_side), |shape| Target::Shapes(std::slice::from_ref(shape)));
-    let picture = decode(file.to_vec(), target, bounds)?;
+    let picture = decode_with_jxl(file.to_vec(), target, bounds)?;
     let full = picture.full;
     assert_filled(&picture);
     assert!(u64::from(full.0) * u64::from(full.1) <= bounds.pixels, "{full:?} exceeds the bound");
@@ -165,7 +165,7 @@ pub fn check(file: &[u8], meter: Option<&Meter>) -> Report {
     let outcome = match result {
         Ok((made, size)) => {
             let all = Bounds { pixels: u64::MAX, memory: 1 << 30, ..settings.bounds };
-            let again = decode(made, u32::MAX, &all).expect("what was made is a picture");
+            let again = decode_with_jxl(made, u32::MAX, &all).expect("what was made is a picture");
             assert_eq!((again.width, again.height), size, "the size of the result");
             Outcome::Made
         }
