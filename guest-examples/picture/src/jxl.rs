@@ -58,9 +58,7 @@ pub(crate) fn decode(content: &[u8], target: Target<'_>, bounds: &Bounds) -> Res
                 break;
             }
             Ok(Event::Complete) => return Err(Refusal::Damaged(FORMAT, "it has no frame")),
-            Err(Error::ImageSizeTooLarge(..)) => {
-                return not_supported("a JPEG XL with a frame that is larger than the picture");
-            }
+            Err(Error::ImageSizeTooLarge(..)) => return larger_frame(),
             Err(_) => return Err(Refusal::Damaged(FORMAT, "its compressed pixels are invalid")),
         }
     }
@@ -173,6 +171,7 @@ fn frames_kept(content: &[u8], header: &Header) -> Result<u64, Refusal> {
             }
             Ok(Event::NeedMoreInput { .. }) if rest.is_empty() => return Err(CUT),
             Ok(Event::NeedMoreInput { .. }) if rest.len() < left => {}
+            Err(Error::ImageSizeTooLarge(..)) => return larger_frame(),
             // A frame that isn't shown, or a damaged file, which the next decoder refuses.
             _ => return Ok(MOST_FRAMES),
         }
@@ -202,6 +201,10 @@ impl JxlBitstreamInput for ByteOfHeaders<'_, '_> {
     fn skip(&mut self, bytes: usize) -> io::Result<usize> {
         JxlBitstreamInput::skip(self.rest, bytes)
     }
+}
+
+fn larger_frame<T>() -> Result<T, Refusal> {
+    not_supported("a JPEG XL with a frame that is larger than the picture")
 }
 
 fn not_supported<T>(what: &str) -> Result<T, Refusal> {

@@ -99,7 +99,8 @@ fn jxl_with(boxes: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
         // A size of 64 bits.
         file.extend(b"\0\0\0\x01free\0\0\0\0\0\0\0\x12xx");
         file.extend((8 + data.len() as u32).to_be_bytes());
-        file.extend([*kind, *data].concat());
+        file.extend(*kind);
+        file.extend(*data);
     }
     file
 }
@@ -125,9 +126,9 @@ fn what_a_camera_says_is_read_from_each_format() {
         ("jpeg", jpeg_with(&block)),
         ("png", png_with(&block)),
         ("webp", webp_with(&block)),
-        ("jxl", jxl_with(&[(b"Exif", &[&[0; 4], block.as_slice()].concat())])),
+        ("jxl", jxl_with(&[(b"Exif", &[[0; 4].as_slice(), &block].concat())])),
         // The block begins behind a prefix.
-        ("jxl", jxl_with(&[(b"Exif", &[b"\0\0\0\x06Exif\0\0", block.as_slice()].concat())])),
+        ("jxl", jxl_with(&[(b"Exif", &[b"\0\0\0\x06Exif\0\0".as_slice(), &block].concat())])),
         // A TIFF without a picture.
         ("tiff", block),
     ];
