@@ -215,6 +215,27 @@ mod tests {
     }
 
     #[test]
+    fn a_background_is_the_same_around_a_picture_and_behind_it() {
+        // Clear on the left, and opaque on the right.
+        let file = pam(8, 4, |x, _| if x < 4 { [0; 4] } else { [200, 100, 50, 255] });
+        let contain = "[a]\nformat = 'png'\nwidth = 8\nheight = 8\nfit = 'contain'\n";
+        for (keys, background) in [
+            ("background = '#ff000080'", vec![255, 0, 0, 128]),
+            ("background = '#ff000080'\ngrayscale = true", vec![255, 0, 0, 128]),
+            ("background = '#0a141e'", vec![10, 20, 30]),
+            ("background = '#0a141e'\ngrayscale = true", vec![10, 20, 30]),
+        ] {
+            let decoded =
+                decode(made(&file, &format!("{contain}{keys}"))[0].file.clone(), u32::MAX, &bounds());
+            let decoded = decoded.expect("a picture");
+            let channels = decoded.layout.channels();
+            let at = |x: usize, y: usize| &decoded.pixels[(y * 8 + x) * channels..][..channels];
+            assert_eq!((at(0, 0), at(0, 4)), (&background[..], &background[..]), "{keys}");
+            assert_eq!(at(7, 4).get(3).unwrap_or(&255), &255, "{keys}");
+        }
+    }
+
+    #[test]
     fn a_size_that_the_format_can_not_hold_is_refused_before() {
         let renditions = Renditions::read("RENDITIONS", "[a]\nformat = 'webp'\n[b]", None).expect("valid");
         let [webp, jpeg] = &renditions.all[..] else { panic!("two renditions") };

@@ -20,7 +20,7 @@ const MAX_NAME: usize = 64;
 const WHITE: [u8; 4] = [255; 4];
 const TRANSPARENT: [u8; 4] = [0; 4];
 
-/// A picture to make.
+/// A picture to make. It has many fields because each stands for a key that can be set.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rendition {
     pub(crate) name: String,
@@ -106,39 +106,8 @@ impl Rendition {
         entries.have_known_keys()?;
         let quarters = entries.one_of("rotate", &[("0", 0), ("90", 1), ("180", 2), ("270", 3)])?;
         let quarters = quarters.unwrap_or(0);
-        let format = entries.one_of(
-            "format",
-            &[
-                ("jpeg", Choice::Is(Format::Jpeg)),
-                ("png", Choice::Is(Format::Png)),
-                ("webp", Choice::Is(Format::WebP)),
-                ("avif", Choice::Is(Format::Avif)),
-                ("auto", Choice::Auto),
-            ],
-        )?;
-        let format = format.unwrap_or(Choice::Is(Format::Jpeg));
-        if !format.formats().contains(&Format::Jpeg) {
-            for key in ["progressive", "chroma"] {
-                entries.is_not_set(key, "it needs the format jpeg or auto")?;
-            }
-            if format != Choice::Is(Format::Avif) {
-                entries.is_not_set("quality", "it needs the format jpeg, avif or auto")?;
-            }
-        }
-        let fit = entries.one_of(
-            "fit",
-            &[
-                ("inside", Fit::Inside),
-                ("outside", Fit::Outside),
-                ("cover", Fit::Cover),
-                ("contain", Fit::Contain),
-                ("fill", Fit::Fill),
-            ],
-        )?;
-        let fit = fit.unwrap_or(Fit::Inside);
-        if !matches!(fit, Fit::Cover | Fit::Contain) {
-            entries.is_not_set("gravity", "it needs the fit cover or contain")?;
-        }
+        let format = format(&entries)?;
+        let fit = fit(&entries)?;
         let (width, height) = (entries.whole("width", SIDES)?, entries.whole("height", SIDES)?);
         for (fit, needs_both) in [("cover", fit == Fit::Cover), ("contain", fit == Fit::Contain)] {
             if needs_both && (width.is_none() || height.is_none()) {
@@ -146,12 +115,7 @@ impl Rendition {
             }
         }
         let (flip, flop) = (entries.flag("flip")?, entries.flag("flop")?);
-        let gravities = COMPASS.into_iter().chain([
-            ("centre", Gravity::Centre),
-            ("center", Gravity::Centre),
-            ("attention", Gravity::Attention),
-        ]);
-        let gravity = entries.one_of("gravity", &gravities.collect::<Vec<_>>())?.unwrap_or(Gravity::Centre);
+        let gravity = gravity(&entries)?;
         let background = entries.colour("background")?;
         // A JPEG shows what is transparent in white.
         let behind = if format.formats().contains(&Format::Jpeg) { WHITE } else { TRANSPARENT };
@@ -168,7 +132,8 @@ impl Rendition {
                 gravity: before_turning(gravity, quarters, flip, flop),
                 enlarge: entries.flag("enlarge")?,
                 linear: entries.flag("linear")?,
-                background: background.unwrap_or(behind),
+                // A background is laid last, once, behind what is transparent.
+                background: background.map_or(behind, |_| TRANSPARENT),
             },
             format,
             quality,
@@ -198,6 +163,56 @@ impl Rendition {
         let (ext, format) = (format.extension(), name(format));
         self.key.key(source, Values { name: rendition, width: *width, height: *height, ext, format })
     }
+}
+
+fn format(entries: &Entries<'_>) -> Result<Choice, String> {
+    let format = entries.one_of(
+        "format",
+        &[
+            ("jpeg", Choice::Is(Format::Jpeg)),
+            ("png", Choice::Is(Format::Png)),
+            ("webp", Choice::Is(Format::WebP)),
+            ("avif", Choice::Is(Format::Avif)),
+            ("auto", Choice::Auto),
+        ],
+    )?;
+    let format = format.unwrap_or(Choice::Is(Format::Jpeg));
+    if !format.formats().contains(&Format::Jpeg) {
+        for key in ["progressive", "chroma"] {
+            entries.is_not_set(key, "it needs the format jpeg or auto")?;
+        }
+        if format != Choice::Is(Format::Avif) {
+            entries.is_not_set("quality", "it needs the format jpeg, avif or auto")?;
+        }
+    }
+    Ok(format)
+}
+
+fn fit(entries: &Entries<'_>) -> Result<Fit, String> {
+    let fit = entries.one_of(
+        "fit",
+        &[
+            ("inside", Fit::Inside),
+            ("outside", Fit::Outside),
+            ("cover", Fit::Cover),
+            ("contain", Fit::Contain),
+            ("fill", Fit::Fill),
+        ],
+    )?;
+    let fit = fit.unwrap_or(Fit::Inside);
+    if !matches!(fit, Fit::Cover | Fit::Contain) {
+        entries.is_not_set("gravity", "it needs the fit cover or contain")?;
+    }
+    Ok(fit)
+}
+
+fn gravity(entries: &Entries<'_>) -> Result<Gravity, String> {
+    let gravities = COMPASS.into_iter().chain([
+        ("centre", Gravity::Centre),
+        ("center", Gravity::Centre),
+        ("attention", Gravity::Attention),
+    ]);
+    Ok(entries.one_of("gravity", &gravities.collect::<Vec<_>>())?.unwrap_or(Gravity::Centre))
 }
 
 /// Returns which part of a picture has to be kept so that the part is at `gravity` once the picture is turned: clockwise
@@ -258,7 +273,7 @@ mod tests {
             gravity: Gravity::Attention,
             enlarge: true,
             linear: true,
-            background: [10, 20, 30, 128],
+            background: TRANSPARENT,
         };
         assert_eq!(rendition.shape, expected);
         assert_eq!((rendition.quality, rendition.progressive, rendition.chroma), (95, true, Chroma::Half));

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::make::Output;
 
-/// What the sidecar says. Fields without a value are left out.
+/// What the sidecar says. Fields without a value are left out. There are many because each is a key of the document.
 #[derive(Debug, Serialize)]
 pub(crate) struct Sidecar<'a> {
     key: &'a str,

@@ -6,7 +6,7 @@ use crate::frame::Frame;
 use crate::markers::{DHT, DNL, EOI, Markers, SOS, Segment};
 use crate::plane::{Canvas, Plane, Planes};
 use crate::progressive::{Band, FirstOfBand, FirstOfMeans, Layer, RefineBand, RefineMeans};
-use crate::scan::{self, Scan};
+use crate::scan::{self, Member, Scan};
 use crate::sequential::{Sequential, Target};
 use crate::survey::{self, Found, Need};
 use crate::tables::Tables;
@@ -129,11 +129,10 @@ fn progressive(mut markers: Markers, frame: &Frame, sides: &[u32], found: &[Foun
         let Some(Found { scan, end }) = scans.next() else {
             return Err(segment.damaged("a scan that wasn't there before"));
         };
-        for member in &scan.members {
+        for &Member { component, .. } in &scan.members {
             // The tables are those of a component's first scan.
-            let quantisation = frame.components[member.component].quantisation;
-            let table = tables.quantisers[quantisation];
-            quantisers[member.component] = quantisers[member.component].or(table);
+            let table = tables.quantisers[frame.components[component].quantisation];
+            quantisers[component] = quantisers[component].or(table);
         }
         if scan.members.iter().all(|member| scan.first > needs[member.component].last) {
             markers.at = *end;
@@ -172,12 +171,23 @@ fn progressive(mut markers: Markers, frame: &Frame, sides: &[u32], found: &[Foun
             }
         };
     }
+    finished(layers, frame, sides, quantisers, markers.at)
+}
+
+/// Makes planes of the layers of a progressive file that ends at `at`.
+fn finished(
+    layers: Vec<Layer>,
+    frame: &Frame,
+    sides: &[u32],
+    quantisers: Vec<Option<[u16; 64]>>,
+    at: usize,
+) -> Result<Vec<Plane>> {
     let mut planes = Vec::new();
     for (((layer, component), &side), quantisers) in
         layers.into_iter().zip(&frame.components).zip(sides).zip(quantisers)
     {
         let why = "a component whose quantisation table isn't defined";
-        let quantisers = quantisers.ok_or(Error::Damaged { at: markers.at, why })?;
+        let quantisers = quantisers.ok_or(Error::Damaged { at, why })?;
         planes.push(layer.into_canvas(&quantisers).into_plane(frame.plane(component, side)));
     }
     Ok(planes)

@@ -9,6 +9,7 @@ use crate::target::Target;
 use crate::{Bounds, Truncated};
 
 const FORMAT: &str = "BMP";
+const CUT: Refusal = Refusal::CutShort(FORMAT);
 const INVALID: Refusal = Refusal::Damaged(FORMAT, "its header is invalid");
 
 struct Header<'a> {
@@ -34,9 +35,27 @@ pub(crate) fn long(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes)
 }
 
+/// Returns which bits of a pixel are which colour, or nothing for pixels with a palette.
+fn masks(info: &[u8], size: usize, compression: u32, bits: u16) -> Result<[u32; 4], Refusal> {
+    Ok(match (compression, bits) {
+        (0, 16) => [0x7c00, 0x03e0, 0x001f, 0],
+        (0, 24 | 32) => [0x00ff_0000, 0x0000_ff00, 0x0000_00ff, 0],
+        (3 | 6, 16 | 32) => {
+            // They are part of the larger headers, and follow the others.
+            let has_alpha = size >= 56 || compression == 6;
+            let mask = |at| long(info, at);
+            let alpha = if has_alpha { mask(52).ok_or(CUT)? } else { 0 };
+            [mask(40).ok_or(CUT)?, mask(44).ok_or(CUT)?, mask(48).ok_or(CUT)?, alpha]
+        }
+        (0, 1 | 2 | 4 | 8) | (1, 8) | (2, 4) => [0; 4],
+        (4, _) => return Err(Refusal::NotSupported("a BMP that contains a JPEG".to_owned())),
+        (5, _) => return Err(Refusal::NotSupported("a BMP that contains a PNG".to_owned())),
+        _ => return Err(INVALID),
+    })
+}
+
 impl<'a> Header<'a> {
     fn read(content: &'a [u8]) -> Result<Self, Refusal> {
-        const CUT: Refusal = Refusal::CutShort(FORMAT);
         let start = long(content, 10).ok_or(CUT)? as usize;
         let info = content.get(14..).ok_or(CUT)?;
         let size = long(info, 0).ok_or(CUT)? as usize;
@@ -54,21 +73,7 @@ impl<'a> Header<'a> {
             }
             _ => return Err(INVALID),
         };
-        let masks = match (compression, bits) {
-            (0, 16) => [0x7c00, 0x03e0, 0x001f, 0],
-            (0, 24 | 32) => [0x00ff_0000, 0x0000_ff00, 0x0000_00ff, 0],
-            (3 | 6, 16 | 32) => {
-                // They are part of the larger headers, and follow the others.
-                let has_alpha = size >= 56 || compression == 6;
-                let mask = |at| long(info, at);
-                let alpha = if has_alpha { mask(52).ok_or(CUT)? } else { 0 };
-                [mask(40).ok_or(CUT)?, mask(44).ok_or(CUT)?, mask(48).ok_or(CUT)?, alpha]
-            }
-            (0, 1 | 2 | 4 | 8) | (1, 8) | (2, 4) => [0; 4],
-            (4, _) => return Err(Refusal::NotSupported("a BMP that contains a JPEG".to_owned())),
-            (5, _) => return Err(Refusal::NotSupported("a BMP that contains a PNG".to_owned())),
-            _ => return Err(INVALID),
-        };
+        let masks = masks(info, size, compression, bits)?;
         let mut palette = Vec::new();
         let mut start = start;
         if bits <= 8 {

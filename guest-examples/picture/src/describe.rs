@@ -2,12 +2,13 @@
 
 use crate::background::rgba;
 use crate::encode::Rights;
-use crate::exif::{self, Block, Directory, tag};
+use crate::exif::{self, tag};
 use crate::format::Format;
+use crate::ifd::{Block, Directory};
 use crate::picture::Picture;
 use crate::refusal::Refusal;
 use crate::shape::{Fit, Gravity, Shape};
-use crate::{frames, jpeg, png, thumbhash, webp, xmp};
+use crate::{boxes, frames, jpeg, png, thumbhash, webp, xmp};
 
 /// What a file says about its picture, apart from the pixels. Texts have at most 256 bytes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -64,6 +65,11 @@ fn blocks(content: &[u8], format: Format) -> (Option<Vec<u8>>, Option<Vec<u8>>) 
         Format::Jpeg => jpeg::blocks(content),
         Format::Png => png::blocks(content),
         Format::WebP => webp::blocks(content),
+        Format::JpegXl => boxes::blocks(content),
+        Format::Tiff => {
+            let xmp = Block::of(content).and_then(Block::first).and_then(|first| first.field(tag::XMP));
+            (None, xmp.map(|field| field.bytes.to_vec()))
+        }
         _ => (None, None),
     }
 }

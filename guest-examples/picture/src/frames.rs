@@ -1,7 +1,7 @@
 //! Counts the frames of an animation or the pages of a document, without decoding them.
 
-use crate::exif::Block;
 use crate::format::Format;
+use crate::ifd::Block;
 use crate::{png, webp};
 
 /// How many are counted at most.

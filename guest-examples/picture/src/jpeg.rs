@@ -11,7 +11,7 @@ use jpeg_decoder::{ColorTransform, Decoder, Error, UnsupportedFeature};
 use crate::colour::Colour;
 use crate::decode::Cost;
 use crate::orientation::Orientation;
-use crate::picture::{Layout, Picture, fit};
+use crate::picture::{Picture, fit};
 use crate::refusal::Refusal;
 use crate::target::Target;
 use crate::{Bounds, Truncated};
@@ -22,18 +22,13 @@ const FORMAT: &str = "JPEG";
 
 pub(crate) fn decode(content: Vec<u8>, target: Target<'_>, bounds: &Bounds) -> Result<Picture, Refusal> {
     let file = File::of(&content)?;
-    let frame = file.frame.as_ref().ok_or(if file.is_cut {
-        Refusal::CutShort(FORMAT)
-    } else {
-        Refusal::Damaged(FORMAT, "it has no frame header")
-    })?;
-    frame.check()?;
+    let frame = file.checked_frame()?;
     let layout = frame.layout()?;
     let full = (u32::from(frame.width), u32::from(frame.height));
     // What says how to show the pixels is read first: it may refuse the picture.
     let colour = Colour::of_profile(file.profile(&content))?;
-    let part = |range: &Option<std::ops::Range<usize>>| range.clone().and_then(|range| content.get(range));
-    let orientation = Orientation::choose(part(&file.exif), part(&file.xmp), None);
+    let (exif, xmp) = file.blocks(&content);
+    let orientation = Orientation::choose(exif, xmp, None);
     let side = target.side(full, orientation);
     let (is_rgb, is_complete) = (file.is_rgb(), file.is_complete());
     if !file.is_cut
@@ -45,7 +40,6 @@ pub(crate) fn decode(content: Vec<u8>, target: Target<'_>, bounds: &Bounds) -> R
     let size = content.len() as u64;
     let (mended, pads) = file.mend(&content);
     drop(content);
-
     let mut rest = mended.as_slice();
     let mut decoder = Decoder::new(&mut rest);
     let (width, height) = scaled(&mut decoder, full, side)?;
@@ -65,7 +59,6 @@ pub(crate) fn decode(content: Vec<u8>, target: Target<'_>, bounds: &Bounds) -> R
         decoding: kept + memory + 2 * size,
     }
     .check(target, bounds)?;
-
     if is_rgb {
         decoder.set_color_transform(ColorTransform::RGB);
     }
@@ -78,12 +71,7 @@ pub(crate) fn decode(content: Vec<u8>, target: Target<'_>, bounds: &Bounds) -> R
         Err(error) if !is_short => return Err(refusal(&error)),
         Err(_) if is_kept => {
             let cut = Cut { file: &file, frame, content: mended, pads, full, size: (width, height) };
-            let mut kept = cut.kept(at).ok_or(Refusal::CutShort(FORMAT))?;
-            // What is missing is gray, also as ink.
-            let missing: &[u8] = if layout == Layout::Cmyk { &[0, 0, 0, 127] } else { &[128; 3][..channels] };
-            let missing = missing.repeat((width * height) as usize - kept.len() / missing.len());
-            kept.extend_from_slice(&missing);
-            kept
+            cut.filled(at, layout).ok_or(Refusal::CutShort(FORMAT))?
         }
         _ => return Err(Refusal::CutShort(FORMAT)),
     };
@@ -98,8 +86,8 @@ pub(crate) fn blocks(content: &[u8]) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
     let Ok(file) = File::of(content) else {
         return (None, None);
     };
-    let part = |range: Option<std::ops::Range<usize>>| content.get(range?).map(<[u8]>::to_vec);
-    (part(file.exif), part(file.xmp))
+    let (exif, xmp) = file.blocks(content);
+    (exif.map(<[u8]>::to_vec), xmp.map(<[u8]>::to_vec))
 }
 
 /// Sets the smallest scale that gives at least the pixels which are needed. Returns the size at that scale.

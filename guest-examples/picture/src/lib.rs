@@ -6,6 +6,7 @@
 mod attention;
 mod background;
 mod bmp;
+mod boxes;
 mod colour;
 mod decode;
 mod describe;
@@ -16,6 +17,7 @@ mod format;
 mod frames;
 mod gif;
 mod ico;
+mod ifd;
 mod jpeg;
 #[cfg(feature = "jxl")]
 mod jxl;

@@ -1,6 +1,7 @@
 //! How a picture is to be turned, from each place where files say so.
 
-use crate::exif::{Block, tag};
+use crate::exif::tag;
+use crate::ifd::Block;
 use crate::xmp;
 
 /// How a camera was held, as EXIF numbers it: 1 is upright.
@@ -29,7 +30,7 @@ impl Orientation {
     }
 
     /// Returns the orientation that this number stands for. Source: TIFF 6.0, section 8.
-    pub(crate) fn of(value: u32) -> Option<Self> {
+    pub(crate) fn of(value: u64) -> Option<Self> {
         match value {
             1..=8 => Some(Orientation(value as u8)),
             _ => None,

@@ -24,32 +24,7 @@ pub(crate) fn of(picture: &Picture) -> Vec<u8> {
     if width == 0 || height == 0 {
         return Vec::new();
     }
-    let pixels: Vec<[f32; 4]> = picture
-        .pixels
-        .chunks_exact(picture.layout.channels())
-        .map(|pixel| rgba(picture.layout, pixel).map(|value| f32::from(value) / 255.0))
-        .collect();
-    // What is transparent has the average colour.
-    let mut average = [0.0; 3];
-    let alpha: f32 = pixels.iter().map(|pixel| pixel[3]).sum();
-    for pixel in &pixels {
-        for (sum, value) in average.iter_mut().zip(pixel) {
-            *sum += pixel[3] * value;
-        }
-    }
-    let average = average.map(|sum| if alpha > 0.0 { sum / alpha } else { 0.0 });
-    let has_alpha = alpha < pixels.len() as f32;
-    // Brightness, yellow against blue, red against green, alpha.
-    let mut planes = [const { Vec::new() }; 4];
-    for &[red, green, blue, alpha] in &pixels {
-        let [red, green, blue] =
-            [(red, 0), (green, 1), (blue, 2)].map(|(value, at)| average[at] * (1.0 - alpha) + alpha * value);
-        let values = [(red + green + blue) / 3.0, (red + green) / 2.0 - blue, red - green, alpha];
-        for (plane, value) in planes.iter_mut().zip(values) {
-            plane.push(value);
-        }
-    }
-
+    let (planes, has_alpha) = planes(picture);
     let most = if has_alpha { 5.0 } else { 7.0 };
     let waves = |side: usize| ((most * side as f32 / width.max(height) as f32).round() as usize).max(1);
     let (across, down) = (waves(width), waves(height));
@@ -82,6 +57,36 @@ pub(crate) fn of(picture: &Picture) -> Vec<u8> {
         hash.push(low | nibbles.next().unwrap_or(0) << 4);
     }
     hash
+}
+
+/// Returns the planes of brightness, of yellow against blue, of red against green, and of alpha, and whether a pixel isn't
+/// opaque.
+fn planes(picture: &Picture) -> ([Vec<f32>; 4], bool) {
+    let pixels: Vec<[f32; 4]> = picture
+        .pixels
+        .chunks_exact(picture.layout.channels())
+        .map(|pixel| rgba(picture.layout, pixel).map(|value| f32::from(value) / 255.0))
+        .collect();
+    // What is transparent has the average colour.
+    let mut average = [0.0; 3];
+    let alpha: f32 = pixels.iter().map(|pixel| pixel[3]).sum();
+    for pixel in &pixels {
+        for (sum, value) in average.iter_mut().zip(pixel) {
+            *sum += pixel[3] * value;
+        }
+    }
+    let average = average.map(|sum| if alpha > 0.0 { sum / alpha } else { 0.0 });
+    let has_alpha = alpha < pixels.len() as f32;
+    let mut planes = [const { Vec::new() }; 4];
+    for &[red, green, blue, alpha] in &pixels {
+        let [red, green, blue] =
+            [(red, 0), (green, 1), (blue, 2)].map(|(value, at)| average[at] * (1.0 - alpha) + alpha * value);
+        let values = [(red + green + blue) / 3.0, (red + green) / 2.0 - blue, red - green, alpha];
+        for (plane, value) in planes.iter_mut().zip(values) {
+            plane.push(value);
+        }
+    }
+    (planes, has_alpha)
 }
 
 impl Waves {

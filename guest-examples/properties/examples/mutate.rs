@@ -64,6 +64,7 @@ fn format(file: &[u8]) -> &'static str {
         [b'q', b'o', b'i', b'f', ..] => "QOI",
         [b'P', b'1'..=b'7', ..] => "PNM",
         [0, 0, 1, 0, ..] => "ICO",
+        [0xff, 0x0a, ..] | [0, 0, 0, 0x0c, b'J', b'X', b'L', b' ', ..] => "JPEG XL",
         [_, _, _, _, b'f', b't', b'y', b'p', ..] => "AVIF",
         _ => "other",
     }
@@ -118,12 +119,12 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
     println!("{count} files, {broken} break a property");
     println!(
-        "format      made  not supp.  cut short  damaged  too large  broken   peak MiB  above claim KiB  slowest ms"
+        "format       made  not supp.  cut short  damaged  too large  broken   peak MiB  above claim KiB  slowest ms"
     );
     for (format, row) in rows {
         let of = |outcome| row.outcomes.get(&outcome).copied().unwrap_or_default();
         println!(
-            "{format:6} {:9} {:10} {:10} {:8} {:10} {:7} {:10.1} {:16} {:11.1}",
+            "{format:7} {:9} {:10} {:10} {:8} {:10} {:7} {:10.1} {:16} {:11.1}",
             of(Outcome::Made),
             of(Outcome::NotSupported),
             of(Outcome::CutShort),

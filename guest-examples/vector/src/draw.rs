@@ -27,26 +27,8 @@ pub(crate) struct Drawn {
 ///
 /// When it is no SVG, contains what isn't drawn, or exceeds a bound.
 pub(crate) fn draw(content: &[u8], settings: &Settings) -> Result<Drawn, Refusal> {
-    let text = text_of(content)?;
-    check_entities(text)?;
-    // Texts and comments count as nodes too.
-    let limit = settings.max_elements.saturating_mul(4).saturating_add(64);
-    let options = ParsingOptions {
-        allow_dtd: true,
-        nodes_limit: u32::try_from(limit).unwrap_or(u32::MAX),
-        ..Default::default()
-    };
-    let document = Document::parse_with_options(text, options).map_err(|error| match error {
-        roxmltree::Error::NodesLimitReached => Refusal::TooLarge {
-            what: "or more nodes",
-            found: limit,
-            setting: "MAX_ELEMENTS",
-            bound: settings.max_elements,
-        },
-        error => Refusal::Damaged(format!("{error}")),
-    })?;
+    let document = document(content, settings)?;
     let ignored = check(&document, settings)?;
-
     let options = Options {
         // Neither files nor what is inside of the document is looked at.
         image_href_resolver: ImageHrefResolver {
@@ -58,16 +40,7 @@ pub(crate) fn draw(content: &[u8], settings: &Settings) -> Result<Drawn, Refusal
     let tree = Tree::from_xmltree(&document, &options)
         .map_err(|_| Refusal::Damaged("its width, height or view box is missing or invalid".to_owned()))?;
     drop(document);
-    let primitives = tree.filters().iter().flat_map(|filter| filter.primitives());
-    for primitive in primitives {
-        if let Kind::Turbulence(noise) = primitive.kind()
-            && noise.num_octaves() > MAX_OCTAVES
-        {
-            return Err(Refusal::NotSupported(format!(
-                "an SVG with noise of more than {MAX_OCTAVES} octaves"
-            )));
-        }
-    }
+    check_noise(&tree)?;
     let (wide, high) = (tree.size().width(), tree.size().height());
     let longest = f64::from(wide.max(high));
     let scale = f64::from(settings.max_side) / longest;
@@ -93,6 +66,41 @@ pub(crate) fn draw(content: &[u8], settings: &Settings) -> Result<Drawn, Refusal
     };
     let file = picture::encode(picture, &encoding).map_err(|_| invalid())?;
     Ok(Drawn { file, ignored })
+}
+
+fn document<'a>(content: &'a [u8], settings: &Settings) -> Result<Document<'a>, Refusal> {
+    let text = text_of(content)?;
+    check_entities(text)?;
+    // Texts and comments count as nodes too.
+    let limit = settings.max_elements.saturating_mul(4).saturating_add(64);
+    let options = ParsingOptions {
+        allow_dtd: true,
+        nodes_limit: u32::try_from(limit).unwrap_or(u32::MAX),
+        ..Default::default()
+    };
+    Document::parse_with_options(text, options).map_err(|error| match error {
+        roxmltree::Error::NodesLimitReached => Refusal::TooLarge {
+            what: "or more nodes",
+            found: limit,
+            setting: "MAX_ELEMENTS",
+            bound: settings.max_elements,
+        },
+        error => Refusal::Damaged(format!("{error}")),
+    })
+}
+
+fn check_noise(tree: &Tree) -> Result<(), Refusal> {
+    let primitives = tree.filters().iter().flat_map(|filter| filter.primitives());
+    for primitive in primitives {
+        if let Kind::Turbulence(noise) = primitive.kind()
+            && noise.num_octaves() > MAX_OCTAVES
+        {
+            return Err(Refusal::NotSupported(format!(
+                "an SVG with noise of more than {MAX_OCTAVES} octaves"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn text_of(content: &[u8]) -> Result<&str, Refusal> {

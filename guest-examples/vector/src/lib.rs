@@ -5,6 +5,7 @@
 
 mod cost;
 mod draw;
+mod links;
 mod refusal;
 mod settings;
 mod survey;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use roxmltree::{Document, Node, NodeId};
 
+use crate::links::{Links, Times, drawn, hrefs, urls};
 use crate::refusal::Refusal;
 use crate::settings::Settings;
 
@@ -51,11 +52,24 @@ struct Weight {
     elements: u64,
     bytes: u64,
     nesting: usize,
+    /// Points at which the part draws a marker, if it inherits one.
+    points: u64,
+    /// Shapes that the part paints with a pattern, if it inherits one.
+    shapes: u64,
+}
+
+/// What is weighed of an element.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Scope {
+    /// What it contains, where it stands.
+    Content,
+    /// The same where others refer to it, with the markers and patterns that it inherits from the elements around it.
+    Referred,
 }
 
 struct Survey<'a, 'input> {
-    by_id: HashMap<&'a str, Node<'a, 'input>>,
-    weights: HashMap<NodeId, Option<Weight>>,
+    links: Links<'a, 'input>,
+    weights: HashMap<(NodeId, Scope), Option<Weight>>,
 }
 
 /// Checks that the document may be drawn within bounds. Returns the names of what is left out, each once.
@@ -71,13 +85,8 @@ pub(crate) fn check(document: &Document<'_>, settings: &Settings) -> Result<Vec<
     {
         return Err(Refusal::NotSupported(format!("an SVG with {what}")));
     }
-    let mut survey = Survey { by_id: HashMap::new(), weights: HashMap::new() };
-    for node in root.descendants() {
-        if let Some(id) = node.attribute("id") {
-            survey.by_id.entry(id).or_insert(node);
-        }
-    }
-    let weight = survey.weigh(root, 1)?;
+    let mut survey = Survey { links: Links::of(root), weights: HashMap::new() };
+    let weight = survey.content(root, 1)?;
     if weight.elements > settings.max_elements {
         let (found, bound) = (weight.elements, settings.max_elements);
         return Err(Refusal::TooLarge { what: "elements", found, setting: "MAX_ELEMENTS", bound });
@@ -130,34 +139,6 @@ fn check_nesting(root: Node<'_, '_>) -> Result<(), Refusal> {
     }
 }
 
-/// Elements whose `href` shows what it refers to.
-const SHOWS: [&str; 9] = [
-    "use",
-    "pattern",
-    "linearGradient",
-    "radialGradient",
-    "filter",
-    "image",
-    "feImage",
-    "script",
-    "textPath",
-];
-
-fn href<'a>(node: Node<'a, '_>) -> Option<&'a str> {
-    let is_shown = SHOWS.contains(&node.tag_name().name());
-    node.attributes()
-        .find(|attribute| is_shown && attribute.name() == "href")
-        .map(|attribute| attribute.value().trim())
-}
-
-/// Returns where each `url(…)` of a value leads.
-fn urls(value: &str) -> impl Iterator<Item = &str> {
-    value.match_indices("url(").map(move |(at, start)| {
-        let rest = &value[at + start.len()..];
-        rest[..rest.find(')').unwrap_or(rest.len())].trim().trim_matches(['"', '\'']).trim()
-    })
-}
-
 fn unsupported(root: Node<'_, '_>) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     let mut add = |what: &str| {
@@ -173,7 +154,7 @@ fn unsupported(root: Node<'_, '_>) -> Vec<String> {
             "foreignObject" => add("a foreign object"),
             _ => {}
         }
-        if href(node).is_some_and(|href| !href.starts_with('#') && !href.starts_with("data:")) {
+        if hrefs(node).any(|href| !href.starts_with('#') && !href.starts_with("data:")) {
             add("an external reference");
         }
         for attribute in node.attributes() {
@@ -198,47 +179,70 @@ fn unsupported(root: Node<'_, '_>) -> Vec<String> {
 
 impl<'a, 'input> Survey<'a, 'input> {
     /// Adds up an element, what it contains, and what it refers to.
-    fn weigh(&mut self, node: Node<'a, 'input>, level: usize) -> Result<Weight, Refusal> {
-        if level > MAX_NESTING {
-            return Err(too_deep());
+    fn content(&mut self, node: Node<'a, 'input>, level: usize) -> Result<Weight, Refusal> {
+        if let Some(weight) = self.known(node, Scope::Content, level)? {
+            return Ok(weight);
         }
-        match self.weights.get(&node.id()) {
-            Some(Some(weight)) if level + weight.nesting > MAX_NESTING => return Err(too_deep()),
-            Some(Some(weight)) => return Ok(*weight),
-            // It is being added up.
-            Some(None) => {
-                return Err(Refusal::Damaged("its elements refer to each other in a circle".to_owned()));
-            }
-            None => {}
-        }
-        self.weights.insert(node.id(), None);
         let bytes = node.attributes().map(|attribute| attribute.value().len() as u64).sum();
-        let mut weight = Weight { elements: 1, bytes, nesting: 0 };
+        let (points, shapes) = drawn(node);
+        let mut weight = Weight { elements: 1, bytes, nesting: 0, points, shapes };
         for child in node.children().filter(Node::is_element) {
-            let part = self.weigh(child, level + 1)?;
-            weight.add(part, 1);
+            let part = self.content(child, level + 1)?;
+            weight.add_inheriting(part);
         }
-        let target = |survey: &Self, reference: &str| survey.by_id.get(reference.strip_prefix('#')?).copied();
-        if let Some(used) = href(node).and_then(|href| target(self, href)) {
-            let part = self.weigh(used, level + 1)?;
-            weight.add(part, 1);
+        let is_use = node.tag_name().name() == "use";
+        for target in self.links.shown(node) {
+            if is_use {
+                // It inherits from here.
+                let part = self.content(target, level + 1)?;
+                weight.add_inheriting(part);
+            } else {
+                let part = self.referred(target, level + 1)?;
+                weight.add(part, 1);
+            }
         }
-        for attribute in node.attributes() {
-            let is_style = attribute.name() == "style";
-            let is_marker =
-                attribute.name().starts_with("marker") || (is_style && attribute.value().contains("marker"));
-            // A marker is drawn at each point, which takes two characters or more.
-            let points =
-                node.attribute("d").or(node.attribute("points")).map_or(1, |data| data.len() as u64 / 2 + 1);
-            for url in urls(attribute.value()) {
-                if let Some(used) = target(self, url) {
-                    let part = self.weigh(used, level + 1)?;
-                    weight.add(part, if is_marker { points } else { 1 });
+        for (target, times) in self.links.references(node) {
+            let times = weight.inherited(times).unwrap_or(1);
+            let part = self.referred(target, level + 1)?;
+            weight.add(part, times);
+        }
+        self.weights.insert((node.id(), Scope::Content), Some(weight));
+        Ok(weight)
+    }
+
+    /// Adds up what another element refers to.
+    fn referred(&mut self, node: Node<'a, 'input>, level: usize) -> Result<Weight, Refusal> {
+        if let Some(weight) = self.known(node, Scope::Referred, level)? {
+            return Ok(weight);
+        }
+        let mut weight = self.content(node, level)?;
+        for ancestor in node.ancestors().skip(1) {
+            for (target, times) in self.links.references(ancestor) {
+                let times = weight.inherited(times).unwrap_or(0);
+                // What inherits itself isn't drawn inside of itself.
+                if times > 0 && target != node {
+                    let part = self.referred(target, level + 1)?;
+                    weight.add(part, times);
                 }
             }
         }
-        self.weights.insert(node.id(), Some(weight));
+        self.weights.insert((node.id(), Scope::Referred), Some(weight));
         Ok(weight)
+    }
+
+    /// Returns the weight, if it is added up already. Otherwise, notes that this has begun.
+    fn known(&mut self, node: Node<'_, '_>, scope: Scope, level: usize) -> Result<Option<Weight>, Refusal> {
+        let key = (node.id(), scope);
+        match self.weights.get(&key) {
+            _ if level > MAX_NESTING => Err(too_deep()),
+            Some(Some(weight)) if level + weight.nesting > MAX_NESTING => Err(too_deep()),
+            Some(Some(weight)) => Ok(Some(*weight)),
+            Some(None) => Err(Refusal::Damaged("its elements refer to each other in a circle".to_owned())),
+            None => {
+                self.weights.insert(key, None);
+                Ok(None)
+            }
+        }
     }
 }
 
@@ -247,5 +251,21 @@ impl Weight {
         self.elements = self.elements.saturating_add(part.elements.saturating_mul(times));
         self.bytes = self.bytes.saturating_add(part.bytes.saturating_mul(times));
         self.nesting = self.nesting.max(part.nesting + 1);
+    }
+
+    /// Adds a part that inherits from this one.
+    fn add_inheriting(&mut self, part: Weight) {
+        self.add(part, 1);
+        self.points = self.points.saturating_add(part.points);
+        self.shapes = self.shapes.saturating_add(part.shapes);
+    }
+
+    /// Returns how often the part draws what it inherits, or nothing for what isn't inherited.
+    fn inherited(&self, times: Times) -> Option<u64> {
+        match times {
+            Times::Once => None,
+            Times::EachPoint => Some(self.points),
+            Times::EachShape => Some(self.shapes),
+        }
     }
 }

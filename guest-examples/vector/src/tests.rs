@@ -145,8 +145,54 @@ fn elements_that_are_used_again_and_again_are_counted_before_they_are_drawn() {
     let text =
         ten(&format!("<marker id='m'>{marker}</marker><polyline points='{points}' marker-mid='url(#m)'/>"));
     assert!(matches!(refused(&text), Refusal::TooLarge { what: "elements", .. }));
+    // The same where the marker is inherited, set by a style, or both.
+    let many = format!("<marker id='m'>{marker}</marker>");
+    let line = format!("<polyline points='{points}'/>");
+    let rects = "<rect width='1' height='1'/>".repeat(3_000);
+    let pattern = format!("<pattern id='p' width='1' height='1'>{marker}</pattern>");
+    for content in [
+        format!("{many}<g marker-mid='url(#m)'>{line}</g>"),
+        format!("{many}<g style='marker: url(#m)'><g>{line}</g></g>"),
+        format!("<style>polyline {{ marker: url(#m) }}</style>{many}{line}"),
+        format!("<style>g > .a {{ marker-mid: url(#m) }}</style>{many}<g><g class='a'>{line}</g></g>"),
+        format!("{many}<defs><g id='l'>{line}</g></defs><use href='#l' marker-mid='url(#m)'/>"),
+        // A marker whose own content inherits one.
+        format!(
+            "{many}<g marker-mid='url(#m)'><marker id='n'><path d='{}'/></marker></g>\
+             <path d='{}' marker-mid='url(#n)'/>",
+            "h1".repeat(100),
+            "h1".repeat(100)
+        ),
+        format!("{many}<g marker-start='url(#m)'>{}</g>", "<path d='M1 1'/>".repeat(3_000)),
+        format!("{pattern}<g fill='url(#p)'>{rects}</g>"),
+        format!("<style>#r {{ stroke: url(#p) }}</style>{pattern}<g id='r'>{rects}</g>"),
+    ] {
+        assert!(
+            matches!(refused(&ten(&content)), Refusal::TooLarge { what: "elements", .. }),
+            "{content:.200}"
+        );
+    }
+    // Whichever of two references counts.
+    for [first, second] in [["href", "xlink:href"], ["xlink:href", "href"]] {
+        let uses = format!("<use {first}='#g0' {second}='#g9'/>");
+        let text = ten(&format!("<defs><rect id='g0' width='1' height='1'/>{levels}</defs>{uses}"));
+        assert!(matches!(refused(&text), Refusal::TooLarge { what: "elements", .. }), "{uses}");
+    }
     let text = ten(&"<g/>".repeat(60_000));
     assert!(matches!(refused(&text), Refusal::TooLarge { what: "elements", found: 60_001, .. }));
+}
+
+#[test]
+fn markers_gradients_and_patterns_that_many_shapes_inherit_are_drawn() {
+    let arrow = "<marker id='a'><path d='M0 0 L1 1 L0 1z'/></marker>";
+    let lines = "<path d='M1 1 L9 9'/>".repeat(100);
+    made(&svg("viewBox='0 0 10 10' style='marker-end: url(#a)'", &format!("{arrow}{lines}")));
+    let stops = "<stop offset='0' stop-color='red'/>".repeat(20);
+    let rects = "<rect width='9' height='9'/>".repeat(4_000);
+    made(&ten(&format!("<linearGradient id='l'>{stops}</linearGradient><g fill='url(#l)'>{rects}</g>")));
+    let pattern = "<pattern id='p' width='1' height='1'><rect width='1' height='1' fill='red'/></pattern>";
+    let rects = "<rect width='9' height='9'/>".repeat(100);
+    made(&ten(&format!("<style>g {{ fill: url(#p) }}</style><g>{pattern}{rects}</g>")));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Decodes a frame, row by row of macroblocks.
 
 use crate::error::{Error, Result};
-use crate::filter::{Kind, Lines, Strength};
+use crate::filter::{Filtering, Strength};
 use crate::header::{Factors, Frame, Tag};
 use crate::modes::{Luma, Macroblock, SubblockMode};
 use crate::plane::{Canvases, Planes};
@@ -121,65 +121,6 @@ pub fn decode(data: &[u8], options: &Options) -> Result<Planes> {
     Decoder::new(frame, canvases, columns, filtering).decode(rows)
 }
 
-/// Rows of macroblocks that are filtered.
-struct Filtering {
-    kind: Kind,
-    sharpness: u8,
-    strengths: Vec<Strength>,
-    luma: Lines<16>,
-    chroma: [Lines<8>; 2],
-}
-
-impl Filtering {
-    fn new(columns: usize, frame: &Frame<'_>) -> Self {
-        Filtering {
-            kind: if frame.is_filter_simple { Kind::Simple } else { Kind::Normal },
-            sharpness: frame.sharpness,
-            strengths: vec![Strength::default(); columns],
-            luma: Lines::new(columns),
-            chroma: [(); 2].map(|()| Lines::new(columns)),
-        }
-    }
-
-    fn store(&mut self, x: usize, area: &Area, strength: Strength) {
-        self.strengths[x] = strength;
-        self.luma.store(x, &area[LUMA..], STRIDE);
-        for (lines, at) in self.chroma.iter_mut().zip(CHROMA) {
-            lines.store(x, &area[at..], STRIDE);
-        }
-    }
-
-    /// Filters the row `y`, after which the row before doesn't change any more.
-    fn filter(&mut self, y: usize, canvases: &mut Canvases) {
-        let is_first = y == 0;
-        self.luma.filter(&self.strengths, self.sharpness, self.kind, is_first);
-        if self.kind == Kind::Normal {
-            for lines in &mut self.chroma {
-                lines.filter(&self.strengths, self.sharpness, self.kind, is_first);
-            }
-        }
-        if let Some(before) = y.checked_sub(1) {
-            self.put(before, canvases, false);
-        }
-    }
-
-    fn put(&self, y: usize, canvases: &mut Canvases, is_last: bool) {
-        for x in 0..self.strengths.len() {
-            let (samples, stride) = self.luma.of_row(x, is_last);
-            canvases.luma.put((x, y), samples, stride);
-            for (canvas, lines) in canvases.chroma.iter_mut().zip(&self.chroma) {
-                let (samples, stride) = lines.of_row(x, is_last);
-                canvas.put((x, y), samples, stride);
-            }
-        }
-    }
-
-    fn advance(&mut self) {
-        self.luma.advance();
-        self.chroma.iter_mut().for_each(Lines::advance);
-    }
-}
-
 struct Decoder<'a> {
     frame: Frame<'a>,
     canvases: Canvases,
@@ -249,34 +190,9 @@ impl<'a> Decoder<'a> {
                 *coded = Coded { means: if is_split { coded.means } else { 0 }, ..Coded::default() };
             }
         }
-        let (area, residue) = (&mut self.area, &mut self.residue);
+        let area = &mut self.area;
         let neighbours = Neighbours { above: y > 0, left: x > 0 };
-        match macroblock.luma {
-            Luma::Whole(mode) => {
-                predict::whole::<16>(area, LUMA, mode, neighbours);
-                if is_coded {
-                    (0..16).for_each(|index| residue.add(area, index, luma_at(index)));
-                }
-            }
-            Luma::Split(modes) => {
-                for (index, mode) in modes.into_iter().enumerate() {
-                    let at = luma_at(index);
-                    predict::subblock(area, at, mode);
-                    if is_coded {
-                        residue.add(area, index, at);
-                    }
-                }
-            }
-        }
-        for (plane, at) in CHROMA.into_iter().enumerate() {
-            predict::whole::<8>(area, at, macroblock.chroma, neighbours);
-            if is_coded {
-                for index in 0..4 {
-                    let at = at + index / 2 * 4 * STRIDE + index % 2 * 4;
-                    residue.add(area, 16 + 4 * plane + index, at);
-                }
-            }
-        }
+        reconstruct(area, &macroblock, neighbours, is_coded.then_some(&mut self.residue));
         column.luma.copy_from_slice(&area[LUMA + 15 * STRIDE..][..16]);
         for (chroma, at) in column.chroma.iter_mut().zip(CHROMA) {
             chroma.copy_from_slice(&area[at + 7 * STRIDE..][..8]);
@@ -325,6 +241,41 @@ impl<'a> Decoder<'a> {
         };
         for line in [0, 4, 8, 12] {
             area[LUMA + 16 + line * STRIDE - STRIDE..][..4].copy_from_slice(&right);
+        }
+    }
+}
+
+/// Predicts a macroblock in the area, and adds what its coefficients mean, if it has any.
+fn reconstruct(
+    area: &mut Area,
+    macroblock: &Macroblock,
+    neighbours: Neighbours,
+    mut residue: Option<&mut Residue>,
+) {
+    match macroblock.luma {
+        Luma::Whole(mode) => {
+            predict::whole::<16>(area, LUMA, mode, neighbours);
+            if let Some(residue) = &mut residue {
+                (0..16).for_each(|index| residue.add(area, index, luma_at(index)));
+            }
+        }
+        Luma::Split(modes) => {
+            for (index, mode) in modes.into_iter().enumerate() {
+                let at = luma_at(index);
+                predict::subblock(area, at, mode);
+                if let Some(residue) = &mut residue {
+                    residue.add(area, index, at);
+                }
+            }
+        }
+    }
+    for (plane, at) in CHROMA.into_iter().enumerate() {
+        predict::whole::<8>(area, at, macroblock.chroma, neighbours);
+        if let Some(residue) = &mut residue {
+            for index in 0..4 {
+                let at = at + index / 2 * 4 * STRIDE + index % 2 * 4;
+                residue.add(area, 16 + 4 * plane + index, at);
+            }
         }
     }
 }

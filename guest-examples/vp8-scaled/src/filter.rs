@@ -1,5 +1,9 @@
 //! The loop filter. Source: RFC 6386, 15.
 
+use crate::header::Frame;
+use crate::plane::Canvases;
+use crate::predict::{Area, CHROMA, LUMA, STRIDE};
+
 /// How strongly a macroblock is filtered.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Strength {
@@ -44,6 +48,65 @@ impl Bounds {
 pub(crate) enum Kind {
     Simple,
     Normal,
+}
+
+/// Rows of macroblocks that are filtered.
+pub(crate) struct Filtering {
+    kind: Kind,
+    sharpness: u8,
+    strengths: Vec<Strength>,
+    luma: Lines<16>,
+    chroma: [Lines<8>; 2],
+}
+
+impl Filtering {
+    pub(crate) fn new(columns: usize, frame: &Frame<'_>) -> Self {
+        Filtering {
+            kind: if frame.is_filter_simple { Kind::Simple } else { Kind::Normal },
+            sharpness: frame.sharpness,
+            strengths: vec![Strength::default(); columns],
+            luma: Lines::new(columns),
+            chroma: [(); 2].map(|()| Lines::new(columns)),
+        }
+    }
+
+    pub(crate) fn store(&mut self, x: usize, area: &Area, strength: Strength) {
+        self.strengths[x] = strength;
+        self.luma.store(x, &area[LUMA..], STRIDE);
+        for (lines, at) in self.chroma.iter_mut().zip(CHROMA) {
+            lines.store(x, &area[at..], STRIDE);
+        }
+    }
+
+    /// Filters the row `y`, after which the row before doesn't change any more.
+    pub(crate) fn filter(&mut self, y: usize, canvases: &mut Canvases) {
+        let is_first = y == 0;
+        self.luma.filter(&self.strengths, self.sharpness, self.kind, is_first);
+        if self.kind == Kind::Normal {
+            for lines in &mut self.chroma {
+                lines.filter(&self.strengths, self.sharpness, self.kind, is_first);
+            }
+        }
+        if let Some(before) = y.checked_sub(1) {
+            self.put(before, canvases, false);
+        }
+    }
+
+    pub(crate) fn put(&self, y: usize, canvases: &mut Canvases, is_last: bool) {
+        for x in 0..self.strengths.len() {
+            let (samples, stride) = self.luma.of_row(x, is_last);
+            canvases.luma.put((x, y), samples, stride);
+            for (canvas, lines) in canvases.chroma.iter_mut().zip(&self.chroma) {
+                let (samples, stride) = lines.of_row(x, is_last);
+                canvas.put((x, y), samples, stride);
+            }
+        }
+    }
+
+    pub(crate) fn advance(&mut self) {
+        self.luma.advance();
+        self.chroma.iter_mut().for_each(Lines::advance);
+    }
 }
 
 /// A plane's samples while a row of macroblocks is filtered: below the row that was filtered before.

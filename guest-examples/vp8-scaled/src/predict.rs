@@ -73,7 +73,8 @@ fn mean<const SIDE: usize>(area: &Area, at: usize, above: &[u8; SIDE], neighbour
     mean as u8
 }
 
-/// Predicts 4 x 4 samples of luma, the first of which is at `at`.
+/// Predicts 4 x 4 samples of luma, the first of which is at `at`. It is a long function because it is a table: the ten modes
+/// of the format side by side, as the standard lists them.
 #[inline(always)]
 pub(crate) fn subblock(area: &mut Area, at: usize, mode: SubblockMode) {
     let left = [0, 1, 2, 3].map(|y| area[at + y * STRIDE - 1]);

@@ -24,8 +24,8 @@ pub(super) struct File {
     pub(super) frame: Option<Frame>,
     /// Where the frame header starts, with its length.
     pub(super) frame_at: usize,
-    pub(super) exif: Option<Range<usize>>,
-    pub(super) xmp: Option<Range<usize>>,
+    exif: Option<Range<usize>>,
+    xmp: Option<Range<usize>>,
     /// The parts of a profile: its number, how many there are, and its bytes.
     profile: Vec<(u8, u8, Range<usize>)>,
     is_jfif: bool,
@@ -97,6 +97,24 @@ impl File {
             file.edits.push((content.len()..content.len(), &[0xff, 0xd9]));
         }
         Ok(file)
+    }
+
+    /// Returns the frame header of a file that can be read.
+    pub(super) fn checked_frame(&self) -> Result<&Frame, Refusal> {
+        let missing = if self.is_cut {
+            Refusal::CutShort(FORMAT)
+        } else {
+            Refusal::Damaged(FORMAT, "it has no frame header")
+        };
+        let frame = self.frame.as_ref().ok_or(missing)?;
+        frame.check()?;
+        Ok(frame)
+    }
+
+    /// Returns the EXIF block and the XMP packet of the file, which is `content`.
+    pub(super) fn blocks<'c>(&self, content: &'c [u8]) -> (Option<&'c [u8]>, Option<&'c [u8]>) {
+        let part = |range: &Option<Range<usize>>| content.get(range.clone()?);
+        (part(&self.exif), part(&self.xmp))
     }
 
     fn take_application(&mut self, marker: u8, segment: &[u8], start: usize) {

@@ -7,6 +7,7 @@ use jpeg_decoder::{ColorTransform, Decoder, Error};
 
 use super::file::{File, PAD};
 use super::frame::Frame;
+use crate::picture::Layout;
 
 /// A mended file, and how to decode it.
 pub(super) struct Cut<'a> {
@@ -28,9 +29,20 @@ type Decoded = ((u32, u32), Vec<u8>);
 const PAD_BYTES: usize = PAD.len() - 1;
 
 impl Cut<'_> {
-    /// Returns the samples of the rows from the top that are there, or none if there are none. `at` is where the decoder
-    /// came to in the file.
-    pub(super) fn kept(mut self, at: usize) -> Option<Vec<u8>> {
+    /// Returns the samples of the rows from the top that are there and gray ones below, or none if there are no rows. `at` is
+    /// where the decoder came to in the file.
+    pub(super) fn filled(self, at: usize, layout: Layout) -> Option<Vec<u8>> {
+        let pixels = self.size.0 as usize * self.size.1 as usize;
+        let mut kept = self.kept(at)?;
+        // What is missing is gray, also as ink.
+        let gray: &[u8] =
+            if layout == Layout::Cmyk { &[0, 0, 0, 127] } else { &[128; 3][..layout.channels()] };
+        let missing = pixels - kept.len() / gray.len();
+        kept.extend_from_slice(&gray.repeat(missing));
+        Some(kept)
+    }
+
+    fn kept(mut self, at: usize) -> Option<Vec<u8>> {
         if self.frame.is_progressive() {
             let scan = self.pads.iter().position(|pad| pad.contains(&at))?;
             let end = self.pads.get(scan.checked_sub(1)?)?.start + PAD_BYTES;

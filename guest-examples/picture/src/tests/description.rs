@@ -92,6 +92,33 @@ fn webp_with(block: &[u8]) -> Vec<u8> {
     file
 }
 
+/// Returns a file of JPEG XL that consists of boxes. Each is preceded by one that says nothing.
+fn jxl_with(boxes: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
+    let mut file = b"\0\0\0\x0cJXL \r\n\x87\n".to_vec();
+    for (kind, data) in boxes {
+        // A size of 64 bits.
+        file.extend(b"\0\0\0\x01free\0\0\0\0\0\0\0\x12xx");
+        file.extend((8 + data.len() as u32).to_be_bytes());
+        file.extend(*kind);
+        file.extend(*data);
+    }
+    file
+}
+
+/// Returns a BigTIFF of two pages, the first of which has a copyright.
+fn wide_tiff() -> Vec<u8> {
+    let mut file = b"MM\0+\0\x08\0\0".to_vec();
+    let page = |fields: &[u8], next: u64| {
+        let count = fields.len() as u64 / 20;
+        [&count.to_be_bytes(), fields, &next.to_be_bytes()].concat()
+    };
+    let copyright = [b"\x82\x98\0\x02".as_slice(), &8_u64.to_be_bytes(), b"(c) Ann\0"].concat();
+    file.extend(16_u64.to_be_bytes());
+    file.extend(page(&copyright, 16 + 36));
+    file.extend(page(&[], 0));
+    file
+}
+
 #[test]
 fn what_a_camera_says_is_read_from_each_format() {
     let block = camera_block();
@@ -99,6 +126,9 @@ fn what_a_camera_says_is_read_from_each_format() {
         ("jpeg", jpeg_with(&block)),
         ("png", png_with(&block)),
         ("webp", webp_with(&block)),
+        ("jxl", jxl_with(&[(b"Exif", &[[0; 4].as_slice(), &block].concat())])),
+        // The block begins behind a prefix.
+        ("jxl", jxl_with(&[(b"Exif", &[b"\0\0\0\x06Exif\0\0".as_slice(), &block].concat())])),
         // A TIFF without a picture.
         ("tiff", block),
     ];
@@ -113,6 +143,23 @@ fn what_a_camera_says_is_read_from_each_format() {
         let rights = Rights { copyright: Some("(c) Ann".to_owned()), creator: Some("Ann".to_owned()) };
         assert_eq!(read.rights, rights, "{format}");
         assert_eq!(metadata(&file, false).location, None, "it wasn't asked for");
+    }
+}
+
+#[test]
+fn rights_are_read_from_each_place_of_a_tiff_and_a_jpeg_xl() {
+    let packet = b"<rdf:Description dc:rights='(c) Ann'/>";
+    for file in [
+        wide_tiff(),
+        block(&[(0x02bc, 1, packet.to_vec())], &[], &[]),
+        block(&[(0x02bc, 7, packet.to_vec())], &[], &[]),
+        jxl_with(&[(b"brob", b"xml ???"), (b"xml ", packet)]),
+    ] {
+        assert_eq!(metadata(&file, false).rights.copyright.as_deref(), Some("(c) Ann"), "{file:?}");
+    }
+    let whole = jxl_with(&[(b"xml ", packet)]);
+    for file in [&whole[..whole.len() - 1], &jxl_with(&[(b"Exif", b"\0\0\0\xff"), (b"Exif", b"\0")])] {
+        assert_eq!(metadata(file, false).rights, Rights::default(), "{file:?}");
     }
 }
 
@@ -143,16 +190,17 @@ fn what_makes_no_sense_is_left_out() {
 
 #[test]
 fn no_damage_to_a_block_does_any_harm() {
-    let whole = camera_block();
-    for length in 0..whole.len() {
-        metadata(&whole[..length], true);
-    }
-    for at in 0..whole.len() {
-        for value in [0, 1, 7, 0x7f, 0x80, 0xff] {
-            let mut damaged = whole.clone();
-            damaged[at] = value;
-            metadata(&damaged, true);
-            metadata(&damaged.repeat(2), true);
+    for whole in [camera_block(), wide_tiff(), jxl_with(&[(b"Exif", &[0; 9]), (b"xml ", b"<dc:rights>")])] {
+        for length in 0..whole.len() {
+            metadata(&whole[..length], true);
+        }
+        for at in 0..whole.len() {
+            for value in [0, 1, 7, 0x7f, 0x80, 0xff] {
+                let mut damaged = whole.clone();
+                damaged[at] = value;
+                metadata(&damaged, true);
+                metadata(&damaged.repeat(2), true);
+            }
         }
     }
     // Directories that point to themselves, and to each other.
@@ -190,6 +238,7 @@ fn frames_and_pages_are_counted() {
     assert_eq!(metadata(&animation, false).frames, 4);
     let pages = b"II*\0\x08\0\0\0\0\0\x0e\0\0\0\0\0\0\0\0\0";
     assert_eq!(metadata(pages, false).frames, 2);
+    assert_eq!(metadata(&wide_tiff(), false).frames, 2);
 }
 
 #[test]

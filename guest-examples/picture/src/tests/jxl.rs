@@ -79,6 +79,62 @@ pub(super) fn with_header(file: &[u8], size: (u32, u32), orientation: u32, curve
     [bits.bytes().as_slice(), &file[7..]].concat()
 }
 
+/// The bytes of a picture's header, and of its frame's header, as the encoder writes them for a small RGB picture.
+const HEADERS: (usize, usize) = (7, 4);
+
+/// Returns the header of a modular RGB frame that isn't shown, but which others can refer to. Without a size of at least 2,304
+/// a side, it is as large as the picture. Source: ISO/IEC 18181-1, annex F.
+fn hidden_frame(side: Option<u32>) -> Vec<u8> {
+    let mut bits = Bits::default();
+    // Not all defaults, for reference only, modular, no flags, not YCbCr, not enlarged.
+    bits.put(1, 0);
+    bits.put(2, 2);
+    bits.put(1, 1);
+    bits.put(2, 0);
+    bits.put(1, 0);
+    bits.put(2, 0);
+    // Groups of 256 pixels a side, or of 1,024.
+    bits.put(2, if side.is_some() { 3 } else { 1 });
+    bits.put(1, side.is_some().into());
+    for side in side.into_iter().flat_map(|side| [side; 2]) {
+        bits.put(2, 2);
+        bits.put(14, side - 2304);
+    }
+    // Kept in the second place, before the colours are transformed, and no name.
+    bits.put(2, 1);
+    bits.put(1, 1);
+    bits.put(2, 0);
+    // No filters, no extensions, and the sizes of the sections are in order.
+    bits.put(1, 0);
+    bits.put(1, 0);
+    bits.put(2, 0);
+    bits.put(2, 0);
+    bits.put(2, 0);
+    bits.put(1, 0);
+    bits.bytes()
+}
+
+/// Returns a file whose frame is there twice, the first time not to be shown.
+fn with_hidden_frame(file: &[u8]) -> Vec<u8> {
+    let (picture, frame) = HEADERS;
+    [&file[..picture], &hidden_frame(None), &file[picture + frame..], &file[picture..]].concat()
+}
+
+/// Returns a file that begins with a frame of 10,000 x 10,000 pixels that isn't shown.
+fn with_large_frame(file: &[u8]) -> Vec<u8> {
+    // Empty sections, so that the decoder comes to where it takes memory.
+    [&file[..HEADERS.0], &hidden_frame(Some(10_000)), &[0; 400], &file[HEADERS.0..]].concat()
+}
+
+fn container(file: &[u8], boxes: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
+    let boxed =
+        |kind: &[u8; 4], data: &[u8]| [&(8 + data.len() as u32).to_be_bytes(), &kind[..], data].concat();
+    let mut parts = vec![boxed(b"JXL ", b"\r\n\x87\n"), boxed(b"ftyp", b"jxl \0\0\0\0jxl ")];
+    parts.extend(boxes.iter().map(|(kind, data)| boxed(kind, data)));
+    parts.push(boxed(b"jxlc", file));
+    parts.concat()
+}
+
 fn read(file: &[u8]) -> Picture {
     decode(file.to_vec(), 1000, &settings().bounds).expect("it is a picture")
 }
@@ -98,15 +154,9 @@ fn jpeg_xl_of_each_layout_is_read_to_the_pixel() {
         assert_eq!((picture.width, picture.height, picture.layout), (300, 40, layout));
         assert_eq!(picture.pixels, pixels, "{layout:?}");
     }
-    let container = |file: &[u8]| {
-        let boxed =
-            |kind: &[u8; 4], data: &[u8]| [&(8 + data.len() as u32).to_be_bytes(), &kind[..], data].concat();
-        let start = boxed(b"JXL ", b"\r\n\x87\n");
-        [start, boxed(b"ftyp", b"jxl \0\0\0\0jxl "), boxed(b"jxlc", file)].concat()
-    };
     let pixels = photograph(300, 40);
     let file = encoded((300, 40), ColorSpace::RGB, &pixels);
-    assert_eq!(read(&container(&file)).pixels, pixels);
+    assert_eq!(read(&container(&file, &[(b"Exif", &[0; 9])])).pixels, pixels);
 }
 
 #[test]
@@ -133,6 +183,62 @@ fn hdr_in_a_jpeg_xl_is_refused_by_name_and_linear_light_converted() {
     let shown = read(&of(8)).in_srgb().pixels[0];
     assert!(shown.abs_diff(188) <= 1, "{shown}");
     assert_eq!(read(&of(13)).in_srgb().pixels[0], 128);
+}
+
+#[test]
+fn the_memory_of_frames_that_are_not_shown_counts() {
+    let pixels = photograph(300, 200);
+    let file = encoded((300, 200), ColorSpace::RGB, &pixels);
+    let decoded = |file: &[u8], memory| {
+        decode(file.to_vec(), 1000, &Bounds { memory, ..settings().bounds }).map(|picture| picture.pixels)
+    };
+    let needed = |file: &[u8], memory| match decoded(file, memory) {
+        Err(Refusal::TooLarge(Excess::Memory { needed, .. })) => needed,
+        other => panic!("{:?}", other.map(|pixels| pixels.len())),
+    };
+    let alone = needed(&file, 0);
+    assert_eq!(decoded(&file, alone).as_ref(), Ok(&pixels));
+    for file in [with_hidden_frame(&file), container(&with_hidden_frame(&file), &[])] {
+        let needed = needed(&file, alone + 100_000);
+        assert!(needed > 9 * 4 * 3 * 300 * 200, "{needed}");
+        assert_eq!(decoded(&file, needed).as_ref(), Ok(&pixels));
+    }
+}
+
+#[test]
+fn a_frame_that_is_larger_than_the_picture_is_refused() {
+    let file = encoded((40, 20), ColorSpace::RGB, &photograph(40, 20));
+    for file in [with_large_frame(&file), container(&with_large_frame(&file), &[])] {
+        let refusal = refused(&file).to_string();
+        assert_eq!(
+            refusal,
+            "it is a JPEG XL with a frame that is larger than the picture, which is not supported"
+        );
+    }
+}
+
+#[test]
+#[ignore = "it writes the files that it names into the fuzzer's corpus, as fuzz/make-corpus.py does for other formats"]
+fn the_corpus_of_jpeg_xl_is_written() {
+    let pixels = photograph(40, 24);
+    let file = encoded((40, 24), ColorSpace::RGB, &pixels);
+    let clear: Vec<u8> =
+        pixels.chunks(3).zip(0..).flat_map(|(rgb, at)| [rgb, &[at as u8]].concat()).collect();
+    let gray: Vec<u8> = pixels.iter().step_by(3).copied().collect();
+    let xmp: &[u8] = b"<x:xmpmeta><rdf:Description dc:rights=\"A\"/></x:xmpmeta>";
+    for (name, file) in [
+        ("jxl-rgb", file.clone()),
+        ("jxl-rgba", encoded((40, 24), ColorSpace::RGBA, &clear)),
+        ("jxl-gray", encoded((40, 24), ColorSpace::Luma, &gray)),
+        ("jxl-groups", encoded((300, 8), ColorSpace::RGB, &photograph(300, 8))),
+        ("jxl-sideways-linear", with_header(&file, (40, 24), 6, Some(8))),
+        ("jxl-boxes", container(&file, &[(b"Exif", b"\0\0\0\0MM\0*\0\0\0\x08\0\0"), (b"xml ", xmp)])),
+        ("jxl-hidden-frame", with_hidden_frame(&file)),
+        ("jxl-large-frame", with_large_frame(&file)),
+    ] {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/picture");
+        std::fs::write(folder.join(name), file).expect("there is the corpus");
+    }
 }
 
 #[test]
