@@ -285,11 +285,10 @@ impl ObjectStore for S3Store {
             return None;
         }
         let copy = async {
-            let source = Source::find(&self.place, key, version).await?;
+            let source = Source::find(&self.place, key, version, transfer).await?;
             if let Err(too_much) = transfer.moves_within(source.size()) {
                 return Ok(Err(too_much));
             }
-            // S3 reads and writes in one call, and doesn't say which of the two it refuses.
             transfer.turn_to(Access::Write);
             source.copy_to(&to.place, to_key, condition).await.map(Ok)
         };
