@@ -248,7 +248,7 @@ async fn a_commit_that_another_program_damaged_is_an_error_and_keeps_no_other_fr
     let sql = rusqlite::Connection::open(world.dir.path().join("ledger.db")).unwrap();
     sql.execute("UPDATE entry SET outputs = x'00' WHERE id = ?1", [entry("a").0]).unwrap();
     let claimed = ledger.claim(entry("a"), message(1), new_run(&ledger, "a").await, LASTS).await;
-    assert!(matches!(claimed, Err(LedgerError::Unusable(_))), "{claimed:?}");
+    assert!(matches!(claimed, Err(QueueError::Unusable(_))), "{claimed:?}");
     world.pass(LASTS);
     assert_eq!(ledger.sweep(10, LASTS).await.unwrap().unfinished.len(), 1);
 }
@@ -260,14 +260,14 @@ async fn a_file_that_is_no_ledger_or_another_one_than_before_is_refused() {
     for wrong in
         [format!("{url}#jobs"), "sqlite:".into(), "sqlite:no/such/ledger.db".into(), "ledger.db".into()]
     {
-        assert!(matches!(SqliteLedger::open(&wrong), Err(LedgerError::Unusable(_))), "{wrong}");
+        assert!(matches!(SqliteLedger::open(&wrong), Err(QueueError::Unusable(_))), "{wrong}");
     }
     drop(crate::SqliteQueue::create(&url, &crate::QueueSettings::default()).unwrap());
-    assert!(matches!(SqliteLedger::open(&url), Err(LedgerError::Unusable(_))));
+    assert!(matches!(SqliteLedger::open(&url), Err(QueueError::Unusable(_))));
     let world = World::new();
     let ledger = world.sqlite();
     let run = RunToken::new(ledger.id().await.unwrap() ^ 1, entry("a"));
-    assert!(matches!(ledger.live(vec![run]).await, Err(LedgerError::Unusable(_))));
+    assert!(matches!(ledger.live(vec![run]).await, Err(QueueError::Unusable(_))));
     assert!(ledger.claim(entry("a"), message(1), run, LASTS).await.is_err());
 }
 
