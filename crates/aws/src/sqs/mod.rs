@@ -28,7 +28,7 @@ use aws_sdk_sqs::config::{Builder, StalledStreamProtectionConfig};
 use aws_sdk_sqs::error::SdkError;
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message as SqsMessage,
-    MessageSystemAttributeName, QueueAttributeName,
+    MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry,
 };
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -296,7 +296,8 @@ impl Queue for SqsQueue {
             .filter(|(_, refused)| refused.is_none())
             .map(|(message, _)| message.clone())
             .collect();
-        let mut sent = self.send_fitting(&fitting).await.into_iter();
+        let sent = self.send_to(&self.url, &fitting, OutgoingMessage::billed_bytes, convert::entry).await;
+        let mut sent = sent.into_iter();
         let unanswered = || Err(QueueError::Unavailable("the service gave no answer".into()));
         refused
             .into_iter()
@@ -340,22 +341,23 @@ impl SqsQueue {
         Ok(answer.messages.unwrap_or_default())
     }
 
-    async fn send_fitting(&self, messages: &[OutgoingMessage]) -> Vec<Result<String, QueueError>> {
+    /// Sends messages to the queue with this URL, each independently, and returns their IDs.
+    async fn send_to<T: Sync>(
+        &self,
+        url: &str,
+        messages: &[T],
+        billed_bytes: fn(&T) -> usize,
+        entry: impl Fn(usize, &T) -> SendMessageBatchRequestEntry + Send + Sync,
+    ) -> Vec<Result<String, QueueError>> {
         let mut answers = Vec::with_capacity(messages.len());
-        for batch in batches(messages, OutgoingMessage::billed_bytes) {
-            let entries: Vec<_> =
-                batch.iter().enumerate().map(|(index, message)| convert::entry(index, message)).collect();
-            let request = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
-            let answer = request.send().await;
-            answers.extend(answer::entries(
-                batch.len(),
-                answer::send_error,
-                answer.map(|answer| {
-                    let sent =
-                        answer.successful.into_iter().map(|entry| (entry.id, entry.message_id)).collect();
-                    (sent, answer.failed)
-                }),
-            ));
+        for batch in batches(messages, billed_bytes) {
+            let entries = batch.iter().enumerate().map(|(index, message)| entry(index, message)).collect();
+            let request = self.client.send_message_batch().queue_url(url).set_entries(Some(entries));
+            let answer = request.send().await.map(|answer| {
+                let sent = answer.successful.into_iter().map(|entry| (entry.id, entry.message_id));
+                (sent.collect(), answer.failed)
+            });
+            answers.extend(answer::entries(batch.len(), answer::send_error, answer));
         }
         answers
     }
