@@ -4,6 +4,7 @@
 use crate::config::{Aws, NoAccess};
 use crate::endpoint::{Service, endpoint};
 use crate::failure::causes;
+use crate::response::Origin;
 use aws_runtime::auth::sigv4::{SCHEME_ID, SigV4AuthScheme};
 use aws_runtime::auth::{SigV4OperationSigningConfig, SigningOptions};
 use aws_sdk_sqs::config::http::HttpResponse;
@@ -165,6 +166,7 @@ async fn ask(registry: &EcrRegistry, aws: &Aws) -> Result<String, String> {
         .retry_classifier(HttpStatusCodeClassifier::default())
         .retry_classifier(TransientErrorClassifier::<NoToken>::new())
         .runtime_plugin(signing)
+        .interceptor(Origin)
         .serializer(|(): ()| {
             let mut request = HttpRequest::new(SdkBody::from("{}"));
             request.set_method("POST")?;

@@ -2,6 +2,7 @@
 
 use crate::response::NotTheService;
 use crate::sessions::KeyRefused;
+use aws_runtime::retries::classifiers::{THROTTLING_ERRORS, TRANSIENT_ERRORS};
 use aws_sdk_s3::operation as s3;
 use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
@@ -9,11 +10,10 @@ use aws_sdk_sqs::operation as sqs;
 use std::error::Error;
 use wasmrun_runtime::model::text::first_chars;
 
-/// Codes of errors that a retry may not meet, in addition to the statuses 5xx, 408 and 429.
+/// Codes of errors that a retry may not meet, in addition to the SDK's own lists and to the statuses 5xx, 408 and 429.
 ///
-/// Sources: "Error handling" in the SQS, S3 and STS API references, and the SDKs' own lists of throttling errors.
-const TRANSIENT: [&str; 23] = [
-    "BandwidthLimitExceeded",
+/// Source: "Error handling" in the SQS, S3 and STS API references.
+const TRANSIENT: [&str; 11] = [
     "ExpiredToken",
     "ExpiredTokenException",
     "InternalError",
@@ -22,20 +22,9 @@ const TRANSIENT: [&str; 23] = [
     "KmsThrottled",
     "OperationAborted",
     "OverLimit",
-    "PriorRequestNotComplete",
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "RequestThrottled",
-    "RequestThrottledException",
-    "RequestTimeout",
     "RequestTimeTooSkewed",
     "ServiceUnavailable",
-    "SlowDown",
     "Throttled",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequestsException",
-    "TransactionInProgressException",
 ];
 /// Codes of errors that refuse the caller.
 const DENIED: [&str; 9] = [
@@ -106,7 +95,8 @@ pub(crate) fn is_refused_to_all(code: &str) -> bool {
 
 /// Returns whether a retry may succeed after an error with this code.
 pub(crate) fn is_transient(code: &str) -> bool {
-    TRANSIENT.contains(&code) || TRANSIENT.contains(&short(code))
+    let lists = [&TRANSIENT[..], THROTTLING_ERRORS, TRANSIENT_ERRORS];
+    lists.iter().any(|codes| codes.contains(&code) || codes.contains(&short(code)))
 }
 
 /// Strips the prefix of codes that SQS writes as `AWS.SimpleQueueService.NonExistentQueue`.

@@ -269,7 +269,7 @@ impl Permissions {
         let (partition, region, account) = self.place(&queue)?;
         let arn = format!("arn:{partition}:sqs:{region}:{account}:{}", queue.name);
         let mut actions = actions.to_vec();
-        if !queue.is_url && !actions.contains(&"sqs:GetQueueUrl") {
+        if queue.url.is_none() && !actions.contains(&"sqs:GetQueueUrl") {
             actions.push("sqs:GetQueueUrl");
             actions.sort_unstable();
         }

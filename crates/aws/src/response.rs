@@ -59,7 +59,8 @@ impl NotTheService {
     }
 }
 
-/// Adds the endpoint of the request to each response. Must run before the other interceptors that check responses.
+/// Adds the endpoint of the request to each response, and limits the response's size. Must run before the other interceptors
+/// that check responses.
 #[derive(Debug)]
 pub(crate) struct Origin;
 
@@ -84,9 +85,13 @@ impl Intercept for Origin {
         _: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        if let Some(asked) = cfg.load::<Request>() {
+        let (asked, response) = (cfg.load::<Request>(), context.response_mut());
+        if let Some(asked) = asked {
             // An endpoint was part of a request's URI, so it is a valid header value.
-            let _ = context.response_mut().headers_mut().try_insert(ENDPOINT, asked.endpoint.clone());
+            let _ = response.headers_mut().try_insert(ENDPOINT, asked.endpoint.clone());
+        }
+        if !(response.status().is_success() && asked.is_some_and(|asked| asked.for_object)) {
+            bound(response);
         }
         Ok(())
     }
@@ -127,13 +132,10 @@ impl Intercept for S3Responses {
     ) -> Result<(), BoxError> {
         let response = context.response_mut();
         let asked = cfg.load::<Request>();
-        let (is_good, for_xml) = (response.status().is_success(), asked.is_some_and(|asked| asked.for_xml));
-        if !is_good || for_xml {
-            bound(response);
-        }
-        if !is_good {
+        if !response.status().is_success() {
             return Ok(());
         }
+        let for_xml = asked.is_some_and(|asked| asked.for_xml);
         let lacks_name = self.names_requests.get() == Some(&true) && !is_named(response);
         if lacks_name || !is_from_s3(response, for_xml) {
             return Err(NotTheService::new("S3", response).into());
@@ -194,16 +196,6 @@ impl Intercept for SqsResponses {
         "SqsResponses"
     }
 
-    fn modify_before_deserialization(
-        &self,
-        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        bound(context.response_mut());
-        Ok(())
-    }
-
     /// The body isn't loaded before this hook.
     fn read_after_deserialization(
         &self,
@@ -225,6 +217,8 @@ struct Request {
     path: String,
     /// Whether a successful response is XML.
     for_xml: bool,
+    /// Whether a successful response has an object as its content, which the SDK doesn't read as a whole.
+    for_object: bool,
 }
 
 impl Storable for Request {
@@ -239,13 +233,15 @@ fn note_request(context: &BeforeTransmitInterceptorContextRef<'_>, cfg: &mut Con
     let (authority, path) = place.split_once('/').unwrap_or((place, ""));
     // A user name and a password may precede the host.
     let host = authority.rsplit('@').next().unwrap_or_default();
+    let (is_get, is_list) = (request.method() == "GET", query.contains("list-type=2"));
     let for_xml = match request.method() {
         "POST" => true,
-        "GET" => query.contains("list-type=2"),
+        "GET" => is_list,
         "PUT" => request.headers().contains_key("x-amz-copy-source"),
         _ => false,
     };
-    let asked = Request { endpoint: format!("{scheme}://{host}"), path: format!("/{path}"), for_xml };
+    let (endpoint, path) = (format!("{scheme}://{host}"), format!("/{path}"));
+    let asked = Request { endpoint, path, for_xml, for_object: is_get && !is_list };
     cfg.interceptor_state().store_put(asked);
 }
 

@@ -142,10 +142,11 @@ impl Client {
         to: &Destination,
         proxy: Option<&Intercept>,
     ) -> Result<Box<dyn Stream>, HttpError> {
+        let end = Instant::now() + to.connect;
         let stream: Box<dyn Stream> = match proxy {
-            None => Box::new(connect_to_one(to).await?),
+            None => Box::new(connect_to_one(&to.addresses, to.port, end).await?),
             Some(proxy) => {
-                let mut stream = self.connect_to_proxy(proxy.uri()).await?;
+                let mut stream = self.connect_to_proxy(proxy.uri(), end).await?;
                 if to.is_tls {
                     tunnel::open(&mut stream, &authority(to), proxy.basic_auth()).await?;
                 }
@@ -155,21 +156,14 @@ impl Client {
         if to.is_tls { self.encrypt(&to.host, stream).await } else { Ok(stream) }
     }
 
-    async fn connect_to_proxy(&self, proxy: &Uri) -> Result<Box<dyn Stream>, HttpError> {
-        let failed = |why: String| HttpError::Proxy(why);
+    async fn connect_to_proxy(&self, proxy: &Uri, end: Instant) -> Result<Box<dyn Stream>, HttpError> {
+        let failed = |error: HttpError| HttpError::Proxy(error.to_string());
         let host = proxy.host().unwrap_or_default().trim_matches(['[', ']']);
         let is_tls = proxy.scheme_str() == Some("https");
         let port = proxy.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-        let unknown = |error: HttpError| failed(error.to_string());
-        let addresses: Vec<_> = self.resolve(host).await.map_err(unknown)?;
-        let addresses: Vec<_> = addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect();
-        let stream = TcpStream::connect(&*addresses).await.map_err(|error| failed(error.to_string()))?;
-        let _ = stream.set_nodelay(true);
-        if is_tls {
-            self.encrypt(host, Box::new(stream)).await.map_err(|error| failed(error.to_string()))
-        } else {
-            Ok(Box::new(stream))
-        }
+        let addresses = self.resolve(host).await.map_err(failed)?;
+        let stream = connect_to_one(&addresses, port, end).await.map_err(failed)?;
+        if is_tls { self.encrypt(host, Box::new(stream)).await.map_err(failed) } else { Ok(Box::new(stream)) }
     }
 
     async fn encrypt(&self, host: &str, stream: Box<dyn Stream>) -> Result<Box<dyn Stream>, HttpError> {
@@ -180,15 +174,14 @@ impl Client {
     }
 }
 
-/// Connects to one of the destination's addresses, each in its share of the time that is left.
-async fn connect_to_one(to: &Destination) -> Result<TcpStream, HttpError> {
-    let addresses = &to.addresses[..to.addresses.len().min(MOST_ADDRESSES)];
-    let end = Instant::now() + to.connect;
+/// Connects to one of a host's addresses, each in its share of the time that is left.
+async fn connect_to_one(addresses: &[IpAddr], port: u16, end: Instant) -> Result<TcpStream, HttpError> {
+    let addresses = &addresses[..addresses.len().min(MOST_ADDRESSES)];
     let mut failure = HttpError::ConnectTimeout;
     for (index, address) in addresses.iter().enumerate() {
         let left = end.saturating_duration_since(Instant::now());
         let share = left / u32::try_from(addresses.len() - index).unwrap_or(1);
-        failure = match timeout(share, TcpStream::connect(SocketAddr::new(*address, to.port))).await {
+        failure = match timeout(share, TcpStream::connect(SocketAddr::new(*address, port))).await {
             Ok(Ok(stream)) => {
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);

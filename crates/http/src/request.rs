@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, Full};
 use hyper::header::{CONTENT_LENGTH, HOST};
 use hyper::http::request::Builder;
-use hyper::{HeaderMap, StatusCode, Uri};
+use hyper::{HeaderMap, Method, StatusCode, Uri};
 use std::fmt;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -116,8 +116,10 @@ pub async fn send_within(
         let addresses = timeout(LOOK_UP, client.resolve(&server.host)).await;
         to.addresses = addresses.unwrap_or_else(|_| Err(HttpError::Name("no answer in time".into())))?;
     }
+    // Some servers refuse a POST or PUT without a length, also if it has no content.
+    let may_lack_length = matches!(head.method_ref(), Some(&Method::GET | &Method::HEAD));
     let mut request = head.header(HOST, server.authority());
-    if !content.is_empty() {
+    if !content.is_empty() || !may_lack_length {
         request = request.header(CONTENT_LENGTH, content.len());
     }
     let body = Full::new(content).map_err(|never| match never {}).boxed_unsync();

@@ -8,14 +8,11 @@ use crate::{Credential, Registry, RegistryError};
 use bytes::Bytes;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 use hyper::{Method, Request, StatusCode, Uri};
-use std::time::Duration;
 use wasmrun_http::{Response, Server};
 use wasmrun_runtime::ports::http::HttpError;
 
 /// Maximum number of redirects of one request. Registries use one, to the store that has their blobs.
 const MAX_REDIRECTS: usize = 5;
-/// Pauses before a request is sent again because the server is busy or unreachable.
-const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
 
 /// What a session does with the repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +37,7 @@ impl Ask {
         Self { method, path, accept: None, content_type: None, content: Bytes::new() }
     }
 
-    /// Returns whether it may be sent twice and to another server.
+    /// Returns whether it may be sent to another server.
     fn is_safe(&self) -> bool {
         matches!(self.method, Method::GET | Method::HEAD)
     }
@@ -90,20 +87,9 @@ impl<'a> Session<'a> {
         mut path: String,
         ask: &Ask,
     ) -> Result<Response, RegistryError> {
-        let (mut redirects, mut pauses, mut has_authorized) = (0, PAUSES.into_iter(), false);
+        let (mut redirects, mut has_authorized) = (0, false);
         loop {
             let sent = self.send(&server, &path, ask).await;
-            let is_busy = match &sent {
-                Ok(response) => is_busy(response.status),
-                Err(error) => is_passing(error),
-            };
-            if is_busy
-                && ask.is_safe()
-                && let Some(pause) = pauses.next()
-            {
-                tokio::time::sleep(pause).await;
-                continue;
-            }
             let response = sent.map_err(|error| unreachable(&server, &error))?;
             match response.status {
                 StatusCode::UNAUTHORIZED if server == self.server && !has_authorized => {
@@ -131,16 +117,20 @@ impl<'a> Session<'a> {
     }
 
     async fn send(&self, server: &Server, path: &str, ask: &Ask) -> Result<Response, HttpError> {
-        let mut head = Request::builder().method(ask.method.clone()).uri(path);
-        if let Some(accept) = ask.accept {
-            head = head.header(ACCEPT, accept);
-        }
-        if let Some(content_type) = ask.content_type {
-            head = head.header(CONTENT_TYPE, content_type);
-        }
-        if let Some(authorization) = self.authorization.as_ref().filter(|_| *server == self.server) {
-            head = head.header(AUTHORIZATION, authorization);
-        }
+        let authorization = self.authorization.as_ref().filter(|_| *server == self.server);
+        let head = || {
+            let mut head = Request::builder().method(ask.method.clone()).uri(path);
+            if let Some(accept) = ask.accept {
+                head = head.header(ACCEPT, accept);
+            }
+            if let Some(content_type) = ask.content_type {
+                head = head.header(CONTENT_TYPE, content_type);
+            }
+            if let Some(authorization) = authorization {
+                head = head.header(AUTHORIZATION, authorization);
+            }
+            head
+        };
         send(&self.registry.client, server, head, ask.content.clone()).await
     }
 
@@ -207,14 +197,4 @@ impl<'a> Session<'a> {
 
 fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
-}
-
-/// Returns whether a server may answer the same request soon.
-fn is_busy(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
-}
-
-/// Returns whether a connection may succeed soon. Timeouts took long enough.
-fn is_passing(error: &HttpError) -> bool {
-    matches!(error, HttpError::Name(_) | HttpError::Connect(_) | HttpError::Ended)
 }

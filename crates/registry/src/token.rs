@@ -40,24 +40,27 @@ pub(crate) async fn token(
 ) -> Result<HeaderValue, RegistryError> {
     let (realm, path) = realm_of(registry, wanted.realm)?;
     let form = form(wanted, credential);
-    let request = Request::builder();
-    let (request, content) = match credential {
+    let (method, uri, header, content) = match credential {
         Some(Credential::Identity(_)) => {
-            let request = request.method(Method::POST).uri(path);
-            (request.header(CONTENT_TYPE, "application/x-www-form-urlencoded"), Bytes::from(form))
+            let of_form = HeaderValue::from_static("application/x-www-form-urlencoded");
+            (Method::POST, path, Some((CONTENT_TYPE, of_form)), Bytes::from(form))
         }
         other => {
             let separator = if path.contains('?') { '&' } else { '?' };
-            let request = request.method(Method::GET).uri(format!("{path}{separator}{form}"));
-            match other {
+            let header = match other {
                 Some(Credential::Password { user, password }) => {
-                    (request.header(AUTHORIZATION, basic(user, password)?), Bytes::new())
+                    Some((AUTHORIZATION, basic(user, password)?))
                 }
-                _ => (request, Bytes::new()),
-            }
+                _ => None,
+            };
+            (Method::GET, format!("{path}{separator}{form}"), header, Bytes::new())
         }
     };
-    let answer = send(client, &realm, request, content).await;
+    let head = || {
+        let head = Request::builder().method(method.clone()).uri(&uri);
+        header.iter().fold(head, |head, (name, value)| head.header(name, value))
+    };
+    let answer = send(client, &realm, head, content).await;
     let mut answer = answer.map_err(|error| unreachable(&realm, &error))?;
     if answer.status != StatusCode::OK {
         let status = answer.status;

@@ -36,6 +36,17 @@ fn is(request: &Request, method: &str, path: &str) -> bool {
     request.method == method && request.target.split('?').next() == Some(path)
 }
 
+/// Holds the object `small` of 3 bytes.
+fn holds_small(request: &Request) -> Option<Answer> {
+    let answer = match &*request.method {
+        _ if !is(request, &request.method, "/bucket-in/from/small") => return None,
+        "HEAD" => Answer::new(200, "").with("content-length", 3),
+        "GET" => Answer::new(206, "x").with("content-range", "bytes 0-0/3"),
+        _ => return None,
+    };
+    Some(answer.with("etag", "\"abc\""))
+}
+
 /// Accepts uploads in one part or several.
 pub(super) fn takes_uploads(request: &Request) -> Option<Answer> {
     let is_query = |name: &str| request.target.split(['?', '&']).skip(1).any(|part| part.starts_with(name));
@@ -107,14 +118,13 @@ fn an_object_too_large_for_one_copy_is_copied_in_parts() {
 #[test]
 fn an_object_that_changes_while_it_is_copied_is_not_copied_by_halves() {
     let world = World::new();
-    let looked = AtomicUsize::new(0);
-    let stub = s3(move |request| {
+    let stub = s3(|request| {
         if is(request, "HEAD", "/bucket-in/from/big") {
-            let etag = format!("\"{}\"", looked.fetch_add(1, Ordering::Relaxed));
-            return Some(Answer::new(200, "").with("content-length", 6_u64 << 30).with("etag", etag));
+            return Some(Answer::new(200, "").with("content-length", 6_u64 << 30).with("etag", "\"abc\""));
         }
         let is_third = request.target.contains("partNumber=3");
-        if is_third { Some(error(412, "PreconditionFailed")) } else { takes_uploads(request) }
+        let is_changed = is_third || !request.header("if-match").is_empty();
+        if is_changed { Some(error(412, "PreconditionFailed")) } else { takes_uploads(request) }
     });
     let copy = invoke(&world, &stub, "copy big copied", "");
     let output = copy.args(["--read-size", "8GiB", "--write-size", "8GiB"]).ends().exited_with(1);
@@ -133,12 +143,8 @@ fn an_object_that_changes_while_it_is_copied_is_not_copied_by_halves() {
 fn an_error_that_comes_with_a_good_status_is_an_error() {
     let world = World::new();
     let stub = s3(|request| {
-        let found = Answer::new(200, "").with("content-length", 3).with("etag", "\"abc\"");
-        if request.method == "HEAD" {
-            return Some(found);
-        }
         let is_copy = !request.header("x-amz-copy-source").is_empty();
-        is_copy.then(|| error(200, "PreconditionFailed"))
+        holds_small(request).or_else(|| is_copy.then(|| error(200, "PreconditionFailed")))
     });
     let output = invoke(&world, &stub, "copy small copied", "").ends().exited_with(1);
     assert_eq!(output.json()["reason"], "precondition-failed", "{output}");
@@ -180,17 +186,22 @@ fn what_a_head_is_refused_for_is_the_objects_matter_or_the_workers() {
 }
 
 #[test]
-fn a_key_that_cannot_be_used_for_a_copy_is_the_sources_or_the_stores() {
+fn a_copy_that_is_refused_is_the_failure_of_the_store_that_refuses_alone() {
     let world = World::new();
-    for (is_sources, outcome) in [(true, "rejected"), (false, "host-failed")] {
-        let stub = s3(move |request| match &*request.method {
-            "HEAD" => Some(Answer::new(200, "").with("content-length", 3).with("etag", "\"abc\"")),
-            "GET" if !is(request, "GET", "/bucket-in/from/x") => None,
-            "GET" if !is_sources => Some(Answer::new(206, "x").with("content-range", "bytes 0-0/3")),
-            _ => Some(error(400, "KMS.DisabledException")),
-        });
-        let output = invoke(&world, &stub, "copy x copied", "").ends().exited_with(1);
-        assert_eq!(output.json()["outcome"], outcome, "{output}");
+    for (status, code, of_source, of_destination) in [
+        (403, "AccessDenied", "rejected", "rejected"),
+        (400, "KMS.DisabledException", "rejected", "host-failed"),
+    ] {
+        for (failed, outcome) in [("input", of_source), ("output", of_destination)] {
+            let stub = s3(move |request| {
+                let is_copy = !request.header("x-amz-copy-source").is_empty();
+                let is_refused = is_copy || failed == "input" && is(request, "GET", "/bucket-in/from/small");
+                if is_refused { Some(error(status, code)) } else { holds_small(request) }
+            });
+            let output = invoke(&world, &stub, "copy small copied", "").ends().exited_with(1);
+            assert_eq!(output.json()["outcome"], outcome, "{failed} {code}: {output}");
+            assert_eq!(output.logs_of("a host call failed")[0]["alias"], failed, "{code}: {output}");
+        }
     }
 }
 

@@ -329,3 +329,21 @@ fn an_answer_that_does_not_end_is_no_answer() {
     let output = worker(&world, &s3).arg("--check").ends().exited_with(3);
     assert!(output.error().contains("s3://photos"), "{output}");
 }
+
+#[test]
+fn an_answer_to_a_write_that_does_not_end_is_no_answer() {
+    let world = World::new();
+    for message in ["put a text", "write-bytes 9000000 a", "delete a"] {
+        let much = " ".repeat(20 << 20);
+        let stub = Stub::answering(move |request| match &*request.method {
+            "PUT" | "DELETE" => Answer::new(200, much.clone()).with("etag", "\"x\""),
+            "POST" => Answer::new(
+                200,
+                "<InitiateMultipartUploadResult><UploadId>upload</UploadId></InitiateMultipartUploadResult>",
+            ),
+            _ => s3(request),
+        });
+        let output = invoke(&world, &stub, message).ends().exited_with(1);
+        assert_eq!(output.json()["outcome"], "host-failed", "{message}: {output}");
+    }
+}

@@ -179,7 +179,7 @@ fn a_manifest_that_is_none_or_of_another_thing_is_refused() {
 }
 
 #[test]
-fn a_busy_registry_is_asked_again_but_not_for_long() {
+fn a_busy_registry_or_realm_is_asked_again_but_not_for_long() {
     let world = World::new();
     let broken = manifest(|| Answer::new(500, r#"{"errors":[{"code":"UNKNOWN","message":"a\u001b[2Jb"}]}"#));
     let output = fails(&world, &broken, 3, "500 (UNKNOWN a");
@@ -189,6 +189,12 @@ fn a_busy_registry_is_asked_again_but_not_for_long() {
     let busy = Stub::answering(move |request| match tries.fetch_add(1, Ordering::SeqCst) % 2 {
         0 => Answer::new(503, ""),
         _ => right(request),
+    });
+    inspect(&world, &busy.endpoint()).succeeds();
+    let tries = AtomicUsize::new(0);
+    let busy = with_realm(move |_| match tries.fetch_add(1, Ordering::SeqCst) {
+        0 => Answer::new(503, ""),
+        _ => Answer::new(200, r#"{"token":"abc"}"#),
     });
     inspect(&world, &busy.endpoint()).succeeds();
     let refusing = manifest(|| Answer::new(418, ""));

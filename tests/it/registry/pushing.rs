@@ -1,7 +1,7 @@
 //! Other clients read what is pushed, and their artefacts run: byte for byte.
 
 use super::{invoke, push};
-use crate::harness::{Command, DockerRegistry, World, guest, installed, program};
+use crate::harness::{Answer, Command, DockerRegistry, Stub, World, guest, installed, program};
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
@@ -121,4 +121,18 @@ fn only_a_component_is_pushed_and_only_to_a_tag() {
     let digest = "0".repeat(64);
     pushed(&format!("oci://127.0.0.1:1/a@sha256:{digest}")).fails_with(2, "pushed to a tag");
     pushed(to).fails_with(3, "cannot be reached");
+}
+
+/// As the Artifact Registry of Google does.
+#[test]
+fn a_registry_that_wants_the_length_of_no_content_is_told_it() {
+    let world = World::new();
+    let strict = Stub::answering(|request| match &*request.method {
+        "HEAD" => Answer::new(404, ""),
+        _ if request.header("content-length").is_empty() => Answer::new(411, ""),
+        "POST" => Answer::new(202, "").with("location", "/v2/a/blobs/uploads/1"),
+        _ => Answer::new(201, ""),
+    });
+    let to = format!("{}/a:1", strict.endpoint().replace("http://", "oci://"));
+    world.wasmrun(["push"]).arg(guest("empty")).arg(to).succeeds();
 }

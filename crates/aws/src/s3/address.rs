@@ -47,19 +47,19 @@ impl Address {
     ///
     /// Describes the fault, without a full stop.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
-        let (place, settings) = url.split_once('?').unwrap_or((url, ""));
+        let (place, settings) = with_settings(url)?;
         let (bucket, prefix) = bucket_and_prefix(place)?;
+        Self::new(bucket, prefix, &settings)
+    }
+
+    /// Creates the address of a bucket, or of a part of it, with settings.
+    ///
+    /// # Errors
+    ///
+    /// Describes the fault, without a full stop.
+    pub(super) fn new(bucket: String, prefix: String, settings: &[(&str, &str)]) -> Result<Self, String> {
         let mut address = Self { region: name::region(&bucket), bucket, prefix, ..Self::default() };
-        let mut seen = Vec::new();
-        for setting in settings.split('&').filter(|setting| !setting.is_empty()) {
-            let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
-            if seen.contains(&name) {
-                return Err(format!("the setting {name:?} is there twice"));
-            }
-            seen.push(name);
-            if value.is_empty() || !value.bytes().all(|b| b.is_ascii_graphic()) {
-                return Err(format!("the setting {setting:?} has no value: write NAME=VALUE"));
-            }
+        for &(name, value) in settings {
             match name {
                 "region" if address.region.as_ref().is_some_and(|region| region != value) => {
                     return Err(format!("the region is {value:?}, and the ARN names another"));
@@ -98,6 +98,23 @@ impl Address {
     pub(crate) fn url(&self) -> String {
         format!("{SCHEME}{}/{}", self.behind.as_ref().unwrap_or(&self.bucket), self.prefix)
     }
+}
+
+/// Splits a URL into the place and the settings `NAME=VALUE&…`, each of which is there once.
+pub(super) fn with_settings(url: &str) -> Result<(&str, Vec<(&str, &str)>), String> {
+    let (place, text) = url.split_once('?').unwrap_or((url, ""));
+    let mut settings: Vec<(&str, &str)> = Vec::new();
+    for setting in text.split('&').filter(|setting| !setting.is_empty()) {
+        let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
+        if settings.iter().any(|(known, _)| *known == name) {
+            return Err(format!("the setting {name:?} is there twice"));
+        }
+        if value.trim_matches('"').is_empty() || !value.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(format!("the setting {setting:?} has no value: write NAME=VALUE"));
+        }
+        settings.push((name, value));
+    }
+    Ok((place, settings))
 }
 
 /// Splits `s3://BUCKET/REST` into the bucket, which may be the ARN of an access point, and the rest.

@@ -1,7 +1,7 @@
 //! Copies objects within S3, so that their content doesn't pass through this process.
 
-use super::error::settings_error;
-use super::head::{head, why_refused};
+use super::error::{Missing, store_error};
+use super::head::{first_byte, head};
 use super::values::{is_version, quoted, unquoted};
 use super::write::{MOST_PARTS, NO_ETAG, Upload, despite_conflicts, if_match, if_none_match, write_error};
 use super::{BucketKind, Place};
@@ -9,8 +9,9 @@ use crate::failure::Failure;
 use aws_sdk_s3::types::TaggingDirective;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use std::time::SystemTime;
-use wasmrun_runtime::ports::object_store::{Condition, ObjectInfo, PutOptions, StoreError};
+use std::time::{Duration, SystemTime};
+use wasmrun_runtime::model::host_error::Access;
+use wasmrun_runtime::ports::object_store::{Condition, ObjectInfo, PutOptions, StoreError, Transfer};
 
 /// Largest object that one request can copy, in bytes.
 const LARGEST_COPY: u64 = 5 << 30;
@@ -19,6 +20,8 @@ const LARGEST_COPY: u64 = 5 << 30;
 const COPIED_PART: u64 = 512 << 20;
 /// Number of parts that are copied concurrently.
 const AT_ONCE: usize = 8;
+/// How long a failed copy waits for the answer of its source.
+const SOURCE_ANSWER: Duration = Duration::from_secs(2);
 /// Characters to escape in a copy source.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
@@ -28,6 +31,8 @@ pub(super) struct Source<'a> {
     key: &'a str,
     version: Option<&'a str>,
     info: ObjectInfo,
+    /// The copy's transfer, which says which of the stores a failure comes from.
+    transfer: &'a Transfer,
 }
 
 impl<'a> Source<'a> {
@@ -35,9 +40,10 @@ impl<'a> Source<'a> {
         place: &'a Place,
         key: &'a str,
         version: Option<&'a str>,
+        transfer: &'a Transfer,
     ) -> Result<Self, StoreError> {
         let info = head(place, key, version).await?;
-        Ok(Self { place, key, version, info })
+        Ok(Self { place, key, version, info, transfer })
     }
 
     /// Returns the size of the object in bytes.
@@ -144,21 +150,20 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Converts a failure, which may concern the source or the destination. A failed condition is the destination's, or
-    /// means that the source changed. A missing object is the source, or the object of an `if-match` condition. An
-    /// unusable KMS key is the one that the store writes with, or the one that the source's writer chose.
+    /// Converts a failure of a request that reads the source and writes the destination. S3 doesn't say which of the two
+    /// it refuses, so this reads the source: if it can be read, or doesn't answer, the failure is the destination's.
     async fn error(&self, failure: Failure) -> StoreError {
-        if let Some(error) = settings_error(&failure).filter(|_| !failure.is_transient()) {
-            return why_refused(self.place, self.key, self.version).await.unwrap_or(error);
-        }
-        let error = write_error(failure);
-        if error != StoreError::PreconditionFailed {
-            return error;
-        }
-        match head(self.place, self.key, self.version).await {
-            Ok(now) if now.etag == self.info.etag => error,
-            Ok(_) => StoreError::Conflict("the object was changed while it was copied".into()),
-            Err(error) => error,
+        let etag = self.info.etag.as_deref();
+        let read = first_byte(self.place, self.key, self.version, etag);
+        let Ok(Err(of_source)) = tokio::time::timeout(SOURCE_ANSWER, read).await else {
+            return write_error(failure);
+        };
+        self.transfer.turn_to(Access::Read);
+        match store_error(of_source, Missing::Object) {
+            StoreError::PreconditionFailed => {
+                StoreError::Conflict("the object was changed while it was copied".into())
+            }
+            error => error,
         }
     }
 }

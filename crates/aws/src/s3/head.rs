@@ -2,7 +2,7 @@
 
 use super::Place;
 use super::error::{Missing, RANGE_NOT_SATISFIABLE, store_error};
-use super::values::{check_version, head_info};
+use super::values::{check_version, head_info, quoted};
 use crate::failure::Failure;
 use wasmrun_runtime::ports::object_store::{ObjectInfo, StoreError};
 
@@ -36,14 +36,23 @@ fn is_refusal(failure: &Failure) -> bool {
 }
 
 /// Returns the reason why an object can't be read, from the error of a GET. Returns `None` if it can be read.
-pub(super) async fn why_refused(place: &Place, key: &str, version: Option<&str>) -> Option<StoreError> {
+async fn why_refused(place: &Place, key: &str, version: Option<&str>) -> Option<StoreError> {
+    let refused = first_byte(place, key, version, None).await.err();
+    refused.map(|failure| store_error(failure, Missing::Object))
+}
+
+/// Reads the first byte of an object, if its etag is `etag`.
+pub(super) async fn first_byte(
+    place: &Place,
+    key: &str,
+    version: Option<&str>,
+    etag: Option<&str>,
+) -> Result<(), Failure> {
     let request = place.client.get_object().bucket(&place.bucket).key(place.full(key));
-    let request = request.set_version_id(version.map(Into::into)).range("bytes=0-0");
-    match request.send().await.map_err(Failure::from) {
+    let request = request.set_version_id(version.map(Into::into)).set_if_match(etag.map(quoted));
+    match request.range("bytes=0-0").send().await.map_err(Failure::from) {
         // An empty object has no first byte.
-        Err(failure) if failure.status != RANGE_NOT_SATISFIABLE => {
-            Some(store_error(failure, Missing::Object))
-        }
-        _ => None,
+        Err(failure) if failure.status != RANGE_NOT_SATISFIABLE => Err(failure),
+        _ => Ok(()),
     }
 }

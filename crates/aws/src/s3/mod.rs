@@ -44,7 +44,7 @@ use std::time::Duration;
 use wasmrun_runtime::model::host_error::Access;
 use wasmrun_runtime::ports::object_store::{
     Condition, Footprint, MAX_KEY_BYTES, MAX_PAGE, ObjectInfo, ObjectPage, ObjectReader, ObjectStore,
-    ObjectSummary, ObjectWriter, PutOptions, StoreError, TooMuch, Transfer,
+    ObjectSummary, ObjectWriter, PutOptions, StoreError, TooMuch, Transfer, copy_through,
 };
 
 /// How long a response may take to begin.
@@ -269,8 +269,8 @@ impl ObjectStore for S3Store {
         }
     }
 
-    /// Copies within S3 if both stores use the same role and session. With different roles, the caller reads and writes, so that
-    /// each store is accessed with its own role.
+    /// Copies within S3 if both stores use the same role and session. With different roles, the content moves through
+    /// this process, so that each store is accessed with its own role.
     async fn copy(
         &self,
         key: &str,
@@ -279,21 +279,17 @@ impl ObjectStore for S3Store {
         to_key: &str,
         condition: &Condition,
         transfer: &Transfer,
-    ) -> Option<Result<Result<ObjectInfo, TooMuch>, StoreError>> {
-        let to = (to as &dyn Any).downcast_ref::<Self>()?;
-        if to.role != self.role {
-            return None;
-        }
-        let copy = async {
-            let source = Source::find(&self.place, key, version).await?;
-            if let Err(too_much) = transfer.moves_within(source.size()) {
-                return Ok(Err(too_much));
-            }
-            // S3 reads and writes in one call, and doesn't say which of the two it refuses.
-            transfer.turn_to(Access::Write);
-            source.copy_to(&to.place, to_key, condition).await.map(Ok)
+    ) -> Result<Result<ObjectInfo, TooMuch>, StoreError> {
+        let in_s3 = (to as &dyn Any).downcast_ref::<Self>().filter(|to| to.role == self.role);
+        let Some(in_s3) = in_s3 else {
+            return copy_through(self, key, version, to, to_key, condition, transfer).await;
         };
-        Some(copy.await)
+        let source = Source::find(&self.place, key, version, transfer).await?;
+        if let Err(too_much) = transfer.moves_within(source.size()) {
+            return Ok(Err(too_much));
+        }
+        transfer.turn_to(Access::Write);
+        source.copy_to(&in_s3.place, to_key, condition).await.map(Ok)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reads a whole object: a component in a bucket.
 
 use super::S3Store;
-use super::address::{Address, SCHEME, bucket_and_rest};
+use super::address::{Address, SCHEME, bucket_and_rest, with_settings};
 use crate::config::Aws;
 use std::time::Duration;
 use wasmrun_runtime::ports::object_store::{ObjectReader, ObjectStore as _, StoreError};
@@ -14,6 +14,9 @@ const SLOWEST_START: Duration = Duration::from_secs(20);
 const SLOWEST_BYTES_PER_SECOND: u64 = 256 << 10;
 /// Largest chunk that one read asks for, in bytes.
 const CHUNK: usize = 1 << 20;
+
+/// Settings that concern the bucket of an object.
+const OF_BUCKET: [&str; 2] = ["region", "addressing"];
 
 /// The parsed URL of an object: `s3://BUCKET/KEY`, with settings after a `?`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,37 +122,22 @@ impl ObjectAddress {
     ///
     /// Describes the fault, without a full stop.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
-        let (place, settings) = url.split_once('?').unwrap_or((url, ""));
+        let (place, mut settings) = with_settings(url)?;
         let (bucket, key) = bucket_and_rest(place)?;
         if check_key(key).is_err() || key.ends_with('/') {
             return Err("write s3://BUCKET/KEY".into());
         }
-        let (mut version, mut etag, mut of_bucket) = (None, None, String::new());
-        for setting in settings.split('&').filter(|setting| !setting.is_empty()) {
-            let place = match setting.split_once('=') {
-                Some(("version", _)) => &mut version,
-                Some(("etag", _)) => &mut etag,
-                // A setting of the bucket, which is parsed below.
-                Some(("region" | "addressing", _)) => {
-                    of_bucket.push_str(if of_bucket.is_empty() { "?" } else { "&" });
-                    of_bucket.push_str(setting);
-                    continue;
-                }
-                _ => {
-                    return Err(format!(
-                        "the setting {setting:?} is not known or is there twice: one of version=ID, etag=ETAG, region=NAME, addressing=path or addressing=virtual"
-                    ));
-                }
-            };
-            let value = setting.split_once('=').map(|(_, value)| value.trim_matches('"')).unwrap_or_default();
-            if value.is_empty() || !value.bytes().all(|b| b.is_ascii_graphic()) || place.is_some() {
-                return Err(format!(
-                    "the setting {setting:?} has no value or is there twice: write NAME=VALUE"
-                ));
-            }
-            *place = Some(value.to_owned());
+        let mut take = |wanted| {
+            let at = settings.iter().position(|(name, _)| *name == wanted)?;
+            Some(settings.remove(at).1.trim_matches('"').to_owned())
+        };
+        let (version, etag) = (take("version"), take("etag"));
+        if let Some((name, _)) = settings.iter().find(|(name, _)| !OF_BUCKET.contains(name)) {
+            return Err(format!(
+                "unknown setting {name:?}: one of version=ID, etag=ETAG, region=NAME, addressing=path or addressing=virtual"
+            ));
         }
-        let store = Address::parse(&format!("{SCHEME}{bucket}{of_bucket}"))?;
+        let store = Address::new(bucket, String::new(), &settings)?;
         Ok(Self { store, key: key.to_owned(), version, etag })
     }
 }

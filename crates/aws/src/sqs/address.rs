@@ -9,21 +9,19 @@ const MAX_NAME: usize = 80;
 
 /// A parsed address of a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Address {
-    pub(super) target: Target,
+pub(crate) struct Address {
+    pub(crate) name: String,
+    /// Account of the queue, if the address names it: the last but one part of a URL.
+    pub(crate) account: Option<String>,
+    /// Partition of the queue, if the address is an ARN.
+    pub(crate) partition: Option<String>,
     /// Region of the queue, if the address names it.
-    pub(super) region: Option<String>,
+    pub(crate) region: Option<String>,
+    /// URL of the queue, as requests name it. `None` if it must be looked up.
+    pub(crate) url: Option<String>,
     /// Scheme, host and port of the address. `None` for the standard endpoint of the region, which the SDK finds on its
     /// own.
     pub(super) endpoint: Option<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Target {
-    /// URL of the queue, as requests name it.
-    Url(String),
-    /// Name of a queue whose URL must be looked up.
-    Name { name: String, account: Option<String> },
 }
 
 /// The place of a queue, as far as its address names it.
@@ -44,51 +42,31 @@ impl QueuePlace {
     ///
     /// Fails if the text is none of these.
     pub fn of(text: &str) -> Result<Self, String> {
-        let QueueAddress { name, account, partition, region, is_url } = QueueAddress::of(text)?;
+        let Address { name, account, partition, region, url, .. } = Address::of(text)?;
         let domain = match partition.as_deref() {
             Some("aws" | "aws-us-gov") => Some("amazonaws.com"),
             Some("aws-cn") => Some("amazonaws.com.cn"),
             _ => None,
         };
-        let url = match (is_url, domain, &region, &account) {
-            (true, ..) => Some(text.to_owned()),
-            (false, Some(domain), Some(region), Some(account)) => {
-                Some(format!("https://sqs.{region}.{domain}/{account}/{name}"))
-            }
-            _ => None,
-        };
+        let url = url.or_else(|| {
+            let (domain, region, account) = (domain?, region.as_ref()?, account.as_ref()?);
+            Some(format!("https://sqs.{region}.{domain}/{account}/{name}"))
+        });
         Ok(Self { region, account, url })
     }
 }
 
-/// The parts of a queue's ARN, as far as the address names them.
-pub(crate) struct QueueAddress {
-    pub(crate) name: String,
-    pub(crate) account: Option<String>,
-    pub(crate) partition: Option<String>,
-    pub(crate) region: Option<String>,
-    /// Whether the address is a URL, so that no lookup is needed.
-    pub(crate) is_url: bool,
-}
-
-impl QueueAddress {
-    pub(crate) fn of(text: &str) -> Result<Self, String> {
-        let Some(Address { target, region, .. }) = Address::parse(text) else {
-            return Err(format!("{text:?} is neither the URL of an SQS queue, nor its ARN, nor its name"));
-        };
-        let partition = text.strip_prefix("arn:").and_then(|rest| rest.split(':').next()).map(Into::into);
-        Ok(match target {
-            Target::Name { name, account } => Self { name, account, partition, region, is_url: false },
-            Target::Url(url) => {
-                let mut segments = url.rsplit('/').map(str::to_owned);
-                let (name, account) = (segments.next().unwrap_or_default(), segments.next());
-                Self { name, account, partition, region, is_url: true }
-            }
-        })
-    }
-}
-
 impl Address {
+    /// Parses a URL, an ARN or a name.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the text is none of these.
+    pub(crate) fn of(text: &str) -> Result<Self, String> {
+        Self::parse(text)
+            .ok_or_else(|| format!("{text:?} is neither the URL of an SQS queue, nor its ARN, nor its name"))
+    }
+
     /// Parses a URL, an ARN or a name. Returns `None` for any other text.
     pub(super) fn parse(text: &str) -> Option<Self> {
         if let Some(rest) = text.strip_prefix("arn:") {
@@ -97,18 +75,30 @@ impl Address {
         if text.starts_with("https://") || text.starts_with("http://") {
             return Self::from_url(text);
         }
-        let target = Target::Name { name: text.to_owned(), account: None };
-        is_name(text).then_some(Self { target, region: None, endpoint: None })
+        is_name(text).then(|| Self {
+            name: text.to_owned(),
+            account: None,
+            partition: None,
+            region: None,
+            url: None,
+            endpoint: None,
+        })
     }
 
     /// Parses `aws:sqs:REGION:ACCOUNT:NAME`, in any partition.
     fn from_arn(rest: &str) -> Option<Self> {
         let mut parts = rest.split(':');
-        let (_partition, service) = (parts.next()?, parts.next()?);
+        let (partition, service) = (parts.next()?, parts.next()?);
         let (region, account, name) = (parts.next()?, parts.next()?, parts.next()?);
         let is_arn = service == "sqs" && parts.next().is_none() && is_name(name) && !region.is_empty();
-        let target = Target::Name { name: name.into(), account: Some(account.into()) };
-        is_arn.then_some(Self { target, region: Some(region.into()), endpoint: None })
+        is_arn.then(|| Self {
+            name: name.into(),
+            account: Some(account.into()),
+            partition: Some(partition.into()),
+            region: Some(region.into()),
+            url: None,
+            endpoint: None,
+        })
     }
 
     fn from_url(url: &str) -> Option<Self> {
@@ -130,7 +120,8 @@ impl Address {
         // All public endpoints of AWS support TLS.
         let scheme = if is_public(domain) { "https" } else { scheme };
         let endpoint = (!is_standard).then(|| format!("{scheme}://{host}"));
-        Some(Self { target: Target::Url(url.into()), region, endpoint })
+        let (name, account) = (name.to_owned(), Some(account.to_owned()));
+        Some(Self { name, account, partition: None, region, url: Some(url.into()), endpoint })
     }
 
     /// Returns the endpoint to call, or `None` if the SDK finds it. `wants_fips` is true if the environment asks for
@@ -150,10 +141,7 @@ impl Address {
 
     /// Returns whether the queue is a FIFO queue, which keeps the order within a message group.
     pub(super) fn is_fifo(&self) -> bool {
-        match &self.target {
-            Target::Url(url) => is_fifo_url(url),
-            Target::Name { name, .. } => name.ends_with(FIFO),
-        }
+        self.name.ends_with(FIFO)
     }
 }
 
@@ -278,12 +266,11 @@ mod tests {
     fn names_and_arns_are_looked_up() {
         let address = Address::parse("arn:aws-cn:sqs:cn-north-1:123456789012:uploads.fifo").expect("an ARN");
         assert_eq!(address.region.as_deref(), Some("cn-north-1"));
-        let target = Target::Name { name: "uploads.fifo".into(), account: Some("123456789012".into()) };
-        assert_eq!(address.target, target);
-        assert!(address.is_fifo());
+        assert_eq!((&*address.name, address.account.as_deref()), ("uploads.fifo", Some("123456789012")));
+        assert!(address.url.is_none() && address.is_fifo());
         let address = Address::parse("up_loads-1").expect("a name");
-        assert_eq!(address.target, Target::Name { name: "up_loads-1".into(), account: None });
-        assert!(!address.is_fifo());
+        assert_eq!((&*address.name, address.account.as_deref()), ("up_loads-1", None));
+        assert!(address.url.is_none() && !address.is_fifo());
     }
 
     #[test]

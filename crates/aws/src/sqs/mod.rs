@@ -10,10 +10,10 @@ mod batches;
 mod convert;
 mod walk;
 
-pub(crate) use self::address::QueueAddress;
+pub(crate) use self::address::Address as QueueAddress;
 pub use self::address::QueuePlace;
 
-use self::address::{Address, Target};
+use self::address::Address;
 use self::answer::{Answer, queue_error, receipt_error};
 use self::batches::batches;
 use crate::config::{Aws, region};
@@ -28,7 +28,7 @@ use aws_sdk_sqs::config::{Builder, StalledStreamProtectionConfig};
 use aws_sdk_sqs::error::SdkError;
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message as SqsMessage,
-    MessageSystemAttributeName, QueueAttributeName,
+    MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry,
 };
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -100,11 +100,7 @@ impl SqsQueue {
     /// invalid. [`QueueError::Unavailable`] if the role can't be assumed. The error of the service if the lookup of a
     /// name or an ARN fails.
     pub async fn open(text: &str, aws: &Aws, role: Option<&str>) -> Result<Self, QueueError> {
-        let address = Address::parse(text).ok_or_else(|| {
-            QueueError::Unusable(format!(
-                "{text:?} is neither the URL of an SQS queue, nor its ARN, nor its name"
-            ))
-        })?;
+        let address = Address::of(text).map_err(QueueError::Unusable)?;
         let sdk = aws.sdk(role, address.region.as_deref()).await?;
         let region = region(&sdk, address.region.as_deref()).map_err(QueueError::Unusable)?;
         // Each attempt has a timeout, so the SDK needn't watch the throughput of a small response.
@@ -126,10 +122,7 @@ impl SqsQueue {
         let timeouts = timeouts.operation_attempt_timeout(ATTEMPT).build();
         let client = Client::from_conf(config.timeout_config(timeouts).build());
         let fifo = address.is_fifo();
-        let url = match address.target {
-            Target::Url(url) => url,
-            Target::Name { name, account } => look_up(&client, &name, account).await?,
-        };
+        let url = url(&client, address).await?;
         let process = fastrand::u64(..);
         Ok(Self {
             client,
@@ -144,10 +137,10 @@ impl SqsQueue {
     /// Returns the URL of another queue, on the server of this queue: an SQS-compatible server may return a URL with a
     /// host name that only the server can resolve.
     async fn url_of(&self, arn: &str) -> Result<String, QueueError> {
-        let Some(Address { target: Target::Name { name, account }, .. }) = Address::parse(arn) else {
+        let Some(address) = Address::parse(arn).filter(|address| address.url.is_none()) else {
             return Err(QueueError::Unusable(format!("its redrive policy names {arn:?}, which is no queue")));
         };
-        let found = match look_up(&self.client, &name, account).await {
+        let found = match url(&self.client, address).await {
             Ok(found) => found,
             Err(error @ QueueError::Unavailable(_)) => return Err(error),
             // The error is reported when the queue is used, which may never happen.
@@ -303,7 +296,8 @@ impl Queue for SqsQueue {
             .filter(|(_, refused)| refused.is_none())
             .map(|(message, _)| message.clone())
             .collect();
-        let mut sent = self.send_fitting(&fitting).await.into_iter();
+        let sent = self.send_to(&self.url, &fitting, OutgoingMessage::billed_bytes, convert::entry).await;
+        let mut sent = sent.into_iter();
         let unanswered = || Err(QueueError::Unavailable("the service gave no answer".into()));
         refused
             .into_iter()
@@ -347,22 +341,23 @@ impl SqsQueue {
         Ok(answer.messages.unwrap_or_default())
     }
 
-    async fn send_fitting(&self, messages: &[OutgoingMessage]) -> Vec<Result<String, QueueError>> {
+    /// Sends messages to the queue with this URL, each independently, and returns their IDs.
+    async fn send_to<T: Sync>(
+        &self,
+        url: &str,
+        messages: &[T],
+        billed_bytes: fn(&T) -> usize,
+        entry: impl Fn(usize, &T) -> SendMessageBatchRequestEntry + Send + Sync,
+    ) -> Vec<Result<String, QueueError>> {
         let mut answers = Vec::with_capacity(messages.len());
-        for batch in batches(messages, OutgoingMessage::billed_bytes) {
-            let entries: Vec<_> =
-                batch.iter().enumerate().map(|(index, message)| convert::entry(index, message)).collect();
-            let request = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
-            let answer = request.send().await;
-            answers.extend(answer::entries(
-                batch.len(),
-                answer::send_error,
-                answer.map(|answer| {
-                    let sent =
-                        answer.successful.into_iter().map(|entry| (entry.id, entry.message_id)).collect();
-                    (sent, answer.failed)
-                }),
-            ));
+        for batch in batches(messages, billed_bytes) {
+            let entries = batch.iter().enumerate().map(|(index, message)| entry(index, message)).collect();
+            let request = self.client.send_message_batch().queue_url(url).set_entries(Some(entries));
+            let answer = request.send().await.map(|answer| {
+                let sent = answer.successful.into_iter().map(|entry| (entry.id, entry.message_id));
+                (sent.collect(), answer.failed)
+            });
+            answers.extend(answer::entries(batch.len(), answer::send_error, answer));
         }
         answers
     }
@@ -389,8 +384,13 @@ where
     answers
 }
 
-async fn look_up(client: &Client, name: &str, account: Option<String>) -> Result<String, QueueError> {
-    let request = client.get_queue_url().queue_name(name).set_queue_owner_aws_account_id(account);
+/// Returns the URL of a queue, and looks it up if the address has none.
+async fn url(client: &Client, address: Address) -> Result<String, QueueError> {
+    if let Some(url) = address.url {
+        return Ok(url);
+    }
+    let request = client.get_queue_url().queue_name(address.name);
+    let request = request.set_queue_owner_aws_account_id(address.account);
     let answer = request.send().await;
     let answer = answer.map_err(|error| queue_error(Failure::from(error)))?;
     answer.queue_url.ok_or_else(|| QueueError::NotFound("the service names no URL for it".into()))

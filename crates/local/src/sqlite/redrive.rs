@@ -6,7 +6,6 @@ use super::address::{self, Address};
 use super::rows::{MessageRow, Target};
 use crate::paths::is_same_file;
 use std::collections::HashMap;
-use wasmrun_runtime::model::message::{AttributeValue, Message, OUTCOME_ATTRIBUTE};
 use wasmrun_runtime::ports::queue::{Queue, QueueError};
 use wasmrun_runtime::ports::walk::Found;
 
@@ -42,7 +41,7 @@ impl<'a> Routes<'a> {
     ) -> Result<Result<Target, String>, QueueError> {
         let target = match &self.to {
             Some(target) => target.clone(),
-            None => match self.origin(row, &found.message).await? {
+            None => match self.origin(row, found).await? {
                 Ok(origin) => origin,
                 Err(reason) => return Ok(Err(format!("the message {} {reason}", row.id))),
             },
@@ -59,22 +58,23 @@ impl<'a> Routes<'a> {
     /// Returns the queue that a message came from, from the first of these sources that names one:
     ///
     /// 1. The file, which records the origin of a message that a receive moved.
-    /// 2. The worker's attribute (`"queue"`). The message stays if that queue has another dead-letter queue.
+    /// 2. The worker's record. The message stays if that queue has another dead-letter queue.
     /// 3. The only queue of this file that has this one as its dead-letter queue.
     async fn origin(
         &mut self,
         row: &MessageRow,
-        message: &Message,
+        found: &Found,
     ) -> Result<Result<Target, String>, QueueError> {
         if let Some(source) = &row.source {
             return Ok(Ok(Target::from_column(source.clone())));
         }
-        let Some(claim) = claimed_origin(message) else { return Ok(self.silent.clone()) };
-        if !self.claims.contains_key(&claim) {
-            let examined = examine(self.queue, &claim).await?;
+        let Some(dead) = &found.dead_letter else { return Ok(self.silent.clone()) };
+        let claim = &dead.queue;
+        if !self.claims.contains_key(claim) {
+            let examined = examine(self.queue, claim).await?;
             self.claims.insert(claim.clone(), examined);
         }
-        match self.claims.get(&claim) {
+        match self.claims.get(claim) {
             Some(Ok(Some(target))) => Ok(Ok(target.clone())),
             Some(Err(reason)) => Ok(Err(reason.clone())),
             // The queue's file may have been moved since.
@@ -168,12 +168,4 @@ async fn examine(queue: &SqliteQueue, claim: &str) -> Result<Result<Option<Targe
         return Ok(Ok(Some(target)));
     }
     Ok(Err(format!("says that it came from {url}, but this is not that queue's dead-letter queue")))
-}
-
-/// Returns the queue that the worker's attribute names. The attribute may be incomplete, as the claim is examined.
-fn claimed_origin(message: &Message) -> Option<String> {
-    let outcome = message.attributes.iter().find(|attribute| attribute.name == OUTCOME_ATTRIBUTE)?;
-    let AttributeValue::Text(json) = &outcome.value else { return None };
-    let outcome: serde_json::Value = serde_json::from_str(json).ok()?;
-    outcome.get("queue")?.as_str().filter(|queue| address::is_url(queue)).map(str::to_owned)
 }

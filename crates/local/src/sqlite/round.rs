@@ -1,6 +1,7 @@
 //! Inside a transaction: the next messages of each group, going round the groups.
 //!
-//! No statement reads through the messages of a long queue: the index on groups leads from one group to the next.
+//! No statement reads through the messages of a long queue: one index leads from one group to the next, and another one to
+//! the visible messages of a group.
 
 use super::file::Fault;
 use super::rows::{MessageRow, QueueRow};
@@ -17,18 +18,15 @@ pub(super) const GROUP_AFTER: &str =
     "SELECT message_group FROM message WHERE queue = ?1 AND message_group > ?2
      ORDER BY message_group LIMIT 1";
 
-/// The index on groups has the messages in the order of arrival. Those in flight come first, which are few.
-pub(super) const VISIBLE_IN_GROUP: &str = "SELECT sequence FROM message INDEXED BY message_in_group
-     WHERE queue = ?1 AND message_group = ?4 AND blocked = 0 AND visible_ms <= ?2
-     ORDER BY sequence LIMIT ?3";
-
 /// The first receive by group makes this index: queues from which nobody receives so need not keep it up to date.
 /// A program that doesn't know the index keeps it up to date as well.
-pub(super) const UNGROUPED_INDEX: &str = "CREATE INDEX IF NOT EXISTS message_ungrouped
-     ON message (queue, visible_ms) WHERE message_group IS NULL AND blocked = 0";
+pub(super) const GROUP_INDEX: &str = "CREATE INDEX IF NOT EXISTS message_next_in_group
+     ON message (queue, message_group, visible_ms) WHERE blocked = 0";
 
-pub(super) const VISIBLE_WITHOUT_GROUP: &str = "SELECT sequence FROM message INDEXED BY message_ungrouped
-     WHERE queue = ?1 AND message_group IS NULL AND blocked = 0 AND visible_ms <= ?2
+/// The group is NULL for the messages without one. Reads no message that is in flight or delayed, of which one group may
+/// have many.
+pub(super) const VISIBLE_IN_GROUP: &str = "SELECT sequence FROM message INDEXED BY message_next_in_group
+     WHERE queue = ?1 AND message_group IS ?4 AND blocked = 0 AND visible_ms <= ?2
      ORDER BY visible_ms, sequence LIMIT ?3";
 
 /// The place of a receive in the round of all groups. The empty name stands for the messages without a group, which
@@ -113,11 +111,7 @@ impl Transaction<'_> {
             return Ok(Vec::new());
         }
         let max = i64::try_from(max).unwrap_or(i64::MAX);
-        if group.is_empty() {
-            let mut query = self.sql.prepare_cached(VISIBLE_WITHOUT_GROUP)?;
-            let rows = query.query_map(params![queue.id, self.now_ms, max], |row| row.get(0))?;
-            return Ok(rows.collect::<Result<_, _>>()?);
-        }
+        let group = (!group.is_empty()).then_some(group);
         let mut query = self.sql.prepare_cached(VISIBLE_IN_GROUP)?;
         let rows = query.query_map(params![queue.id, self.now_ms, max, group], |row| row.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)

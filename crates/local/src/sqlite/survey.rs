@@ -19,10 +19,8 @@ impl Transaction<'_> {
         let mut query = self.sql.prepare_cached(
             "SELECT
                 (SELECT count(*) FROM message WHERE queue = :queue AND blocked IN (0, 1) AND visible_ms <= :now),
-                (SELECT count(*) FROM message WHERE queue = :queue AND blocked IN (0, 1) AND visible_ms > :now
-                    AND receipt IS NOT NULL),
-                (SELECT count(*) FROM message WHERE queue = :queue AND blocked IN (0, 1) AND visible_ms > :now
-                    AND receipt IS NULL)",
+                count(receipt), count(*) - count(receipt)
+             FROM message WHERE queue = :queue AND blocked IN (0, 1) AND visible_ms > :now",
         )?;
         let queue = self.queue()?;
         let depth = query.query_row(named_params! {":queue": queue.id, ":now": self.now_ms}, |row| {

@@ -7,6 +7,7 @@ use super::file::{self, Fault, OpenFile};
 use super::transaction::Transaction;
 use parking_lot::Mutex;
 use rusqlite::TransactionBehavior;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak, mpsc};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
@@ -18,31 +19,42 @@ const MAX_GROUP: usize = 64;
 /// A handle of the thread. Dropping it ends the thread once all jobs are done.
 #[derive(Debug)]
 pub(super) struct Database {
+    url: String,
+    /// The file's path, absolute and without symbolic links.
+    path: PathBuf,
     jobs: Option<mpsc::Sender<Arc<Slot>>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Database {
     /// Opens a file that holds one thing, and starts its thread. A missing file is created by the first job.
-    pub(super) fn open(address: &Address, clock: Clock) -> Result<Self, QueueError> {
+    pub(super) fn open(address: Address, clock: Clock) -> Result<Self, QueueError> {
         let file = if address.path.exists() {
-            Some(OpenFile::open_or_create(address, &clock)?)
+            Some(OpenFile::open_or_create(&address, &clock)?)
         } else {
             address.may_be_created()?;
             None
         };
-        Self::start(address.clone(), clock, file)
+        Self::start(address, clock, file)
     }
 
     /// Starts the thread. Without a file, the first job creates it.
     pub(super) fn start(address: Address, clock: Clock, file: Option<OpenFile>) -> Result<Self, QueueError> {
         let (jobs, inbox) = mpsc::channel();
-        let url = address.url();
+        let (url, path) = (address.url(), address.path.clone());
         let thread = std::thread::Builder::new()
             .name("sqlite".into())
             .spawn(move || Keeper { address, clock, may_create: file.is_none(), file }.serve(&inbox))
             .map_err(|error| QueueError::Unavailable(format!("cannot start a thread for {url}: {error}")))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+        Ok(Self { url, path, jobs: Some(jobs), thread: Some(thread) })
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Runs `work` on one consistent state of the file.

@@ -4,7 +4,7 @@ use super::address::{self, Address};
 use super::attributes;
 use super::clock::{from_ms, to_ms};
 use super::file::Fault;
-use super::round::{Place, UNGROUPED_INDEX};
+use super::round::{GROUP_INDEX, Place};
 use super::rows::{Departure, MessageRow, QueueRow, Taken, Target};
 use rusqlite::{Connection, OptionalExtension, named_params, params};
 use std::time::Duration;
@@ -125,7 +125,7 @@ impl Transaction<'_> {
         groups: &Groups,
         mut place: Place,
     ) -> Result<(Taken, Place), Fault> {
-        self.sql.prepare_cached(UNGROUPED_INDEX)?.execute([])?;
+        self.sql.prepare_cached(GROUP_INDEX)?.execute([])?;
         let next = |queue: &QueueRow, missing| self.next_by_group(queue, missing, groups, &mut place);
         let taken = self.take_of(max, next)?;
         Ok((taken, place))

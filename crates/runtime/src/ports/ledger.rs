@@ -6,6 +6,7 @@
 
 pub use crate::model::once::{EntryId, MessageDigest};
 
+use super::queue::QueueError;
 use super::staging::RunToken;
 use super::staging_area::StagingArea;
 use crate::model::limits::Limits;
@@ -54,7 +55,7 @@ pub trait Ledger: Send + Sync {
     }
 
     /// Returns the number that tells this ledger from all others. Creates the ledger if there is none.
-    async fn id(&self) -> Result<u64, LedgerError>;
+    async fn id(&self) -> Result<u64, QueueError>;
 
     /// Claims an entry for a run, for at most `lasts`. A claim of the same message is taken over, as the queue delivers
     /// a message again only after the run before has lost it. So is its commit. Another message gets a commit only once
@@ -66,7 +67,7 @@ pub trait Ledger: Send + Sync {
         message: MessageDigest,
         run: RunToken,
         lasts: Duration,
-    ) -> Result<Claim, LedgerError>;
+    ) -> Result<Claim, QueueError>;
 
     /// Records what the run has staged, from when on it is certain to be put in place: by this worker, or after `lasts`
     /// by another. Returns `false` if the run no longer holds the claim.
@@ -76,22 +77,22 @@ pub trait Ledger: Send + Sync {
         run: RunToken,
         outputs: &CommitList,
         lasts: Duration,
-    ) -> Result<bool, LedgerError>;
+    ) -> Result<bool, QueueError>;
 
     /// Records that the run's outputs are in place. The entry is kept for `window`. Returns `false` if the run no longer
     /// holds the entry.
-    async fn complete(&self, entry: EntryId, run: RunToken, window: Duration) -> Result<bool, LedgerError>;
+    async fn complete(&self, entry: EntryId, run: RunToken, window: Duration) -> Result<bool, QueueError>;
 
     /// Gives up a claim, if the run still holds it.
-    async fn give_up(&self, entry: EntryId, run: RunToken) -> Result<(), LedgerError>;
+    async fn give_up(&self, entry: EntryId, run: RunToken) -> Result<(), QueueError>;
 
     /// Returns which of these runs of the ledger hold an entry.
-    async fn live(&self, runs: Vec<RunToken>) -> Result<Vec<RunToken>, LedgerError>;
+    async fn live(&self, runs: Vec<RunToken>) -> Result<Vec<RunToken>, QueueError>;
 
     /// Removes at most `limit` entries whose time is over: all of them, or those in a part of the ledger, and the next call
     /// goes on in the next part. Returns at most [`MOST_UNFINISHED`] commits that weren't completed in time, and gives the
     /// caller `lasts` and the time for placing to complete them.
-    async fn sweep(&self, limit: usize, lasts: Duration) -> Result<Swept, LedgerError>;
+    async fn sweep(&self, limit: usize, lasts: Duration) -> Result<Swept, QueueError>;
 }
 
 /// The result of a claim.
@@ -185,17 +186,6 @@ impl CommitList {
         self.outputs.len() <= MOST_OUTPUTS
             && self.outputs.iter().all(|output| output.store < self.stores.len())
     }
-}
-
-/// Why a call to a ledger failed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LedgerError {
-    /// The ledger can't be reached or refuses work for now: a retry may succeed.
-    #[error("{0}")]
-    Unavailable(String),
-    /// The ledger can't be used before an operator acts.
-    #[error("{0}")]
-    Unusable(String),
 }
 
 #[cfg(test)]

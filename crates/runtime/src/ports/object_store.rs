@@ -7,6 +7,7 @@ pub use crate::model::limits::{Footprint, MAX_KEY_BYTES, MAX_METADATA_BYTES, MAX
 
 use super::staging::Staging;
 use crate::model::host_error::Access;
+use crate::model::limits::Limits;
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::any::Any;
@@ -93,9 +94,9 @@ pub trait ObjectStore: Any + Send + Sync {
     /// Deletes an object durably; succeeds if there is none.
     async fn delete(&self, key: &str) -> Result<(), StoreError>;
 
-    /// Copies an object to another store of the same service, with content type, cache control and metadata, if the
-    /// transfer allows for its size. The content doesn't move through this process. Returns `None` if this store can't do so, and the
-    /// caller copies by reading and writing. The transfer says which of the stores a failure comes from ([`Transfer::turn_to`]).
+    /// Copies an object to another store, with content type, cache control and metadata, if the transfer allows for its
+    /// size. The content moves through this process unless a service copies by itself. The transfer says which of the
+    /// stores a failure comes from ([`Transfer::turn_to`]).
     async fn copy(
         &self,
         key: &str,
@@ -104,9 +105,41 @@ pub trait ObjectStore: Any + Send + Sync {
         to_key: &str,
         condition: &Condition,
         transfer: &Transfer,
-    ) -> Option<Result<Result<ObjectInfo, TooMuch>, StoreError>> {
-        let _ = (key, version, to, to_key, condition, transfer);
-        None
+    ) -> Result<Result<ObjectInfo, TooMuch>, StoreError> {
+        copy_through(self, key, version, to, to_key, condition, transfer).await
+    }
+}
+
+/// Copies an object through this process: reads it from one store, and writes it to another one.
+///
+/// # Errors
+///
+/// One of the stores fails, as the transfer says.
+pub async fn copy_through<S: ObjectStore + ?Sized>(
+    from: &S,
+    key: &str,
+    version: Option<&str>,
+    to: &dyn ObjectStore,
+    to_key: &str,
+    condition: &Condition,
+    transfer: &Transfer,
+) -> Result<Result<ObjectInfo, TooMuch>, StoreError> {
+    let mut reader = from.read(key, version, None).await?;
+    let ObjectInfo { content_type, cache_control, metadata, .. } = reader.info().clone();
+    let options = PutOptions { content_type, cache_control, metadata, condition: condition.clone() };
+    transfer.turn_to(Access::Write);
+    let mut writer = to.write(to_key, options).await?;
+    loop {
+        transfer.turn_to(Access::Read);
+        let bytes = reader.read(Limits::READ_BYTES).await?;
+        transfer.turn_to(Access::Write);
+        if bytes.is_empty() {
+            return writer.finish().await.map(Ok);
+        }
+        if let Err(too_much) = transfer.moves(bytes.len() as u64) {
+            return Ok(Err(too_much));
+        }
+        writer.write(bytes).await?;
     }
 }
 

@@ -4,8 +4,7 @@
 //! service that knows both stores copies by itself; otherwise the content passes through this process.
 
 use super::object_store::{
-    Condition, ObjectInfo, ObjectReader, ObjectStore, ObjectSummary, ObjectWriter, PutOptions, StoreError,
-    Transfer,
+    Condition, ObjectInfo, ObjectStore, ObjectSummary, ObjectWriter, PutOptions, StoreError, Transfer,
 };
 use super::staging::{StagedName, StagedNames, Staging};
 use async_trait::async_trait;
@@ -14,8 +13,6 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// Size of the pieces in which content passes through this process, in bytes.
-const PIECE: usize = 1 << 20;
 /// Maximum number of pages of one listing: most objects in them belong to tasks that run.
 const MOST_PAGES: usize = 40;
 
@@ -110,31 +107,8 @@ impl StagingArea {
     /// Copies a staged object. Returns `NotFound` if there is none.
     async fn copy(&self, name: &str, store: &dyn ObjectStore, key: &str) -> Result<(), StoreError> {
         let transfer = Transfer::of_at_most(u64::MAX);
-        let copied = self.store.copy(name, None, store, key, &Condition::Always, &transfer).await;
-        match copied {
-            Some(copied) => copied.map(drop),
-            None => pass_on(self.store.read(name, None, None).await?, store, key).await,
-        }
+        self.store.copy(name, None, store, key, &Condition::Always, &transfer).await.map(drop)
     }
-}
-
-/// Writes what a reader reads as an object, with its metadata.
-async fn pass_on(
-    mut reader: Box<dyn ObjectReader>,
-    store: &dyn ObjectStore,
-    key: &str,
-) -> Result<(), StoreError> {
-    let ObjectInfo { content_type, cache_control, metadata, .. } = reader.info().clone();
-    let options = PutOptions { content_type, cache_control, metadata, condition: Condition::Always };
-    let mut writer = store.write(key, options).await?;
-    loop {
-        let piece = reader.read(PIECE).await?;
-        if piece.is_empty() {
-            break;
-        }
-        writer.write(piece).await?;
-    }
-    writer.finish().await.map(drop)
 }
 
 #[async_trait]

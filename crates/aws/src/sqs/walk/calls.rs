@@ -1,6 +1,6 @@
 //! The calls of a walk.
 
-use super::super::{SqsQueue, answer, batches, convert};
+use super::super::{SqsQueue, convert};
 use async_trait::async_trait;
 use aws_sdk_sqs::types::Message as SqsMessage;
 use std::time::Duration;
@@ -33,21 +33,9 @@ impl Calls for SqsQueue {
     }
 
     async fn send(&self, url: &str, messages: &[SqsMessage]) -> Vec<Result<(), QueueError>> {
-        let mut answers = Vec::with_capacity(messages.len());
-        for batch in batches(messages, convert::original_bytes) {
-            let entries = batch.iter().enumerate();
-            let entries = entries.map(|(index, message)| convert::original_entry(index, message, url));
-            let request = self.client.send_message_batch().queue_url(url);
-            let answer = request.set_entries(Some(entries.collect())).send().await;
-            answers.extend(answer::entries(
-                batch.len(),
-                answer::send_error,
-                answer.map(|answer| {
-                    (answer.successful.into_iter().map(|entry| (entry.id, ())).collect(), answer.failed)
-                }),
-            ));
-        }
-        answers
+        let entry = |index, message: &SqsMessage| convert::original_entry(index, message, url);
+        let sent = self.send_to(url, messages, convert::original_bytes, entry).await;
+        sent.into_iter().map(|sent| sent.map(drop)).collect()
     }
 
     async fn delete(&self, receipts: &[Receipt]) -> Vec<Result<(), QueueError>> {

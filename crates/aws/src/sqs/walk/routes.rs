@@ -3,9 +3,9 @@
 //! Only the service says which queues have this one as their dead-letter queue. What a message says of its origin only
 //! chooses among these: a text in a message never names a host that is called.
 
-use super::super::address::{Address, QueueAddress, Target, is_fifo_url};
+use super::super::address::{Address, is_fifo_url};
 use super::super::answer::queue_error;
-use super::super::{SqsQueue, look_up};
+use super::super::{SqsQueue, url};
 use crate::failure::Failure;
 use wasmrun_runtime::ports::queue::QueueError;
 use wasmrun_runtime::ports::walk::Found;
@@ -34,10 +34,7 @@ impl Routes {
         if differs(|address| address.region.as_ref()) || differs(|address| address.endpoint.as_ref()) {
             return Err(unusable(format!("it is in another region or on another server than {}", queue.url)));
         }
-        let url = match address.target {
-            Target::Url(url) => url,
-            Target::Name { name, account } => look_up(&queue.client, &name, account).await?,
-        };
+        let url = url(&queue.client, address).await?;
         if is_same(&url, &queue.url) {
             return Err(unusable("it is that queue itself; name another one".into()));
         }
@@ -117,7 +114,7 @@ fn source<'a>(found: &Found, sources: &'a [String]) -> Result<&'a str, String> {
 
 /// Returns whether two addresses name the same queue of a server: a server may have several host names.
 fn is_same(one: &str, other: &str) -> bool {
-    let (Ok(one), Ok(other)) = (QueueAddress::of(one), QueueAddress::of(other)) else { return false };
+    let (Some(one), Some(other)) = (Address::parse(one), Address::parse(other)) else { return false };
     let accounts_differ = one.account.zip(other.account).is_some_and(|(one, other)| one != other);
     one.name == other.name && !accounts_differ
 }

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, params};
 use wasmrun_runtime::ports::keyvalue::{Entry, KeyPage, KeyValueError, sum};
 
 /// Longest decimal number of 64 bits, with its sign.
-const MAX_NUMBER_BYTES: usize = 20;
+const MAX_NUMBER_BYTES: u64 = 20;
 
 impl Transaction<'_> {
     /// Returns the entries of keys, or `None` if their values have more than `max_bytes` together. Never reads more than
@@ -17,7 +17,7 @@ impl Transaction<'_> {
         keys: &[String],
         max_bytes: usize,
     ) -> Result<Option<Vec<Option<Entry>>>, Fault> {
-        // The lengths cost nothing to read: no value is read in vain.
+        // The lengths cost nothing to read, and don't change within a transaction.
         let mut sum = 0_u64;
         for key in keys {
             sum = sum.saturating_add(self.length(key)?);
@@ -25,17 +25,7 @@ impl Transaction<'_> {
         if sum > max_bytes as u64 {
             return Ok(None);
         }
-        let mut left = max_bytes;
-        let mut entries = Vec::with_capacity(keys.len());
-        for key in keys {
-            let entry = match self.entry(key, left)? {
-                Some(None) => return Ok(None),
-                found => found.flatten(),
-            };
-            left -= entry.as_ref().map_or(0, |entry| entry.value.len());
-            entries.push(entry);
-        }
-        Ok(Some(entries))
+        keys.iter().map(|key| self.entry(key)).collect::<Result<_, _>>().map(Some)
     }
 
     /// Returns the number of bytes of a key's value; 0 if there is none.
@@ -45,16 +35,11 @@ impl Transaction<'_> {
         Ok(length.flatten().unwrap_or_default().cast_unsigned())
     }
 
-    /// Returns a key's entry: `Some(None)` if its value has more than `max_bytes`.
-    fn entry(&self, key: &str, max_bytes: usize) -> Result<Option<Option<Entry>>, Fault> {
-        let mut query = self.sql.prepare_cached(
-            "SELECT version, CASE WHEN length(value) <= ?2 THEN value END FROM entry WHERE key = ?1",
-        )?;
-        let most = i64::try_from(max_bytes).unwrap_or(i64::MAX);
-        let entry = query.query_row(params![key, most], |row| {
+    fn entry(&self, key: &str) -> Result<Option<Entry>, Fault> {
+        let mut query = self.sql.prepare_cached("SELECT version, value FROM entry WHERE key = ?1")?;
+        let entry = query.query_row([key], |row| {
             let version = row.get::<_, i64>(0)?.cast_unsigned();
-            let value = row.get::<_, Option<Vec<u8>>>(1)?;
-            Ok(value.map(|value| Entry { value: value.into(), version }))
+            Ok(Entry { value: row.get::<_, Vec<u8>>(1)?.into(), version })
         });
         Ok(entry.optional()?)
     }
@@ -103,9 +88,10 @@ impl Transaction<'_> {
 
     /// Adds to a number. The inner error is an error of the value.
     pub(super) fn increment(&self, key: &str, delta: i64) -> Result<Result<i64, KeyValueError>, Fault> {
-        let value = match self.entry(key, MAX_NUMBER_BYTES)? {
-            Some(None) => Some(Bytes::from_static(b"no number")),
-            found => found.flatten().map(|entry| entry.value),
+        let value = if self.length(key)? > MAX_NUMBER_BYTES {
+            Some(Bytes::from_static(b"no number"))
+        } else {
+            self.entry(key)?.map(|entry| entry.value)
         };
         let sum = match sum(value.as_deref(), delta) {
             Ok(sum) => sum,

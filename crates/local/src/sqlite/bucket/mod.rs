@@ -16,8 +16,6 @@ use wasmrun_runtime::ports::queue::QueueError;
 /// A key-value bucket in a SQLite file. Dropping it waits until the connection is closed.
 #[derive(Debug)]
 pub struct SqliteBucket {
-    url: String,
-    address: Address,
     database: Database,
 }
 
@@ -29,7 +27,7 @@ impl SqliteBucket {
     /// [`KeyValueError::Unusable`] if the URL isn't that of a bucket, the file is missing and not to be created, or it's
     /// damaged, another application's or made by another version of wasmrun.
     pub fn open(url: &str, create: bool) -> Result<Self, KeyValueError> {
-        Self::try_open(url, create).map_err(told)
+        Self::try_open(url, create).map_err(failed)
     }
 
     fn try_open(url: &str, create: bool) -> Result<Self, QueueError> {
@@ -40,18 +38,17 @@ impl SqliteBucket {
                 "there is no file {path}: the first task with the grant {url}:rw creates it"
             )));
         }
-        let database = Database::open(&address, Clock::System)?;
-        Ok(Self { url: address.url(), address, database })
+        Ok(Self { database: Database::open(address, Clock::System)? })
     }
 
     /// Returns the file's path, absolute and without symbolic links. The file's log lies next to it.
     pub fn path(&self) -> &Path {
-        &self.address.path
+        self.database.path()
     }
 }
 
 /// Converts an error of the file, whose thread also serves queues.
-fn told(error: QueueError) -> KeyValueError {
+fn failed(error: QueueError) -> KeyValueError {
     match error {
         QueueError::Unavailable(text) => KeyValueError::Unavailable(text),
         QueueError::NotFound(text) | QueueError::Unusable(text) | QueueError::InvalidMessage(text) => {
@@ -64,12 +61,12 @@ fn told(error: QueueError) -> KeyValueError {
 #[async_trait]
 impl KeyValueBucket for SqliteBucket {
     fn url(&self) -> &str {
-        &self.url
+        self.database.url()
     }
 
     async fn get(&self, keys: Vec<String>, max_bytes: usize) -> Result<Vec<Option<Entry>>, KeyValueError> {
         let found = self.database.read(move |transaction| transaction.entries(&keys, max_bytes)).await;
-        found.map_err(told)?.ok_or(KeyValueError::TooLarge)
+        found.map_err(failed)?.ok_or(KeyValueError::TooLarge)
     }
 
     async fn set(&self, entries: Vec<(String, Bytes)>) -> Result<(), KeyValueError> {
@@ -77,26 +74,26 @@ impl KeyValueBucket for SqliteBucket {
         let set = self.database.write(move |transaction| {
             entries.iter().try_for_each(|(key, value)| transaction.set_entry(key, value))
         });
-        set.await.map_err(told)
+        set.await.map_err(failed)
     }
 
     async fn delete(&self, keys: Vec<String>) -> Result<(), KeyValueError> {
         let deleted = self
             .database
             .write(move |transaction| keys.iter().try_for_each(|key| transaction.delete_entry(key)));
-        deleted.await.map_err(told)
+        deleted.await.map_err(failed)
     }
 
     async fn version(&self, key: String) -> Result<Option<u64>, KeyValueError> {
-        self.database.read(move |transaction| transaction.version(&key)).await.map_err(told)
+        self.database.read(move |transaction| transaction.version(&key)).await.map_err(failed)
     }
 
     async fn list(&self, after: u64, limit: usize) -> Result<KeyPage, KeyValueError> {
-        self.database.read(move |transaction| transaction.keys_after(after, limit)).await.map_err(told)
+        self.database.read(move |transaction| transaction.keys_after(after, limit)).await.map_err(failed)
     }
 
     async fn increment(&self, key: String, delta: i64) -> Result<i64, KeyValueError> {
-        self.database.write(move |transaction| transaction.increment(&key, delta)).await.map_err(told)?
+        self.database.write(move |transaction| transaction.increment(&key, delta)).await.map_err(failed)?
     }
 
     async fn swap(&self, key: String, expected: Option<u64>, value: Bytes) -> Result<(), KeyValueError> {
@@ -108,6 +105,6 @@ impl KeyValueBucket for SqliteBucket {
             }
             Ok(is_expected)
         });
-        if swapped.await.map_err(told)? { Ok(()) } else { Err(KeyValueError::Changed) }
+        if swapped.await.map_err(failed)? { Ok(()) } else { Err(KeyValueError::Changed) }
     }
 }

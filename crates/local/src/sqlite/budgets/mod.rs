@@ -18,8 +18,6 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The accounts of budgets in a SQLite file. Dropping it waits until the connection is closed.
 #[derive(Debug)]
 pub struct SqliteBudgets {
-    url: String,
-    address: Address,
     database: Database,
     most_accounts: usize,
 }
@@ -37,21 +35,20 @@ impl SqliteBudgets {
 
     /// Opens the file. Tests set their own clock, and the number of accounts that are remembered.
     pub(super) fn open_with(url: &str, clock: Clock, most_accounts: usize) -> Result<Self, QueueError> {
-        let address = Address::of_whole_file(url, Kind::Budgets)?;
-        let database = Database::open(&address, clock)?;
-        Ok(Self { url: address.url(), address, database, most_accounts })
+        let database = Database::open(Address::of_whole_file(url, Kind::Budgets)?, clock)?;
+        Ok(Self { database, most_accounts })
     }
 
     /// Returns the file's path, absolute and without symbolic links. The file's log lies next to it.
     pub fn path(&self) -> &Path {
-        &self.address.path
+        self.database.path()
     }
 }
 
 #[async_trait]
 impl BudgetStore for SqliteBudgets {
     fn url(&self) -> &str {
-        &self.url
+        self.database.url()
     }
 
     fn interval(&self) -> Duration {
@@ -59,7 +56,7 @@ impl BudgetStore for SqliteBudgets {
     }
 
     async fn check(&self) -> Result<(), QueueError> {
-        if !self.address.path.exists() {
+        if !self.database.path().exists() {
             return Ok(());
         }
         self.database.read(|transaction| transaction.accounts_answer()).await

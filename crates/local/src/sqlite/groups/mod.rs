@@ -15,8 +15,6 @@ use wasmrun_runtime::ports::queue::QueueError;
 /// The counts of completion groups in a SQLite file. Dropping it waits until the connection is closed.
 #[derive(Debug)]
 pub struct SqliteGroups {
-    url: String,
-    address: Address,
     database: Database,
     most_entries: u64,
 }
@@ -34,25 +32,24 @@ impl SqliteGroups {
 
     /// Opens the file. Tests set their own clock, and the number of groups and messages that are remembered.
     pub(super) fn open_with(url: &str, clock: Clock, most_entries: u64) -> Result<Self, QueueError> {
-        let address = Address::of_whole_file(url, Kind::Groups)?;
-        let database = Database::open(&address, clock)?;
-        Ok(Self { url: address.url(), address, database, most_entries })
+        let database = Database::open(Address::of_whole_file(url, Kind::Groups)?, clock)?;
+        Ok(Self { database, most_entries })
     }
 
     /// Returns the file's path, absolute and without symbolic links. The file's log lies next to it.
     pub fn path(&self) -> &Path {
-        &self.address.path
+        self.database.path()
     }
 }
 
 #[async_trait]
 impl GroupStore for SqliteGroups {
     fn url(&self) -> &str {
-        &self.url
+        self.database.url()
     }
 
     async fn check(&self) -> Result<(), QueueError> {
-        if !self.address.path.exists() {
+        if !self.database.path().exists() {
             return Ok(());
         }
         self.database.read(|transaction| transaction.groups_answer()).await
@@ -68,7 +65,7 @@ impl GroupStore for SqliteGroups {
     }
 
     async fn sweep(&self) -> Result<Swept, QueueError> {
-        if !self.address.path.exists() {
+        if !self.database.path().exists() {
             return Ok(Swept::default());
         }
         self.database.write(|transaction| transaction.sweep_groups()).await

@@ -283,9 +283,8 @@ async fn a_file_that_was_replaced_is_noticed() {
 async fn no_statement_reads_through_a_long_queue() {
     let world = World::new();
     let queue = world.queue();
-    let index = |transaction: &Transaction<'_>| {
-        Ok(transaction.sql.execute(crate::sqlite::round::UNGROUPED_INDEX, [])?)
-    };
+    let index =
+        |transaction: &Transaction<'_>| Ok(transaction.sql.execute(crate::sqlite::round::GROUP_INDEX, [])?);
     queue.database.write(index).await.unwrap();
     let group = "FROM message WHERE queue = 1 AND message_group = 'g'";
     let cases = [
@@ -307,11 +306,7 @@ async fn no_statement_reads_through_a_long_queue() {
         ),
         (
             crate::sqlite::round::VISIBLE_IN_GROUP.into(),
-            "SEARCH message USING INDEX message_in_group (queue=? AND message_group=?)",
-        ),
-        (
-            crate::sqlite::round::VISIBLE_WITHOUT_GROUP.into(),
-            "SEARCH message USING INDEX message_ungrouped (queue=? AND visible_ms<?)",
+            "SEARCH message USING INDEX message_next_in_group (queue=? AND message_group=? AND visible_ms<?)",
         ),
         (
             "SELECT min(visible_ms) FROM message WHERE queue = 1 AND blocked = 0".into(),

@@ -9,7 +9,11 @@ fn outcome(json: &str) -> Attribute {
 
 /// Returns a dead letter as the worker marks it.
 fn says(queue: &SqliteQueue, body: &str) -> OutgoingMessage {
-    OutgoingMessage { attributes: vec![outcome(&format!(r#"{{"queue":"{}"}}"#, queue.url()))], ..text(body) }
+    let record = format!(
+        r#"{{"outcome":"rejected","receive_count":1,"message_id":"m","queue":"{}","component":"c"}}"#,
+        queue.url()
+    );
+    OutgoingMessage { attributes: vec![outcome(&record)], ..text(body) }
 }
 
 fn moved(moved: u64) -> Walked {

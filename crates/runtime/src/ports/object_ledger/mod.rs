@@ -15,10 +15,10 @@ mod entry;
 use self::entry::{ENTRIES, Entry, State, entry_of, key_of};
 use crate::model::text::hex;
 use crate::ports::ledger::{
-    Claim, Commit, CommitList, EntryId, Ledger, LedgerError, MOST_LIST_BYTES, MOST_UNFINISHED, MessageDigest,
-    Swept,
+    Claim, Commit, CommitList, EntryId, Ledger, MOST_LIST_BYTES, MOST_UNFINISHED, MessageDigest, Swept,
 };
 use crate::ports::object_store::{ObjectPage, ObjectStore, ObjectSummary, StoreError};
+use crate::ports::queue::QueueError;
 use crate::ports::shared_objects::{SharedError, SharedObjects};
 use crate::ports::staging::RunToken;
 use crate::ports::staging_area::StagingArea;
@@ -71,15 +71,6 @@ enum SweptEntry {
     Unfinished(Commit),
 }
 
-impl From<SharedError> for LedgerError {
-    fn from(error: SharedError) -> Self {
-        match error {
-            SharedError::Unavailable(text) => Self::Unavailable(text),
-            SharedError::Unusable(text) | SharedError::Damaged(text) => Self::Unusable(text),
-        }
-    }
-}
-
 impl ObjectLedger {
     /// Creates a ledger in a store, which must give etags, keep conditions of writes, and be out of reach for tasks.
     /// `window` is how long completed entries are kept.
@@ -106,12 +97,12 @@ impl ObjectLedger {
     }
 
     /// Refuses a run of another ledger.
-    async fn must_be_of(&self, run: RunToken) -> Result<(), LedgerError> {
+    async fn must_be_of(&self, run: RunToken) -> Result<(), QueueError> {
         if self.id().await? == run.ledger {
             return Ok(());
         }
         let url = self.objects.store.url();
-        Err(LedgerError::Unusable(format!("a run is not of the ledger {url}")))
+        Err(QueueError::Unusable(format!("a run is not of the ledger {url}")))
     }
 
     /// Changes the entry if the run holds it. Returns whether it does.
@@ -120,7 +111,7 @@ impl ObjectLedger {
         entry: EntryId,
         run: RunToken,
         after: impl Fn(&Entry) -> Entry,
-    ) -> Result<bool, LedgerError> {
+    ) -> Result<bool, QueueError> {
         let change = |before: Option<Entry>| {
             let after = before.filter(|before| before.is_of(run)).map(|before| after(&before));
             let is_held = after.is_some();
@@ -134,7 +125,7 @@ impl ObjectLedger {
         Entry { state, expires_ms, run: hex(&run.run.to_be_bytes()) }
     }
 
-    async fn is_live(&self, run: RunToken) -> Result<bool, LedgerError> {
+    async fn is_live(&self, run: RunToken) -> Result<bool, QueueError> {
         self.must_be_of(run).await?;
         let prefix = format!("{ENTRIES}{}", hex(&run.run.to_be_bytes()[..8]));
         // As a rule it is the only one.
@@ -150,13 +141,13 @@ impl ObjectLedger {
         Ok(false)
     }
 
-    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<ObjectPage, LedgerError> {
+    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<ObjectPage, QueueError> {
         let page = self.objects.store.list(prefix, after, limit).await;
         page.map_err(|error| self.objects.told(prefix, error).into())
     }
 
     /// Lists the next entries after those that were swept last. Begins anew after the last one.
-    async fn next_entries(&self, limit: usize) -> Result<Vec<ObjectSummary>, LedgerError> {
+    async fn next_entries(&self, limit: usize) -> Result<Vec<ObjectSummary>, QueueError> {
         let after = self.swept.lock().clone();
         let page = self.list(ENTRIES, Some(&after), limit).await?;
         let mut objects = page.objects;
@@ -175,7 +166,7 @@ impl ObjectLedger {
     }
 
     /// Marks an entry for removal if its time is over, and deletes it. Gives the caller `lasts` to complete a late commit.
-    async fn sweep_one(&self, key: &str, lasts: Duration) -> Result<SweptEntry, LedgerError> {
+    async fn sweep_one(&self, key: &str, lasts: Duration) -> Result<SweptEntry, QueueError> {
         let Some(id) = entry_of(key) else { return Ok(SweptEntry::Stays) };
         let (ledger, now_ms, began_at) = (self.id().await?, self.now_ms(), Instant::now());
         let change = |before: Option<Entry>| {
@@ -225,7 +216,7 @@ impl Ledger for ObjectLedger {
         Some(&self.area)
     }
 
-    async fn id(&self) -> Result<u64, LedgerError> {
+    async fn id(&self) -> Result<u64, QueueError> {
         let find = || async {
             let new = Identity { id: rand::random() };
             let change = |before: Option<Identity>| match before {
@@ -243,7 +234,7 @@ impl Ledger for ObjectLedger {
         message: MessageDigest,
         run: RunToken,
         lasts: Duration,
-    ) -> Result<Claim, LedgerError> {
+    ) -> Result<Claim, QueueError> {
         self.must_be_of(run).await?;
         let now_ms = self.now_ms();
         let message = hex(&message.0);
@@ -282,7 +273,7 @@ impl Ledger for ObjectLedger {
         run: RunToken,
         outputs: &CommitList,
         lasts: Duration,
-    ) -> Result<bool, LedgerError> {
+    ) -> Result<bool, QueueError> {
         let after = |before: &Entry| {
             let (message, outputs) = (before.message().map(str::to_owned), outputs.clone());
             self.entry(State::Committing { message, outputs }, lasts, run)
@@ -290,12 +281,12 @@ impl Ledger for ObjectLedger {
         self.advance(entry, run, after).await
     }
 
-    async fn complete(&self, entry: EntryId, run: RunToken, window: Duration) -> Result<bool, LedgerError> {
+    async fn complete(&self, entry: EntryId, run: RunToken, window: Duration) -> Result<bool, QueueError> {
         let completed = self.entry(State::Completed, window, run);
         self.advance(entry, run, |_| completed.clone()).await
     }
 
-    async fn give_up(&self, entry: EntryId, run: RunToken) -> Result<(), LedgerError> {
+    async fn give_up(&self, entry: EntryId, run: RunToken) -> Result<(), QueueError> {
         let free = self.entry(State::Free, Duration::ZERO, run);
         let change = |before: Option<Entry>| {
             let is_claim = |entry: &Entry| matches!(entry.state, State::Claimed { .. }) && entry.is_of(run);
@@ -304,14 +295,14 @@ impl Ledger for ObjectLedger {
         Ok(self.objects.update(&key_of(entry), change).await?)
     }
 
-    async fn live(&self, runs: Vec<RunToken>) -> Result<Vec<RunToken>, LedgerError> {
+    async fn live(&self, runs: Vec<RunToken>) -> Result<Vec<RunToken>, QueueError> {
         let are_live = try_join_all(runs.iter().map(|&run| self.is_live(run))).await?;
         Ok(runs.into_iter().zip(are_live).filter_map(|(run, is_live)| is_live.then_some(run)).collect())
     }
 
     /// Looks at the next entries in the order of their digests: at most `limit`, of which it reads those whose time may be
     /// over, as many as it can in its time.
-    async fn sweep(&self, limit: usize, lasts: Duration) -> Result<Swept, LedgerError> {
+    async fn sweep(&self, limit: usize, lasts: Duration) -> Result<Swept, QueueError> {
         let began_at = Instant::now();
         let objects = self.next_entries(limit).await?;
         let (last, number) = (objects.last().map(|object| object.key.clone()), objects.len());

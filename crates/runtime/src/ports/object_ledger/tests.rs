@@ -35,7 +35,7 @@ async fn run_of(ledger: &ObjectLedger, text: &str) -> RunToken {
     RunToken::new(ledger.id().await.expect("an ID"), entry(text))
 }
 
-async fn claim(ledger: &ObjectLedger, text: &str) -> (Result<Claim, LedgerError>, RunToken) {
+async fn claim(ledger: &ObjectLedger, text: &str) -> (Result<Claim, QueueError>, RunToken) {
     let run = run_of(ledger, text).await;
     (ledger.claim(entry(text), MessageDigest::of(text), run, LASTS).await, run)
 }
@@ -60,7 +60,7 @@ async fn a_step_whose_answer_was_lost_has_been_made() {
     assert_eq!(ledger.complete(entry("a"), run, WINDOW).await, Ok(true));
     // An error is no answer: whoever asks next finds what was done.
     store.lose([StoreError::Unavailable("reset".into())]);
-    assert!(matches!(claim(&ledger, "b").await.0, Err(LedgerError::Unavailable(_))));
+    assert!(matches!(claim(&ledger, "b").await.0, Err(QueueError::Unavailable(_))));
     assert_eq!(claim(&ledger, "b").await.0, Ok(Claim::Ours), "the message's own claim");
 }
 
@@ -172,7 +172,7 @@ async fn what_others_have_written_among_the_entries_is_an_error_of_one_entry_alo
         let text = format!("damaged {number}");
         store.memory.insert(&key_of(entry(&text)), content);
         let claimed = claim(&ledger, &text).await.0;
-        assert!(matches!(&claimed, Err(LedgerError::Unusable(why)) if why.contains("the object entries/")));
+        assert!(matches!(&claimed, Err(QueueError::Unusable(why)) if why.contains("the object entries/")));
     }
     for foreign in ["entries/", "entries/x", "entries/../ledger.json", "entries/é"] {
         store.memory.insert(foreign, vec![b'x'; 500]);

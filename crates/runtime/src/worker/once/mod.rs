@@ -19,8 +19,9 @@ use crate::model::host_error::HostError;
 use crate::model::message::Message;
 use crate::model::once::{EntryId, MessageDigest, OnceKey};
 use crate::model::outcome::{Cancel, Outcome};
-use crate::ports::ledger::{COMMIT_TIMEOUT, Claim, Commit, CommitList, Ledger, LedgerError, StagedOutput};
+use crate::ports::ledger::{COMMIT_TIMEOUT, Claim, Commit, CommitList, Ledger, StagedOutput};
 use crate::ports::object_store::StoreError;
+use crate::ports::queue::QueueError;
 use crate::ports::staging::{RunToken, StagedName};
 use crate::ports::staging_area::staging_of;
 use crate::task::component::Report;
@@ -77,20 +78,20 @@ impl OnceRuns {
         self.routes.timeout().saturating_mul(2).saturating_add(COMMIT_TIMEOUT)
     }
 
-    async fn ledger_id(&self) -> Result<u64, LedgerError> {
+    async fn ledger_id(&self) -> Result<u64, QueueError> {
         self.ledger_id.get_or_try_init(|| self.call(self.options.ledger.id())).await.copied()
     }
 
     /// Bounds the time of a call to the ledger.
-    async fn call<T>(&self, call: impl Future<Output = Result<T, LedgerError>>) -> Result<T, LedgerError> {
+    async fn call<T>(&self, call: impl Future<Output = Result<T, QueueError>>) -> Result<T, QueueError> {
         let late = |_| {
             let (url, seconds) = (self.options.ledger.url(), CALL_TIMEOUT.as_secs());
-            LedgerError::Unavailable(format!("{url} gave no answer for {seconds} s"))
+            QueueError::Unavailable(format!("{url} gave no answer for {seconds} s"))
         };
         tokio::time::timeout(CALL_TIMEOUT, call).await.map_err(late)?
     }
 
-    async fn claim(&self, entry: EntryId, message: MessageDigest) -> Result<(Claim, RunToken), LedgerError> {
+    async fn claim(&self, entry: EntryId, message: MessageDigest) -> Result<(Claim, RunToken), QueueError> {
         let run = RunToken::new(self.ledger_id().await?, entry);
         let claim = self.call(self.options.ledger.claim(entry, message, run, self.lasts())).await?;
         Ok((claim, run))
@@ -225,7 +226,7 @@ impl OnceRuns {
 
 /// Returns the error of a commit that takes too long.
 fn late(most: Duration) -> Unfinished {
-    LedgerError::Unavailable(format!("a commit took longer than {} s", most.as_secs())).into()
+    QueueError::Unavailable(format!("a commit took longer than {} s", most.as_secs())).into()
 }
 
 /// Returns the grants of stores that tasks may write, with the names of their routes.
@@ -301,7 +302,7 @@ impl Worker {
         call: impl FnOnce(Arc<OnceRuns>) -> F,
     ) -> Result<T, Unfinished> {
         let called = on_io(&self.io, call(once.clone())).await;
-        called.map_err(|error| LedgerError::Unavailable(format!("a call was lost: {error}")).into())
+        called.map_err(|error| QueueError::Unavailable(format!("a call was lost: {error}")).into())
     }
 }
 

@@ -3,7 +3,8 @@
 
 use super::{LEDGER, OnceRuns, writable};
 use crate::model::host_error::HostError;
-use crate::ports::ledger::{LedgerError, Swept};
+use crate::ports::ledger::Swept;
+use crate::ports::queue::QueueError;
 use crate::ports::staging::{RunToken, StagedName, StagedNames, Staging};
 use crate::ports::staging_area::AnyStaging;
 use crate::task::routes::of_route;
@@ -67,7 +68,7 @@ impl OnceRuns {
     }
 
     /// Returns whether entries are left whose time is over.
-    async fn sweep_ledger(&self) -> Result<bool, LedgerError> {
+    async fn sweep_ledger(&self) -> Result<bool, QueueError> {
         for _ in 0..MOST_STEPS {
             let swept = self.call(self.options.ledger.sweep(STEP, self.lasts())).await?;
             let Swept { removed, unfinished, goes_on } = swept;
@@ -116,7 +117,7 @@ impl OnceRuns {
     }
 
     /// Returns which of the runs that staged these objects hold an entry.
-    async fn live(&self, names: &[StagedName]) -> Result<HashSet<RunToken>, LedgerError> {
+    async fn live(&self, names: &[StagedName]) -> Result<HashSet<RunToken>, QueueError> {
         let runs: HashSet<_> = names.iter().map(|name| name.run).collect();
         let runs: Vec<_> = runs.into_iter().collect();
         let mut live = HashSet::new();

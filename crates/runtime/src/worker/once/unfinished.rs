@@ -2,12 +2,12 @@
 
 use super::LEDGER;
 use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
-use crate::ports::ledger::LedgerError;
 use crate::ports::object_store::StoreError;
+use crate::ports::queue::QueueError;
 
 /// Why a commit isn't completed.
 pub(super) enum Unfinished {
-    Ledger(LedgerError),
+    Ledger(QueueError),
     Store {
         /// Name of the store, as host errors have it.
         backend: String,
@@ -17,8 +17,8 @@ pub(super) enum Unfinished {
     NoStore(String),
 }
 
-impl From<LedgerError> for Unfinished {
-    fn from(error: LedgerError) -> Self {
+impl From<QueueError> for Unfinished {
+    fn from(error: QueueError) -> Self {
         Self::Ledger(error)
     }
 }

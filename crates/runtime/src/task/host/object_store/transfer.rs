@@ -1,10 +1,10 @@
-//! Whole objects that move through this process: read for the guest, or copied.
+//! Whole objects that are read for the guest, or copied.
 
 use super::values::checked_name;
 use super::{LimitHit, ObjectInfo, Result, StoreHandle};
 use crate::model::host_error::Access;
 use crate::model::limits::{Limit, Limits};
-use crate::ports::object_store::{self as runtime, ObjectReader, ObjectStore, StoreError, TooMuch, Transfer};
+use crate::ports::object_store::{self as runtime, ObjectReader, StoreError, TooMuch, Transfer};
 use crate::task::calls::StoreCall;
 use crate::task::grant::{Mode, StoreGrant};
 use crate::task::store::{TaskState, UnderWay};
@@ -85,10 +85,7 @@ impl TaskState {
         let answer = self
             .call_store(StoreCall::Copy, &from_alias, async move {
                 let (from, to, version) = (&*from.store, &*to.store, version.as_deref());
-                match from.copy(&key, version, to, &to_key, &condition, &transfer).await {
-                    Some(answer) => answer,
-                    None => stream(from, &key, version, to, &to_key, condition, &transfer).await,
-                }
+                from.copy(&key, version, to, &to_key, &condition, &transfer).await
             })
             .await?;
         self.count_transfer()?;
@@ -134,39 +131,5 @@ pub(in crate::task::host) async fn drain(
             return Err(too_large());
         }
         content.extend_from_slice(&bytes);
-    }
-}
-
-/// Copies through this process an object that its store can't copy by itself.
-pub(super) async fn stream(
-    from: &dyn ObjectStore,
-    key: &str,
-    version: Option<&str>,
-    to: &dyn ObjectStore,
-    to_key: &str,
-    condition: runtime::Condition,
-    transfer: &Transfer,
-) -> std::result::Result<std::result::Result<runtime::ObjectInfo, TooMuch>, StoreError> {
-    let mut reader = from.read(key, version, None).await?;
-    let info = reader.info();
-    let options = runtime::PutOptions {
-        content_type: info.content_type.clone(),
-        cache_control: info.cache_control.clone(),
-        metadata: info.metadata.clone(),
-        condition,
-    };
-    transfer.turn_to(Access::Write);
-    let mut writer = to.write(to_key, options).await?;
-    loop {
-        transfer.turn_to(Access::Read);
-        let bytes = reader.read(Limits::READ_BYTES).await?;
-        transfer.turn_to(Access::Write);
-        if bytes.is_empty() {
-            return writer.finish().await.map(Ok);
-        }
-        if let Err(too_much) = transfer.moves(bytes.len() as u64) {
-            return Ok(Err(too_much));
-        }
-        writer.write(bytes).await?;
     }
 }

@@ -3,14 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod property;
+mod size;
+
 use super::*;
-use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
-use tokio::task::JoinSet;
 use wasmrun_runtime::ports::ledger::{Commit, StagedOutput};
 use wasmrun_runtime::ports::memory::MemoryStore;
 use wasmrun_runtime::ports::object_ledger::ObjectLedger;
@@ -248,7 +249,7 @@ async fn a_commit_that_another_program_damaged_is_an_error_and_keeps_no_other_fr
     let sql = rusqlite::Connection::open(world.dir.path().join("ledger.db")).unwrap();
     sql.execute("UPDATE entry SET outputs = x'00' WHERE id = ?1", [entry("a").0]).unwrap();
     let claimed = ledger.claim(entry("a"), message(1), new_run(&ledger, "a").await, LASTS).await;
-    assert!(matches!(claimed, Err(LedgerError::Unusable(_))), "{claimed:?}");
+    assert!(matches!(claimed, Err(QueueError::Unusable(_))), "{claimed:?}");
     world.pass(LASTS);
     assert_eq!(ledger.sweep(10, LASTS).await.unwrap().unfinished.len(), 1);
 }
@@ -260,14 +261,14 @@ async fn a_file_that_is_no_ledger_or_another_one_than_before_is_refused() {
     for wrong in
         [format!("{url}#jobs"), "sqlite:".into(), "sqlite:no/such/ledger.db".into(), "ledger.db".into()]
     {
-        assert!(matches!(SqliteLedger::open(&wrong), Err(LedgerError::Unusable(_))), "{wrong}");
+        assert!(matches!(SqliteLedger::open(&wrong), Err(QueueError::Unusable(_))), "{wrong}");
     }
     drop(crate::SqliteQueue::create(&url, &crate::QueueSettings::default()).unwrap());
-    assert!(matches!(SqliteLedger::open(&url), Err(LedgerError::Unusable(_))));
+    assert!(matches!(SqliteLedger::open(&url), Err(QueueError::Unusable(_))));
     let world = World::new();
     let ledger = world.sqlite();
     let run = RunToken::new(ledger.id().await.unwrap() ^ 1, entry("a"));
-    assert!(matches!(ledger.live(vec![run]).await, Err(LedgerError::Unusable(_))));
+    assert!(matches!(ledger.live(vec![run]).await, Err(QueueError::Unusable(_))));
     assert!(ledger.claim(entry("a"), message(1), run, LASTS).await.is_err());
 }
 
@@ -287,215 +288,4 @@ async fn a_sweep_looks_for_late_commits_among_the_runs_under_way_only() {
         assert!(plan.iter().any(|step| step.contains("entry_run")), "{plan:?}");
         assert!(!plan.iter().any(|step| step == "SCAN entry"), "{plan:?}");
     }
-}
-
-/// A step of one of several workers on one entry.
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    /// A worker receives a message and claims its entry.
-    Claim {
-        worker: usize,
-        message: u8,
-    },
-    Commit {
-        worker: usize,
-    },
-    /// The worker completes its own run, whether or not it has committed anything.
-    Complete {
-        worker: usize,
-    },
-    GiveUp {
-        worker: usize,
-    },
-    /// The worker completes the commit that it found.
-    Finish {
-        worker: usize,
-    },
-    Sweep {
-        worker: usize,
-    },
-    Pass {
-        seconds: u64,
-    },
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let worker = 0..3_usize;
-    let step = prop_oneof![
-        4 => (worker.clone(), 0..3_u8).prop_map(|(worker, message)| Step::Claim { worker, message }),
-        3 => worker.clone().prop_map(|worker| Step::Commit { worker }),
-        2 => worker.clone().prop_map(|worker| Step::Complete { worker }),
-        1 => worker.clone().prop_map(|worker| Step::GiveUp { worker }),
-        2 => worker.clone().prop_map(|worker| Step::Finish { worker }),
-        1 => worker.prop_map(|worker| Step::Sweep { worker }),
-        2 => (1..80_u64).prop_map(|seconds| Step::Pass { seconds }),
-    ];
-    prop::collection::vec(step, 1..60)
-}
-
-/// What must hold of one entry, whatever its workers do.
-#[derive(Default)]
-struct Law {
-    /// The run whose outputs are certain to be put in place.
-    committed: Option<RunToken>,
-    /// End of the window of a completed entry, in seconds.
-    completed_until: Option<u64>,
-    /// The message that holds the commit, if it isn't a sweep, and until when in seconds.
-    committing: (Option<u8>, u64),
-    /// Runs that may still commit, by worker, and their messages.
-    runs: BTreeMap<usize, (RunToken, u8)>,
-    found: BTreeMap<usize, Commit>,
-    now: u64,
-}
-
-/// How long whoever finds a late commit has for it, in seconds.
-fn late() -> u64 {
-    (LASTS + outputs(1).placing_time()).as_secs()
-}
-
-impl Law {
-    fn is_completed(&self) -> bool {
-        self.completed_until.is_some_and(|until| self.now < until)
-    }
-
-    async fn take(&mut self, step: Step, world: &World, ledger: &dyn Ledger) {
-        let (id, window) = (entry("x"), WINDOW.as_secs() / 30);
-        let short = Duration::from_secs(window);
-        match step {
-            Step::Claim { worker, message: by } => {
-                let run = new_run(ledger, "x").await;
-                match ledger.claim(id, message(by), run, LASTS).await.unwrap() {
-                    Claim::Ours => {
-                        assert!(!self.is_completed() && self.committed.is_none(), "it ran again");
-                        self.completed_until = None;
-                        self.runs.insert(worker, (run, by));
-                    }
-                    Claim::Completed => assert!(self.is_completed()),
-                    Claim::Taken { left } => assert!(left <= LASTS && !self.is_completed()),
-                    Claim::Committing(commit) => {
-                        assert_eq!(Some(commit.run), self.committed, "the list of another run");
-                        let (holder, until) = self.committing;
-                        assert!(holder == Some(by) || self.now >= until, "another worker may be placing");
-                        self.committing = (Some(by), self.now + late());
-                        self.found.insert(worker, commit);
-                    }
-                }
-            }
-            Step::Commit { worker } => {
-                let Some(&(run, by)) = self.runs.get(&worker) else { return };
-                if ledger.commit(id, run, &outputs(1), LASTS).await.unwrap() {
-                    assert!(!self.is_completed() && self.committed.is_none_or(|before| before == run));
-                    // A message that found the commit late keeps it.
-                    let holder = self.committed.map_or(Some(by), |_| self.committing.0);
-                    self.committed = Some(run);
-                    self.committing = (holder, self.now + LASTS.as_secs());
-                }
-            }
-            Step::Complete { worker } => {
-                let Some((run, _)) = self.runs.remove(&worker) else { return };
-                if ledger.complete(id, run, short).await.unwrap() {
-                    assert!(!self.is_completed() && self.committed.is_none_or(|before| before == run));
-                    (self.committed, self.completed_until) = (None, Some(self.now + window));
-                }
-            }
-            Step::GiveUp { worker } => {
-                if let Some((run, _)) = self.runs.remove(&worker) {
-                    ledger.give_up(id, run).await.unwrap();
-                }
-            }
-            Step::Finish { worker } => {
-                let Some(commit) = self.found.remove(&worker) else { return };
-                if ledger.complete(commit.entry, commit.run, short).await.unwrap() {
-                    assert_eq!(self.committed, Some(commit.run));
-                    (self.committed, self.completed_until) = (None, Some(self.now + window));
-                }
-            }
-            Step::Sweep { worker } => {
-                for commit in ledger.sweep(10, LASTS).await.unwrap().unfinished {
-                    assert_eq!(Some(commit.run), self.committed);
-                    assert!(self.now >= self.committing.1, "another worker may be placing");
-                    self.committing = (None, self.now + late());
-                    self.found.insert(worker, commit);
-                }
-            }
-            Step::Pass { seconds } => {
-                world.pass(Duration::from_secs(seconds));
-                self.now += seconds;
-            }
-        }
-        if let Some(run) = self.committed {
-            assert_eq!(ledger.live(vec![run]).await, Ok(vec![run]), "its outputs would be swept");
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
-    #[test]
-    fn of_all_runs_of_an_entry_one_commits_in_a_window_whatever_its_workers_do(steps in steps()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(async {
-            for world in World::each() {
-                let ledger = world.ledger();
-                let mut law = Law::default();
-                for &step in &steps {
-                    law.take(step, &world, &*ledger).await;
-                }
-            }
-        });
-    }
-}
-
-/// Completes entries with a number from this range.
-async fn complete(ledger: &Arc<SqliteLedger>, numbers: std::ops::Range<u32>) {
-    let id = ledger.id().await.unwrap();
-    let numbers: Vec<u32> = numbers.collect();
-    for numbers in numbers.chunks(512) {
-        let one = |number: u32| {
-            let ledger = Arc::clone(ledger);
-            async move {
-                let entry = entry(&number.to_string());
-                let run = RunToken::new(id, entry);
-                let claimed = ledger.claim(entry, MessageDigest::of(&number.to_string()), run, LASTS).await;
-                assert_eq!(claimed, Ok(Claim::Ours));
-                assert_eq!(ledger.complete(entry, run, WINDOW).await, Ok(true));
-            }
-        };
-        numbers.iter().map(|&number| one(number)).collect::<JoinSet<_>>().join_all().await;
-    }
-}
-
-/// Sweeps until nothing is left to remove.
-async fn sweep(ledger: &SqliteLedger) {
-    while ledger.sweep(500, LASTS).await.unwrap().removed == 500 {}
-}
-
-/// Completes a number of entries in each of some windows. Returns the size after each window in bytes.
-async fn sizes(of_each: u32, windows: u32) -> Vec<u64> {
-    let world = World::new();
-    let mut sizes = Vec::new();
-    for window in 0..windows {
-        let ledger = Arc::new(world.sqlite());
-        complete(&ledger, window * of_each..(window + 1) * of_each).await;
-        world.pass(WINDOW);
-        sweep(&ledger).await;
-        drop(ledger);
-        sizes.push(world.size());
-    }
-    sizes
-}
-
-#[tokio::test]
-async fn the_ledger_does_not_grow_beyond_what_a_window_needs() {
-    let sizes = sizes(5_000, 4).await;
-    assert!(sizes[3] <= sizes[0] * 11 / 10, "{sizes:?}");
-    assert!(sizes[0] <= 5_000 * 150, "{sizes:?}");
-}
-
-#[tokio::test]
-#[ignore = "takes minutes: run it for the figure in docs/src/guides/once.md"]
-async fn a_million_ids_take_less_than_150_mb_and_the_next_million_no_more() {
-    let sizes = sizes(1_000_000, 2).await;
-    assert!(sizes[0] < 150 << 20 && sizes[1] <= sizes[0] * 11 / 10, "{sizes:?}");
 }
