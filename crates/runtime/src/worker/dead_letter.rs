@@ -242,8 +242,8 @@ mod tests {
             self.0.delete(receipts).await
         }
 
-        async fn set_visibility(&self, receipts: &[Receipt], after: Duration) -> Vec<Result<(), QueueError>> {
-            self.0.set_visibility(receipts, after).await
+        async fn set_visibility(&self, messages: &[(Receipt, Duration)]) -> Vec<Result<(), QueueError>> {
+            self.0.set_visibility(messages).await
         }
 
         async fn send(&self, messages: &[OutgoingMessage]) -> Vec<Result<String, QueueError>> {

@@ -118,7 +118,7 @@ impl Leases {
         let of_source = |held: &&Arc<Held>| held.source.index == source.index;
         let held: Vec<Arc<Held>> = self.lock().values().filter(of_source).cloned().collect();
         let now = Instant::now();
-        let (mut due, mut ending) = (Vec::new(), Vec::new());
+        let mut due = Vec::new();
         for held in &held {
             // A locked lease is being released.
             let Ok(mut state) = held.state.try_lock() else { continue };
@@ -128,10 +128,7 @@ impl Leases {
             } else if left.is_zero() {
                 held.expire(&mut state);
             } else if left <= source.visibility_timeout * 2 / 3 && state.visible_at < held.ends_at {
-                // A lease near the end of its longest time is renewed for the rest of it, in a call of its own.
-                let kind =
-                    if now + source.visibility_timeout <= held.ends_at { &mut due } else { &mut ending };
-                kind.push((&**held, state));
+                due.push((&**held, state));
             }
         }
         due.sort_by_key(|(_, state)| state.visible_at);
@@ -139,35 +136,31 @@ impl Leases {
         let mut renewals = Vec::new();
         while !due.is_empty() {
             let batch = due.drain(..due.len().min(MAX_BATCH)).collect();
-            renewals.push(self.renew(source, batch, source.visibility_timeout));
-        }
-        for (held, state) in ending {
-            let left = held.ends_at.saturating_duration_since(Instant::now());
-            renewals.push(self.renew(source, vec![(held, state)], left));
+            renewals.push(self.renew(source, batch));
         }
         join_all(renewals).await;
     }
 
-    async fn renew(
-        &self,
-        source: &Source,
-        batch: Vec<(&Held, AsyncMutexGuard<'_, State>)>,
-        visibility: Duration,
-    ) {
+    async fn renew(&self, source: &Source, batch: Vec<(&Held, AsyncMutexGuard<'_, State>)>) {
         let now = Instant::now();
-        let receipts: Vec<Receipt> = batch.iter().map(|(held, _)| held.receipt.clone()).collect();
+        // A lease near the end of its longest time is renewed for the rest of it.
+        let visible_at = |held: &Held| held.ends_at.min(now + source.visibility_timeout);
+        let renewed = batch
+            .iter()
+            .map(|(held, _)| (held.receipt.clone(), visible_at(held).saturating_duration_since(now)));
+        let renewed: Vec<(Receipt, Duration)> = renewed.collect();
         // The time limit leaves time for another try before the leases expire.
         let patience = (source.visibility_timeout / 4).max(SHORTEST_PATIENCE);
-        let call = source.queue.set_visibility(&receipts, visibility);
+        let call = source.queue.set_visibility(&renewed);
         let answers = tokio::time::timeout(patience, call).await.unwrap_or_else(|_| {
             let late = QueueError::Unavailable("the queue does not answer in time".into());
-            receipts.iter().map(|_| Err(late.clone())).collect()
+            vec![Err(late); renewed.len()]
         });
         for ((held, mut state), answer) in batch.into_iter().zip(answers) {
             match answer {
                 Ok(()) => {
                     self.tally.counters.renewals.add(1);
-                    state.visible_at = now + visibility;
+                    state.visible_at = visible_at(held);
                 }
                 Err(QueueError::ReceiptExpired) => held.expire(&mut state),
                 Err(error) => {
@@ -333,7 +326,7 @@ mod tests {
     #[tokio::test]
     async fn a_lease_of_a_message_that_somebody_else_received_expires() {
         let (queue, leases, lease) = leased(MAX_VISIBILITY).await;
-        queue.set_visibility(std::slice::from_ref(&lease.held.receipt), Duration::ZERO).await;
+        queue.set_visibility(&[(lease.held.receipt.clone(), Duration::ZERO)]).await;
         queue.receive(1, SHORT, &CancellationToken::new()).await.expect("received");
         tokio::select! {
             () = leases.keep_renewing() => unreachable!("it never ends"),

@@ -301,7 +301,7 @@ impl Worker {
     pub(super) async fn release_after(
         &self,
         delay: Duration,
-        messages: Vec<LeasedMessage>,
+        messages: impl IntoIterator<Item = LeasedMessage>,
         in_progress: &InProgress,
     ) {
         for leased in messages {

@@ -103,13 +103,14 @@ impl Worker {
                 }
                 () = keyed.has_parked() => {}
             }
-            for (left, parked) in keyed.parked() {
-                self.tally.counters.parked_messages.add(parked.len());
-                tracing::debug!(
-                    messages = parked.len(),
-                    "released messages of a key that is over its budget"
-                );
-                self.release_after(left, parked, polling.in_progress).await;
+            let parked = keyed.parked();
+            if parked.is_empty() {
+                continue;
+            }
+            self.tally.counters.parked_messages.add(parked.len());
+            tracing::debug!(messages = parked.len(), "released messages of keys that are over their budgets");
+            for (left, leased) in parked {
+                self.release_after(left, [leased], polling.in_progress).await;
             }
         }
         log_over(&keyed.newly_over(), over_budget);

@@ -149,12 +149,12 @@ impl Queue for Double {
         self.queue.delete(&own).await
     }
 
-    async fn set_visibility(&self, receipts: &[Receipt], after: Duration) -> Vec<Result<(), QueueError>> {
-        let own = self.own(receipts);
-        if after.is_zero() {
-            self.records.ahead.fetch_sub(own.len(), Ordering::Relaxed);
-        }
-        self.queue.set_visibility(&own, after).await
+    async fn set_visibility(&self, messages: &[(Receipt, Duration)]) -> Vec<Result<(), QueueError>> {
+        let (receipts, times): (Vec<_>, Vec<_>) = messages.iter().cloned().unzip();
+        let own: Vec<_> = self.own(&receipts).into_iter().zip(times).collect();
+        let released = own.iter().filter(|(_, time)| time.is_zero()).count();
+        self.records.ahead.fetch_sub(released, Ordering::Relaxed);
+        self.queue.set_visibility(&own).await
     }
 
     async fn send(&self, messages: &[OutgoingMessage]) -> Vec<Result<String, QueueError>> {
