@@ -10,7 +10,6 @@ use super::{InProgress, Worker};
 use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -69,12 +68,6 @@ impl Worker {
         };
         match answer {
             ControlFlow::Continue(messages) => {
-                // Whether the queue is empty, or only without the keys that were left out, its depth says.
-                if messages.is_empty() {
-                    polling.empty.fetch_add(1, Ordering::Relaxed);
-                } else {
-                    polling.empty.store(0, Ordering::Relaxed);
-                }
                 if enough.is_cancelled() {
                     self.sources.watch_anew();
                 }

@@ -222,6 +222,7 @@ impl Worker {
         };
         if operation != Operation::Delete {
             self.tally.counters.released.add(1);
+            source.has_messages();
         }
         Some(Settlement {
             message_id: message.id.clone(),

@@ -14,7 +14,6 @@ use futures_util::future::join_all;
 use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -36,8 +35,6 @@ pub(super) struct Polling<'a> {
     pub(super) stop: &'a CancellationToken,
     /// Wakes a helper when the queue may have more messages than the awake pollers ask for.
     more: Notify,
-    /// Number of receives in a row that returned no message.
-    pub(super) empty: AtomicU32,
 }
 
 /// A request for messages.
@@ -81,7 +78,7 @@ impl Worker {
         in_progress: &Arc<InProgress>,
         stop: &CancellationToken,
     ) {
-        let polling = Polling { tasks, in_progress, stop, more: Notify::new(), empty: AtomicU32::new(0) };
+        let polling = Polling { tasks, in_progress, stop, more: Notify::new() };
         let over = CancellationToken::new();
         let helpers =
             self.options.instances.get().div_ceil(self.sources.smallest_batch()).min(MOST_POLLERS) - 1;
@@ -174,15 +171,12 @@ impl Worker {
         let ready = self.ready(poller, polling).await?;
         let messages = self.next_messages(&ready, poller, polling, wait).await?;
         if !messages.is_empty() {
-            polling.empty.store(0, Ordering::Relaxed);
             return ControlFlow::Continue((ready, messages));
         }
         drop(ready);
-        // With keys, this wasn't a receive: those are counted where they are made.
-        let one_more = u32::from(self.keyed.is_none());
-        let empty = polling.empty.fetch_add(one_more, Ordering::Relaxed) + one_more;
         let is_over = self.options.until_empty
-            && self.seem_empty(empty)
+            && self.sources.held() == 0
+            && self.sources.are_empty()
             && polling.tasks.is_empty()
             && self.waiting.is_empty()
             && self.keyed.as_ref().is_none_or(|keyed| keyed.is_empty())
@@ -282,6 +276,7 @@ impl Worker {
         let Some(source) = self.sources.only() else { return Ok(self.in_turn(ask).await) };
         let deliveries = source.receive(ask.most, ask.wait, ask.stop, ask.groups).await?;
         self.count_received(deliveries.len());
+        source.waited(deliveries.len());
         Ok(deliveries.into_iter().map(|delivery| self.lease(source, delivery)).collect())
     }
 
@@ -310,14 +305,6 @@ impl Worker {
             if let Some(settlement) = self.settlement(leased, operation, unsettled).await {
                 in_progress.settle(settlement);
             }
-        }
-    }
-
-    /// Returns whether the queues seem empty by their receives, the last `empty` of which returned no message.
-    fn seem_empty(&self, empty: u32) -> bool {
-        match self.sources.only() {
-            Some(_) => empty >= self.sources.policy.empty_receives,
-            None => self.sources.held() == 0 && self.sources.are_empty(),
         }
     }
 

@@ -86,7 +86,7 @@ pub(super) struct Source {
     pub(super) max_visibility: Option<Duration>,
     /// `None` for the only queue: the circuit breaker looks after it.
     health: Option<Health>,
-    /// Number of waits for messages in a row that brought none.
+    /// Number of waits for messages in a row that brought none, since the last message was released.
     empty: AtomicU32,
     depth: Mutex<Option<(Depth, Instant)>>,
 }
@@ -162,6 +162,20 @@ impl Source {
         if let Some(health) = &self.health {
             health.succeeded(self.url(), at);
         }
+    }
+
+    /// Records the number of messages that a wait for some has brought.
+    pub(super) fn waited(&self, messages: usize) {
+        if messages == 0 {
+            self.empty.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.has_messages();
+        }
+    }
+
+    /// Records that the queue is not empty: it has delivered a message, or one was released.
+    pub(super) fn has_messages(&self) {
+        self.empty.store(0, Ordering::Relaxed);
     }
 
     /// Returns how long the queue is left alone from now on: not at all if it works, or is the only one.
@@ -271,7 +285,8 @@ impl Sources {
         whys.and_then(|whys| whys.into_iter().next())
     }
 
-    /// Returns whether none of several queues had a message in its last waits for some.
+    /// Returns whether no queue had a message in its last waits for some. Whether the queues are empty, or only without the
+    /// groups that were left out, their depths say.
     pub(super) fn are_empty(&self) -> bool {
         self.all
             .iter()

@@ -224,7 +224,7 @@ impl Worker {
             Ok(deliveries) => {
                 self.count_received(deliveries.len());
                 if !deliveries.is_empty() {
-                    source.empty.store(0, Ordering::Relaxed);
+                    source.has_messages();
                 }
                 Some(deliveries.into_iter().map(|delivery| self.lease(source, delivery)).collect())
             }
@@ -318,8 +318,8 @@ impl Worker {
                 if works {
                     sources.has_messages(source, 0);
                 }
-            } else if !leaves_out {
-                source.empty.fetch_add(1, Ordering::Relaxed);
+            } else {
+                source.waited(0);
             }
             return false;
         }
