@@ -281,7 +281,7 @@ impl Worker {
 
         let tasks = TaskTracker::new();
         let work = async {
-            self.receive(&tasks, &in_progress, &stop).await;
+            self.receive(&tasks, &in_progress).await;
             tasks.close();
             tasks.wait().await;
             drop(in_progress);

@@ -32,7 +32,8 @@ pub const MOST_POLLERS: usize = 16;
 pub(super) struct Polling<'a> {
     pub(super) tasks: &'a TaskTracker,
     pub(super) in_progress: &'a Arc<InProgress>,
-    pub(super) stop: &'a CancellationToken,
+    /// Ends receiving when it is cancelled: the worker stops, or the queue is empty.
+    pub(super) over: CancellationToken,
     /// Wakes a helper when the queue may have more messages than the awake pollers ask for.
     more: Notify,
 }
@@ -72,31 +73,26 @@ pub(super) enum Received {
 impl Worker {
     /// Receives messages and starts their tasks until the worker stops or, with `until_empty`, until the queue is
     /// empty.
-    pub(super) async fn receive(
-        self: &Arc<Self>,
-        tasks: &TaskTracker,
-        in_progress: &Arc<InProgress>,
-        stop: &CancellationToken,
-    ) {
-        let polling = Polling { tasks, in_progress, stop, more: Notify::new() };
-        let over = CancellationToken::new();
+    pub(super) async fn receive(self: &Arc<Self>, tasks: &TaskTracker, in_progress: &Arc<InProgress>) {
+        let polling =
+            Polling { tasks, in_progress, over: in_progress.stop.child_token(), more: Notify::new() };
         let helpers =
             self.options.instances.get().div_ceil(self.sources.smallest_batch()).min(MOST_POLLERS) - 1;
-        let helpers = join_all((0..helpers).map(|_| self.help(&polling, &over)));
+        let helpers = join_all((0..helpers).map(|_| self.help(&polling)));
         let first = async {
             let wait = if self.options.until_empty { SHORT_POLL } else { LONG_POLL };
             while self.poll(Poller::First, &polling, wait).await != Received::End {}
-            over.cancel();
+            polling.over.cancel();
         };
         let fill = async {
             if let Some(keyed) = &self.keyed {
-                tokio::join!(self.fill(keyed, &polling, &over), self.apply_budgets(keyed, &polling, &over));
+                tokio::join!(self.fill(keyed, &polling), self.apply_budgets(keyed, &polling));
             }
         };
         let watches = async {
             // A receive of the only queue itself waits for messages.
             if self.sources.only().is_none() {
-                join_all(self.sources.all().iter().map(|source| self.watch(source, &polling, &over))).await;
+                join_all(self.sources.all().iter().map(|source| self.watch(source, &polling))).await;
             }
         };
         tokio::join!(first, helpers, fill, watches);
@@ -108,11 +104,11 @@ impl Worker {
     }
 
     /// Runs a helper: polls while each receive returns all that it asked for, and sleeps in between.
-    async fn help(self: &Arc<Self>, polling: &Polling<'_>, over: &CancellationToken) {
+    async fn help(self: &Arc<Self>, polling: &Polling<'_>) {
         loop {
             tokio::select! {
                 biased;
-                () = over.cancelled() => return,
+                () = polling.over.cancelled() => return,
                 () = polling.more.notified() => {}
             }
             while self.poll(Poller::Helper, polling, SHORT_POLL).await == Received::Full {}
@@ -127,7 +123,7 @@ impl Worker {
         };
         let ReadyToReceive { permits, mut starts, mut probe } = ready;
         // The receive may have taken long. If the worker stops or is paused, or the circuit opened meanwhile, no task starts.
-        let stops = polling.stop.is_cancelled();
+        let stops = polling.in_progress.stop.is_cancelled();
         if stops || self.pause.is_on() || probe.is_none() && self.breaker.admission() != Admission::All {
             let messages = match &self.keyed {
                 Some(keyed) => keyed.hold_again(messages),
@@ -203,9 +199,9 @@ impl Worker {
         let wait = if self.waiting.is_empty() { wait } else { SHORT_POLL };
         let began = Instant::now();
         let messages = match &self.keyed {
-            Some(keyed) => keyed.next(most, probes, wait, polling.stop).await,
+            Some(keyed) => keyed.next(most, probes, wait, &polling.over).await,
             None => {
-                let ask = Ask { most, wait, stop: polling.stop, groups: None };
+                let ask = Ask { most, wait, stop: &polling.over, groups: None };
                 self.ask(ask, poller, polling).await?
             }
         };
