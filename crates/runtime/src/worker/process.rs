@@ -73,7 +73,7 @@ impl Worker {
             self.end_if_misconfigured(&report, &in_progress.stop);
         }
         let unsettled = self.permits.unsettled();
-        let mut verdict = self.verdict(&leased, &report, attribution, probe.is_some());
+        let mut verdict = self.verdict(&leased, routed, &report, attribution, probe.is_some());
         // The permit is freed after the settlement is sent, so that one event wakes the worker for both. Sending a dead
         // letter or a notification may take long: the permit is then freed before.
         let mut permit = Some(permit);
@@ -127,15 +127,17 @@ impl Worker {
     fn verdict(
         &self,
         LeasedMessage { message, source, .. }: &LeasedMessage,
+        routed: Routed<'_>,
         report: &Report,
         attribution: Attribution,
         probes: bool,
     ) -> Verdict {
-        let Report { outcome, usage, ran, .. } = report;
+        let Report { outcome, usage, well, ran, .. } = report;
+        let tests = probes && self.breaker.is_tested_by(well, |used| routed.may_use(used));
         let decision = decide(outcome, attribution, message.receive_count, &source.rules, fastrand::f64());
         Verdict {
             decision: self.breaker.hold_back(decision, outcome, probes, self.options.backoff.first),
-            evidence: Evidence::of(outcome, attribution, *ran, usage.calls > 0),
+            evidence: Evidence::of(outcome, attribution, *ran, usage.calls > 0, tests),
             of_host: attribution == Attribution::Host,
         }
     }

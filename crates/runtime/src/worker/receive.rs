@@ -190,7 +190,8 @@ impl Worker {
         wait: Duration,
     ) -> ControlFlow<Received, Vec<LeasedMessage>> {
         let (most, probes) = (ready.permits.len(), ready.probe.is_some());
-        if !probes || self.waiting.probe_is_due() {
+        // Messages that don't need the failing backend go on, one after the other: those that wait for it would pause them.
+        if !probes || !self.breaker.probes_are_idle() && self.waiting.probe_is_due() {
             let waiting = self.waiting.take(most);
             if !waiting.is_empty() {
                 return ControlFlow::Continue(waiting);
