@@ -167,6 +167,9 @@ fn huge_numbers_are_refused_in_a_sentence() {
     assert!(wrong(&|plan| plan.worker.speed = f64::NAN).contains("threads"));
     let endless = |plan: &mut Plan| (plan.failing, plan.queue.max_receives) = (1.0, None);
     assert!(wrong(&endless).contains("dead-lettered"));
+    assert!(wrong(&|plan| plan.queue.short_poll = Duration::MAX).contains("a receive is at most a year"));
+    let never = Notice::Looks { shortest: Duration::ZERO, longest: Duration::from_secs(1) };
+    assert!(wrong(&|plan| plan.queue.notice = never).contains("intervals above 0"));
 }
 
 #[test]
