@@ -62,11 +62,7 @@ impl Worker {
                 key_permit.charge(&report.usage);
             }
         }
-        let (report, attribution) = if self.options.waits_for_backends {
-            self.attribute(&leased.message, routed, report).await
-        } else {
-            (report, Attribution::Message)
-        };
+        let (report, attribution) = self.attribute(&leased.message, routed, report).await;
         // The breaker must know the result before the permit is free for the next message.
         self.record(&leased, &report, attribution);
         if probe.is_some() {
@@ -80,7 +76,11 @@ impl Worker {
         if verdict.decision == Decision::DeadLetter || self.notifier.is_some() {
             permit = None;
             // The lease is still renewed. A crash after this duplicates the message, but never loses it.
-            verdict = self.dead_letter(&leased, &report, verdict, &in_progress.abandon).await;
+            if verdict.decision == Decision::DeadLetter
+                && let Err(later) = self.send_dead_letter(&leased, &report, &in_progress.abandon).await
+            {
+                verdict = Verdict::of_host(later);
+            }
             verdict = self.notify(&leased, &report, verdict, &mut probe, &in_progress.abandon).await;
         }
         let message = leased.message.clone();
@@ -139,24 +139,6 @@ impl Worker {
             decision: self.breaker.hold_back(decision, outcome, probes, self.options.backoff.first),
             evidence: Evidence::of(outcome, attribution, *ran, usage.calls > 0, tests),
             of_host: attribution == Attribution::Host,
-        }
-    }
-
-    /// Sends the dead letter of a message, if that was decided. If that fails, returns the verdict of a message that met a
-    /// failing backend.
-    async fn dead_letter(
-        &self,
-        leased: &LeasedMessage,
-        report: &Report,
-        verdict: Verdict,
-        abandon: &CancellationToken,
-    ) -> Verdict {
-        if verdict.decision != Decision::DeadLetter {
-            return verdict;
-        }
-        match self.send_dead_letter(leased, report, abandon).await {
-            Decision::DeadLetter => verdict,
-            decision => Verdict::of_host(decision),
         }
     }
 
