@@ -2,6 +2,7 @@
 
 use super::decision::Decision;
 use super::options::StartError;
+use super::settle::observe_call;
 use super::sources::Fails;
 use super::waiting::LeasedMessage;
 use super::{Worker, attributes_of, on_io};
@@ -118,10 +119,9 @@ impl Worker {
             () = abandon.cancelled() => return Err(Decision::Release(Duration::ZERO)),
         };
         if let Some(trace) = report.exported_trace() {
-            let (took, error) = (began.elapsed(), answer.as_ref().err().map(ToString::to_string));
-            let error = error.as_deref();
-            let settled = Settled { trace, message_id, queue, operation: "dead-letter", took, error };
-            self.options.observers.iter().for_each(|observer| observer.settled(&settled));
+            let (operation, took) = ("dead-letter", began.elapsed());
+            let call = Settled { trace, message_id, queue, operation, took, error: None };
+            observe_call(&self.options.observers, call, &answer);
         }
         match answer {
             Ok(id) => {

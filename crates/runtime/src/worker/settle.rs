@@ -190,16 +190,10 @@ async fn settle_batch(
             let operation = settlement.operation;
             let answer = answers.next().unwrap_or_else(|| Err(QueueError::unanswered()));
             if let Some(trace) = &settlement.trace {
-                let error = answer.as_ref().err().map(ToString::to_string);
-                let settled = Settled {
-                    trace,
-                    message_id: &settlement.message_id,
-                    queue: queue.url(),
-                    operation: operation.as_str(),
-                    took: began.elapsed(),
-                    error: error.as_deref(),
-                };
-                observers.iter().for_each(|observer| observer.settled(&settled));
+                let (message_id, queue, took) = (&settlement.message_id, queue.url(), began.elapsed());
+                let operation = operation.as_str();
+                let call = Settled { trace, message_id, queue, operation, took, error: None };
+                observe_call(observers, call, &answer);
             }
             match answer {
                 Ok(()) => {
@@ -223,6 +217,17 @@ async fn settle_batch(
             }
         })
         .collect()
+}
+
+/// Reports a call of a queue with this answer to the observers.
+pub(super) fn observe_call<T>(
+    observers: &[Arc<dyn TaskObserver>],
+    call: Settled<'_>,
+    answer: &Result<T, QueueError>,
+) {
+    let error = answer.as_ref().err().map(ToString::to_string);
+    let call = Settled { error: error.as_deref(), ..call };
+    observers.iter().for_each(|observer| observer.settled(&call));
 }
 
 #[cfg(test)]
