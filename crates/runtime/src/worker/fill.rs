@@ -91,7 +91,7 @@ impl Worker {
     /// Releases the messages that are held for too long, or in the way of others.
     async fn release_surplus(&self, keyed: &KeyedMessages, in_progress: &InProgress) {
         let limit = self.permits.limit();
-        let has_permits = self.leases.running(0).0 < limit;
+        let has_permits = self.leases.count_running() < limit;
         let surplus = keyed.surplus(limit, has_permits, self.routes.timeout());
         if surplus.is_empty() {
             return;

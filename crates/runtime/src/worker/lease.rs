@@ -200,6 +200,11 @@ impl Leases {
         self.lock().values().any(|held| held.runs())
     }
 
+    /// Returns the number of messages with a running task.
+    pub(super) fn count_running(&self) -> usize {
+        self.lock().values().filter(|held| held.runs()).count()
+    }
+
     /// Returns the number of messages with a running task, and the `most` oldest of them.
     pub(super) fn running(&self, most: usize) -> (usize, Vec<RunningTask>) {
         let mut held: Vec<Arc<Held>> = self.lock().values().filter(|held| held.runs()).cloned().collect();

@@ -23,8 +23,6 @@ use std::time::{Duration, Instant, SystemTime};
 pub const NAMED: usize = 20;
 /// Interval of the worker's heartbeat.
 const BEAT: Duration = Duration::from_secs(1);
-/// Age at which a queue depth is out of date.
-const DEPTH_IS_OLD: Duration = Duration::from_secs(30);
 
 /// The current state of a worker: a field for each thing that metrics, health checks and pages show.
 #[derive(Clone, Debug)]
@@ -157,7 +155,6 @@ struct Noted {
     receive_failure: Option<String>,
     /// Whether the queue failed to return its depth when it was asked last.
     depth_failed: bool,
-    depth: Option<(Depth, Instant)>,
     waited: Option<(Duration, Instant)>,
     decision: Option<Target>,
     failures: VecDeque<(FailedTask, Instant)>,
@@ -233,18 +230,9 @@ impl Watched {
         self.noted().receive_failure = Some(why);
     }
 
-    pub(super) fn depth_is(&self, depth: Option<Depth>) {
-        let mut noted = self.noted();
-        noted.depth_failed = depth.is_none();
-        if let Some(depth) = depth {
-            noted.depth = Some((depth, Instant::now()));
-        }
-    }
-
-    /// Returns the queue's depth, if it is recent.
-    pub(super) fn depth(&self) -> Option<Depth> {
-        let noted = self.noted();
-        noted.depth.filter(|(_, at)| at.elapsed() < DEPTH_IS_OLD).map(|(depth, _)| depth)
+    /// Records that the queue was asked for its depth.
+    pub(super) fn depth_asked(&self, is_answered: bool) {
+        self.noted().depth_failed = !is_answered;
     }
 
     /// Records the reason for the concurrency limit; `None`: it is fixed.
@@ -281,7 +269,7 @@ impl Worker {
         let of = |source: &Arc<Source>| QueueStatus {
             url: source.url().to_owned(),
             priority: source.priority,
-            depth: source.depth().filter(|(_, ago)| *ago < DEPTH_IS_OLD),
+            depth: source.recent_depth(),
             failing: source.why_failing(),
         };
         all.map(of).collect()
@@ -293,6 +281,7 @@ impl Worker {
         let since = |ms: u64| Duration::from_millis(watched.now_ms().saturating_sub(ms));
         let receiving = watched.receiving.load(Ordering::Relaxed);
         let (running, named) = self.leases.running(NAMED);
+        let depth = self.sources.recent_depth();
         let sizing: Sizing = *self.sizing.borrow();
         let noted = watched.noted();
         // A half-open circuit doesn't count as paused: the worker waits for one message, and there may be none for
@@ -328,13 +317,10 @@ impl Worker {
                 max: sizing.most,
                 because: noted.decision.map(|decision| decision.because),
             },
-            depth: noted
-                .depth
-                .map(|(depth, at)| (depth, at.elapsed()))
-                .filter(|(_, ago)| *ago < DEPTH_IS_OLD),
+            depth,
             waited: noted.waited.map(|(waited, at)| {
                 // While no permit is free, nothing is received, and the waiting messages get older.
-                let waits = noted.depth.is_some_and(|(depth, _)| depth.visible > 0);
+                let waits = depth.is_some_and(|(depth, _)| depth.visible > 0);
                 if waits { waited + at.elapsed() } else { waited }
             }),
             running: named,

@@ -32,6 +32,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+/// Age at which a queue depth is out of date.
+const DEPTH_IS_OLD: Duration = Duration::from_secs(30);
 /// Maximum number of queues of one worker. Each keeps a connection busy while it is empty.
 pub const MOST_QUEUES: usize = 8;
 
@@ -188,9 +190,10 @@ impl Source {
         self.health.as_ref().and_then(Health::why)
     }
 
-    /// Returns the depth that the queue last reported, and the age of that answer.
-    pub(super) fn depth(&self) -> Option<(Depth, Duration)> {
-        self.depth.lock().map(|(depth, at)| (depth, at.elapsed()))
+    /// Returns the depth that the queue last reported, and the age of that answer, unless it is out of date.
+    pub(super) fn recent_depth(&self) -> Option<(Depth, Duration)> {
+        let reported = self.depth.lock().map(|(depth, at)| (depth, at.elapsed()));
+        reported.filter(|(_, age)| *age < DEPTH_IS_OLD)
     }
 }
 
@@ -265,18 +268,24 @@ impl Sources {
         Ok(sum)
     }
 
-    /// Asks each queue for its depth, for at most `patience`. Returns the sum of those that answer; `None`: none does.
-    pub(super) async fn ask_depths(&self, patience: Duration) -> Option<Depth> {
+    /// Asks each queue for its depth, for at most `patience`. Returns whether any answers.
+    pub(super) async fn ask_depths(&self, patience: Duration) -> bool {
         let asking = self.all.iter().map(|source| async {
             let answer = tokio::time::timeout(patience, source.queue.depth()).await;
             let depth = answer.ok().and_then(Result::ok);
             if let Some(depth) = depth {
                 *source.depth.lock() = Some((depth, Instant::now()));
             }
-            depth
+            depth.is_some()
         });
-        let answers = join_all(asking).await;
-        answers.into_iter().flatten().reduce(|sum, depth| sum + depth)
+        join_all(asking).await.contains(&true)
+    }
+
+    /// Returns the sum of the depths that the queues last reported, and the age of the oldest of them, without those that
+    /// are out of date.
+    pub(super) fn recent_depth(&self) -> Option<(Depth, Duration)> {
+        let depths = self.all.iter().filter_map(|source| source.recent_depth());
+        depths.reduce(|(sum, oldest), (depth, age)| (sum + depth, oldest.max(age)))
     }
 
     /// Returns why no queue works, if there are several and all of them fail.
