@@ -49,9 +49,7 @@ impl DeadLetter {
     /// Reads the record from a message's attribute. Returns `None` if there is none, or none that a worker wrote: the
     /// attribute of a message may hold any text.
     pub fn of(message: &Message) -> Option<Self> {
-        let attribute = message.attributes.iter().find(|attribute| attribute.name == OUTCOME_ATTRIBUTE)?;
-        let AttributeValue::Text(json) = &attribute.value else { return None };
-        serde_json::from_str(json).ok()
+        serde_json::from_str(message.attribute_text(OUTCOME_ATTRIBUTE)?).ok()
     }
 
     /// Returns the record as an attribute.
