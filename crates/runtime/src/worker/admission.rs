@@ -148,7 +148,7 @@ impl Worker {
                         }
                         let failure = self.check_backends().await;
                         if failure.is_none() {
-                            self.watched.all_answer();
+                            self.records.all_answer();
                         }
                         self.breaker.checked(failure.as_deref());
                     }

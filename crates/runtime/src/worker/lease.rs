@@ -30,12 +30,12 @@ const LONGEST_ROUND: Duration = Duration::from_secs(10);
 /// All leases of a worker.
 pub(super) struct Leases {
     sources: Vec<Arc<Source>>,
-    held: Mutex<HashMap<u64, Arc<Held>>>,
+    held: Mutex<HashMap<u64, Arc<Leased>>>,
     next: AtomicU64,
     tally: Arc<Tally>,
 }
 
-struct Held {
+struct Leased {
     source: Arc<Source>,
     message_id: String,
     receive_count: u32,
@@ -63,7 +63,7 @@ struct State {
 pub(super) struct Lease {
     leases: Arc<Leases>,
     id: u64,
-    held: Arc<Held>,
+    held: Arc<Leased>,
 }
 
 impl Leases {
@@ -79,7 +79,7 @@ impl Leases {
         let longer = longest.saturating_sub(visibility_timeout);
         let shorter = visibility_timeout.saturating_sub(longest);
         let ends_at = delivery.visible_at.checked_sub(shorter).unwrap_or(delivery.visible_at) + longer;
-        let held = Arc::new(Held {
+        let held = Arc::new(Leased {
             source: source.clone(),
             message_id: delivery.message.id.clone(),
             receive_count: delivery.message.receive_count,
@@ -115,8 +115,8 @@ impl Leases {
     }
 
     async fn renew_due(&self, source: &Source) {
-        let of_source = |held: &&Arc<Held>| held.source.index == source.index;
-        let held: Vec<Arc<Held>> = self.lock().values().filter(of_source).cloned().collect();
+        let of_source = |held: &&Arc<Leased>| held.source.index == source.index;
+        let held: Vec<Arc<Leased>> = self.lock().values().filter(of_source).cloned().collect();
         let now = Instant::now();
         let mut due = Vec::new();
         for held in &held {
@@ -141,10 +141,10 @@ impl Leases {
         join_all(renewals).await;
     }
 
-    async fn renew(&self, source: &Source, batch: Vec<(&Held, AsyncMutexGuard<'_, State>)>) {
+    async fn renew(&self, source: &Source, batch: Vec<(&Leased, AsyncMutexGuard<'_, State>)>) {
         let now = Instant::now();
         // A lease near the end of its longest time is renewed for the rest of it.
-        let visible_at = |held: &Held| held.ends_at.min(now + source.visibility_timeout);
+        let visible_at = |held: &Leased| held.ends_at.min(now + source.visibility_timeout);
         let renewed = batch
             .iter()
             .map(|(held, _)| (held.receipt.clone(), visible_at(held).saturating_duration_since(now)));
@@ -207,7 +207,7 @@ impl Leases {
 
     /// Returns the number of messages with a running task, and the `most` oldest of them.
     pub(super) fn running(&self, most: usize) -> (usize, Vec<RunningTask>) {
-        let mut held: Vec<Arc<Held>> = self.lock().values().filter(|held| held.runs()).cloned().collect();
+        let mut held: Vec<Arc<Leased>> = self.lock().values().filter(|held| held.runs()).cloned().collect();
         let count = held.len();
         held.sort_by_key(|held| held.received_at);
         let named = held.iter().take(most).map(|held| RunningTask {
@@ -218,12 +218,12 @@ impl Leases {
         (count, named.collect())
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Held>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Leased>>> {
         self.held.lock()
     }
 }
 
-impl Held {
+impl Leased {
     fn runs(&self) -> bool {
         !self.waits.load(Ordering::Relaxed)
     }

@@ -87,7 +87,7 @@ use self::rate::Starts;
 use self::scale::StatisticsWindow;
 use self::settle::{Settlement, Settling, settle_all};
 use self::sources::Sources;
-use self::status::Watched;
+use self::status::StatusRecords;
 use self::waiting::WaitingMessages;
 use crate::ports::queue::{Depth, Queue, QueueAttributes, QueueError};
 use crate::task::routes::Routes;
@@ -130,7 +130,7 @@ pub struct Worker {
     sizing: watch::Sender<Sizing>,
     window: StatisticsWindow,
     tally: Arc<Tally>,
-    watched: Watched,
+    records: StatusRecords,
     /// Lets the worker warn only once about pointers to bodies when no body store is configured.
     pointers_warned: Once,
     /// Runtime on which queues and stores are called.
@@ -225,7 +225,7 @@ impl Worker {
             sizing: watch::Sender::new(sizing),
             window: StatisticsWindow::default(),
             tally,
-            watched: Watched::new(),
+            records: StatusRecords::new(),
             pointers_warned: Once::new(),
             io,
         })
@@ -241,7 +241,7 @@ impl Worker {
 
     /// Lets the status say that the worker stops, before [`Worker::run`] is told to.
     pub fn will_stop(&self) {
-        self.watched.stops();
+        self.records.stops();
     }
 
     /// Returns whether the task of any message runs.
@@ -314,7 +314,7 @@ impl Worker {
             () = self.ask_depth() => {}
             () = self.sweep_groups() => {}
             () = self.sweep_once() => {}
-            () = self.watched.beat() => {}
+            () = self.records.beat() => {}
         }
         self.charge_last().await;
         self.routes.clear_away().await;
@@ -329,7 +329,7 @@ impl Worker {
         abandon: &CancellationToken,
     ) {
         stop.cancelled().await;
-        self.watched.stops();
+        self.records.stops();
         tokio::time::sleep(self.options.stop_timeout).await;
         if !abandon.is_cancelled() {
             let running = tasks.len();

@@ -347,7 +347,7 @@ impl Worker {
                 tracing::debug!(message_id, receive_count, key, outcome, reason, "no task ran");
             }
             kind => {
-                self.watched.task_failed(message, outcome);
+                self.records.task_failed(message, outcome);
                 let (outcome, reason) = (kind.as_str(), report.outcome.reason());
                 tracing::warn!(
                     message_id,

@@ -237,7 +237,7 @@ impl Worker {
         let stop = ask.stop.child_token();
         let mut receive = pin!(self.receive_leased(Ask { stop: &stop, ..ask }));
         if poller == Poller::First {
-            self.watched.receive_begins();
+            self.records.receive_begins();
         }
         let received = loop {
             tokio::select! {
@@ -250,11 +250,11 @@ impl Worker {
             }
         };
         if poller == Poller::First {
-            self.watched.receive_ends();
+            self.records.receive_ends();
         }
         match received {
             Ok(messages) => {
-                self.watched.receive_succeeded(messages.iter().map(|leased| &*leased.message));
+                self.records.receive_succeeded(messages.iter().map(|leased| &*leased.message));
                 ControlFlow::Continue(messages)
             }
             Err(error) => {
@@ -262,7 +262,7 @@ impl Worker {
                 let why = format!("the queue cannot be received from: {error}");
                 let pause = self.breaker.receive_failed(&why);
                 tracing::warn!(queue = self.sources.urls(), %error, again_in_ms = pause.as_millis() as u64, "cannot receive from the queue");
-                self.watched.receive_failed(why);
+                self.records.receive_failed(why);
                 ControlFlow::Break(Received::Less)
             }
         }

@@ -139,7 +139,7 @@ pub struct FailedTask {
 
 /// Records of the worker for its status.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct StatusRecords {
     began: Instant,
     /// Time of the last heartbeat, in milliseconds since `began`.
     beat: AtomicU64,
@@ -168,7 +168,7 @@ impl Noted {
     }
 }
 
-impl Watched {
+impl StatusRecords {
     pub(super) fn new() -> Self {
         Self {
             began: Instant::now(),
@@ -277,13 +277,13 @@ impl Worker {
 
     /// Returns the current state of the worker.
     pub fn status(&self) -> Status {
-        let watched = &self.watched;
-        let since = |ms: u64| Duration::from_millis(watched.now_ms().saturating_sub(ms));
-        let receiving = watched.receiving.load(Ordering::Relaxed);
+        let records = &self.records;
+        let since = |ms: u64| Duration::from_millis(records.now_ms().saturating_sub(ms));
+        let receiving = records.receiving.load(Ordering::Relaxed);
         let (running, named) = self.leases.running(NAMED);
         let depth = self.sources.recent_depth();
         let sizing: Sizing = *self.sizing.borrow();
-        let noted = watched.noted();
+        let noted = records.noted();
         // A half-open circuit doesn't count as paused: the worker waits for one message, and there may be none for
         // hours. But if no task completes, the worker is paused until one does.
         let circuit = self.breaker.cause().filter(|cause| {
@@ -297,10 +297,10 @@ impl Worker {
             noted.queue_failure().or_else(|| self.sources.why_failing())
         };
         Status {
-            uptime: watched.began.elapsed(),
-            beat_ago: since(watched.beat.load(Ordering::Relaxed)),
+            uptime: records.began.elapsed(),
+            beat_ago: since(records.beat.load(Ordering::Relaxed)),
             receiving_for: receiving.checked_sub(1).map(since),
-            receiving: if watched.stopping.load(Ordering::Relaxed) {
+            receiving: if records.stopping.load(Ordering::Relaxed) {
                 Receiving::Stopping
             } else {
                 why.map_or(Receiving::Yes, |why| Receiving::Paused { why })
