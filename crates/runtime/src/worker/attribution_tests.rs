@@ -258,8 +258,9 @@ impl Simulation {
         self.breaker.task_ended(&outcome, attribution, error.as_ref(), true);
         let decision = decide(&outcome, attribution, waiting.counted + 1, &self.rules, 1.0);
         let decision = self.breaker.hold_back(decision, &outcome, probe.is_some(), self.rules.backoff.first);
-        let evidence =
-            Evidence::of(&outcome, attribution, true, true, self.breaker.is_tested_by(uses, |_| true));
+        let well: &[Used] = if error.is_some() { &[] } else { uses };
+        let tests = self.breaker.is_tested_by(well, |_| true);
+        let evidence = Evidence::of(&outcome, attribution, true, true, tests);
         match decision {
             Decision::Delete => self.completed[waiting.id] = Some(self.now),
             Decision::DeadLetter => self.dead.push(waiting.id),
