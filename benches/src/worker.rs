@@ -122,8 +122,8 @@ impl<Q: Queue, O: Observe> Queue for Observed<Q, O> {
         answers
     }
 
-    async fn set_visibility(&self, receipts: &[Receipt], after: Duration) -> Vec<Result<(), QueueError>> {
-        self.queue.set_visibility(receipts, after).await
+    async fn set_visibility(&self, messages: &[(Receipt, Duration)]) -> Vec<Result<(), QueueError>> {
+        self.queue.set_visibility(messages).await
     }
 
     async fn send(&self, messages: &[OutgoingMessage]) -> Vec<Result<String, QueueError>> {

@@ -204,15 +204,11 @@ impl Queue for RequestQueue {
     }
 
     /// A request that is released isn't delivered again: its client is told to come back later.
-    async fn set_visibility(
-        &self,
-        receipts: &[Receipt],
-        visibility: Duration,
-    ) -> Vec<Result<(), QueueError>> {
-        if visibility < MAX_VISIBILITY {
-            receipts.iter().for_each(|receipt| drop(self.close(&receipt.0)));
+    async fn set_visibility(&self, messages: &[(Receipt, Duration)]) -> Vec<Result<(), QueueError>> {
+        for (receipt, _) in messages.iter().filter(|(_, visibility)| *visibility < MAX_VISIBILITY) {
+            drop(self.close(&receipt.0));
         }
-        receipts.iter().map(|_| Ok(())).collect()
+        messages.iter().map(|_| Ok(())).collect()
     }
 
     async fn send(&self, messages: &[OutgoingMessage]) -> Vec<Result<String, QueueError>> {
@@ -298,7 +294,7 @@ mod tests {
         ended(&queue, &received[0].message, &Outcome::TimedOut);
         let end = (&mut failed.end).await.expect("an end");
         assert_eq!(end, End { outcome: OutcomeKind::TimedOut, limit: None });
-        queue.release(&[received[1].receipt.clone()], Duration::ZERO).await;
+        queue.release(&[(received[1].receipt.clone(), Duration::ZERO)]).await;
         assert!((&mut released.response).await.is_err() && (&mut released.end).await.is_err());
         assert!(is_empty(&queue));
     }

@@ -199,11 +199,14 @@ pub struct Backlog {
 #[error("{0}")]
 pub struct PlanError(String);
 
-impl PlanError {
-    /// Says what is wrong.
-    pub(crate) fn new(wrong: String) -> Self {
-        Self(wrong)
-    }
+/// Fails with what is `wrong` unless the condition holds.
+pub(crate) fn ensure(holds: bool, wrong: impl Into<String>) -> Result<(), PlanError> {
+    if holds { Ok(()) } else { Err(PlanError(wrong.into())) }
+}
+
+/// Checks a number between 0 and 1.
+fn ensure_share(share: f64) -> Result<(), PlanError> {
+    ensure((0.0..=1.0).contains(&share), "a share is 0 to 1")
 }
 
 impl Arrivals {
@@ -218,20 +221,22 @@ impl Arrivals {
         }
     }
 
-    fn check(&self, duration: Duration) -> Result<(), String> {
-        match self {
-            Self::Steady { rate } | Self::Poisson { rate } | Self::Wave { rate, .. }
-                if !(*rate > 0.0 && *rate <= MAX_RATE) =>
-            {
-                Err(format!(
+    fn check(&self, duration: Duration) -> Result<(), PlanError> {
+        if let Self::Steady { rate } | Self::Poisson { rate } | Self::Wave { rate, .. } = self {
+            ensure(
+                *rate > 0.0 && *rate <= MAX_RATE,
+                format!(
                     "a rate of arrivals is above 0 and at most {MAX_RATE:.0} messages a second, and not {rate}"
-                ))
-            }
-            Self::Wave { period, .. } if *period < Duration::from_secs(1) || *period > LONGEST => {
-                Err("the period of a wave is one second to one year".to_owned())
-            }
-            Self::Burst { at, .. } if *at >= duration => {
-                Err("a burst comes before messages end to arrive: lengthen the duration".to_owned())
+                ),
+            )?;
+        }
+        match self {
+            Self::Wave { period, .. } => ensure(
+                (Duration::from_secs(1)..=LONGEST).contains(period),
+                "the period of a wave is one second to one year",
+            ),
+            Self::Burst { at, .. } => {
+                ensure(*at < duration, "a burst comes before messages end to arrive: lengthen the duration")
             }
             _ => Ok(()),
         }
@@ -239,17 +244,13 @@ impl Arrivals {
 }
 
 impl Service {
-    /// Says what is wrong, if it can't be simulated.
-    fn first_error(&self) -> Option<&'static str> {
+    fn check(&self) -> Result<(), PlanError> {
         match self {
-            Self::Fixed { mean, .. } | Self::Exponential { mean, .. } if *mean > LONGEST => {
-                Some("the mean time of a task is at most a year")
+            Self::Fixed { mean, cpu } | Self::Exponential { mean, cpu } => {
+                ensure(*mean <= LONGEST, "the mean time of a task is at most a year")?;
+                ensure_share(*cpu)
             }
-            Self::Fixed { cpu, .. } | Self::Exponential { cpu, .. } if !(0.0..=1.0).contains(cpu) => {
-                Some("a share is 0 to 1")
-            }
-            Self::Recorded(times) if times.is_empty() => Some("there is no recorded task"),
-            Self::Fixed { .. } | Self::Exponential { .. } | Self::Recorded(_) => None,
+            Self::Recorded(times) => ensure(!times.is_empty(), "there is no recorded task"),
         }
     }
 
@@ -269,81 +270,99 @@ impl Service {
     }
 }
 
+impl QueueModel {
+    fn check(&self) -> Result<(), PlanError> {
+        match self.notice {
+            Notice::Looks { shortest, longest } => ensure(
+                !shortest.is_zero() && shortest <= longest,
+                "a receive looks for messages at intervals above 0, of which the shortest is not above the longest",
+            ),
+            Notice::AtOnce => Ok(()),
+        }
+    }
+}
+
+impl Fleet {
+    fn check(&self) -> Result<(), PlanError> {
+        ensure(
+            (1..=MAX_WORKERS).contains(&self.max) && self.min <= self.max,
+            format!("the number of workers is 1 to {MAX_WORKERS}, and its minimum not above its maximum"),
+        )?;
+        ensure(
+            self.autoscaling != Autoscaling::None || self.min == self.max,
+            "without autoscaling, the number of workers is fixed",
+        )?;
+        ensure(
+            self.start_up.0 <= self.start_up.1,
+            "the shortest start of a worker is longer than the longest",
+        )?;
+        let hourly = |rate: f64| (0.0..=MAX_EVENTS_PER_HOUR).contains(&rate);
+        ensure(
+            hourly(self.interruptions_per_hour) && hourly(self.stray_starts_per_hour),
+            format!("interruptions and stray starts are 0 to {MAX_EVENTS_PER_HOUR} an hour"),
+        )?;
+        ensure(
+            self.deploy_every.is_none_or(|every| every >= Duration::from_secs(60)),
+            "deploys are at least a minute apart",
+        )?;
+        match self.autoscaling {
+            Autoscaling::TargetTracking(backlog) | Autoscaling::Step(backlog) => ensure(
+                backlog.acceptable_latency >= Duration::from_millis(1) && !backlog.time_per_message.is_zero(),
+                "the acceptable latency is at least 1 ms, and the time for a message above zero",
+            ),
+            Autoscaling::None | Autoscaling::Keda { .. } => Ok(()),
+        }
+    }
+}
+
 impl Plan {
     /// Checks that each number is one that can be simulated.
     ///
     /// # Errors
     ///
-    /// Says what is wrong.
+    /// Says what is wrong, of the first number that isn't.
     pub fn check(&self) -> Result<(), PlanError> {
-        self.first_error().map_or(Ok(()), |wrong| Err(PlanError(wrong)))
-    }
-
-    /// Says what is wrong, of the first number that can't be simulated. One list of checks, in the order of importance.
-    fn first_error(&self) -> Option<String> {
         let of_tenants = self.tenants.all.iter().flat_map(|tenant| &tenant.arrivals);
-        let mut arrivals =
-            self.arrivals.iter().chain(of_tenants).map(|arrivals| arrivals.check(self.duration));
-        if let Some(Err(wrong)) = arrivals.find(Result::is_err) {
-            return Some(wrong);
+        for arrivals in self.arrivals.iter().chain(of_tenants) {
+            arrivals.check(self.duration)?;
         }
-        let without_key: f64 = self.arrivals.iter().map(|arrivals| arrivals.expected(self.duration)).sum();
-        let messages = without_key + self.tenants.expected(self.duration);
         let of_tenants = self.tenants.all.iter().filter_map(|tenant| tenant.service.as_ref());
-        let mut services = std::iter::once(&self.service).chain(of_tenants);
-        if let Some(wrong) = services.find_map(Service::first_error) {
-            return Some(wrong.to_owned());
+        for service in std::iter::once(&self.service).chain(of_tenants) {
+            service.check()?;
         }
-        let Fleet { min, max, autoscaling, start_up, interruptions_per_hour, stray_starts_per_hour, .. } =
-            self.fleet;
-        let share = |share: f64| (0.0..=1.0).contains(&share);
-        let hourly = |rate: f64| (0.0..=MAX_EVENTS_PER_HOUR).contains(&rate);
-        let backlog_is_wrong = match autoscaling {
-            Autoscaling::TargetTracking(backlog) | Autoscaling::Step(backlog) => {
-                backlog.acceptable_latency < Duration::from_millis(1) || backlog.time_per_message.is_zero()
-            }
-            Autoscaling::None | Autoscaling::Keda { .. } => false,
-        };
-        let long = [
+        for (name, time) in [
             ("the simulation", self.duration),
             ("the time to settle all messages", self.longest_drain),
             ("a call of the queue", self.queue.latency),
-            ("a receive", self.queue.long_poll),
+            ("a receive", self.queue.long_poll.max(self.queue.short_poll)),
             ("the stop timeout", self.worker.stop_timeout),
-            ("the start of a worker", start_up.1),
+            ("the start of a worker", self.fleet.start_up.1),
             ("the time between two deploys", self.fleet.deploy_every.unwrap_or_default()),
-        ];
-        let too_long = long.into_iter().find(|(_, time)| *time > LONGEST);
-        Some(if let Some((name, _)) = too_long {
-            format!("{name} is at most a year")
-        } else if self.duration.is_zero() {
-            "the simulation must last longer than 0 s".to_owned()
-        } else if messages > MAX_MESSAGES {
-            format!("{messages:.3e} messages would arrive: at most {MAX_MESSAGES:.0e} can be simulated")
-        } else if let Err(PlanError(wrong)) = self.tenants.check(messages) {
-            wrong
-        } else if !share(self.failing) {
-            "a share is 0 to 1".to_owned()
-        } else if self.failing == 1.0 && self.queue.max_receives.is_none() {
-            "if every task fails, messages must be dead-lettered after a number of receives".to_owned()
-        } else if max == 0 || max > MAX_WORKERS || min > max {
-            format!("the number of workers is 1 to {MAX_WORKERS}, and its minimum not above its maximum")
-        } else if autoscaling == Autoscaling::None && min != max {
-            "without autoscaling, the number of workers is fixed".to_owned()
-        } else if self.worker.sizing.most.get() > MAX_INSTANCES {
-            format!("the concurrency limit is at most {MAX_INSTANCES}")
-        } else if !(0.001..=1000.0).contains(&self.worker.speed) || self.worker.threads.get() > 1024 {
-            "a worker has at most 1024 threads, each of 0.001 to 1000 times the recorded speed".to_owned()
-        } else if start_up.0 > start_up.1 {
-            "the shortest start of a worker is longer than the longest".to_owned()
-        } else if !hourly(interruptions_per_hour) || !hourly(stray_starts_per_hour) {
-            format!("interruptions and stray starts are 0 to {MAX_EVENTS_PER_HOUR} an hour")
-        } else if self.fleet.deploy_every.is_some_and(|every| every < Duration::from_secs(60)) {
-            "deploys are at least a minute apart".to_owned()
-        } else if backlog_is_wrong {
-            "the acceptable latency is at least 1 ms, and the time for a message above zero".to_owned()
-        } else {
-            return None;
-        })
+        ] {
+            ensure(time <= LONGEST, format!("{name} is at most a year"))?;
+        }
+        ensure(!self.duration.is_zero(), "the simulation must last longer than 0 s")?;
+        let without_key: f64 = self.arrivals.iter().map(|arrivals| arrivals.expected(self.duration)).sum();
+        let messages = without_key + self.tenants.expected(self.duration);
+        ensure(
+            messages <= MAX_MESSAGES,
+            format!("{messages:.3e} messages would arrive: at most {MAX_MESSAGES:.0e} can be simulated"),
+        )?;
+        self.tenants.check(messages)?;
+        ensure_share(self.failing)?;
+        ensure(
+            self.failing < 1.0 || self.queue.max_receives.is_some(),
+            "if every task fails, messages must be dead-lettered after a number of receives",
+        )?;
+        self.queue.check()?;
+        self.fleet.check()?;
+        ensure(
+            self.worker.sizing.most.get() <= MAX_INSTANCES,
+            format!("the concurrency limit is at most {MAX_INSTANCES}"),
+        )?;
+        ensure(
+            (0.001..=1000.0).contains(&self.worker.speed) && self.worker.threads.get() <= 1024,
+            "a worker has at most 1024 threads, each of 0.001 to 1000 times the recorded speed",
+        )
     }
 }

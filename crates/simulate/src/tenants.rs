@@ -1,6 +1,6 @@
 //! Tenants: who sends messages to one queue, and how workers share their permits among them.
 
-use crate::plan::{Arrivals, PlanError, Service};
+use crate::plan::{Arrivals, PlanError, Service, ensure};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 use wasmrun_runtime::model::key::Key;
@@ -102,25 +102,25 @@ impl Tenants {
 
     /// Says what is wrong, of the first thing that can't be simulated. `messages` arrive in all.
     pub(crate) fn check(&self, messages: f64) -> Result<(), PlanError> {
-        let mut keys = BTreeSet::new();
-        let twice = self.all.iter().find(|tenant| !keys.insert(&tenant.key));
-        let wrong = if self.all.is_empty() {
+        if self.all.is_empty() {
             return Ok(());
-        } else if self.all.len() > MAX_TENANTS || self.rows.len() > MAX_ROWS {
-            format!("at most {MAX_TENANTS} tenants in {MAX_ROWS} rows can be simulated")
-        } else if let Some(tenant) = twice {
-            format!("two tenants have the key {}: give each a name of its own", tenant.key)
-        } else if keys.contains(&Key::none()) {
-            "a tenant has the key of messages without one".to_owned()
-        } else if self.all.iter().any(|tenant| tenant.row >= self.rows.len()) {
-            "each tenant has a row in the report".to_owned()
-        } else if messages > MAX_MESSAGES {
+        }
+        ensure(
+            self.all.len() <= MAX_TENANTS && self.rows.len() <= MAX_ROWS,
+            format!("at most {MAX_TENANTS} tenants in {MAX_ROWS} rows can be simulated"),
+        )?;
+        let mut keys = BTreeSet::new();
+        if let Some(Tenant { key, .. }) = self.all.iter().find(|tenant| !keys.insert(&tenant.key)) {
+            return ensure(false, format!("two tenants have the key {key}: give each a name of its own"));
+        }
+        ensure(!keys.contains(&Key::none()), "a tenant has the key of messages without one")?;
+        let has_row = |tenant: &Tenant| tenant.row < self.rows.len();
+        ensure(self.all.iter().all(has_row), "each tenant has a row in the report")?;
+        ensure(
+            messages <= MAX_MESSAGES,
             format!(
                 "{messages:.3e} messages would arrive: with tenants, each is simulated by itself, and at most {MAX_MESSAGES:.0e} can be"
-            )
-        } else {
-            return Ok(());
-        };
-        Err(PlanError::new(wrong))
+            ),
+        )
     }
 }

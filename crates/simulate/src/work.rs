@@ -157,10 +157,10 @@ impl World<'_> {
             let batch = worker.settlements.len().min(MAX_BATCH);
             let mut settlements = self.batches.pop().unwrap_or_default();
             settlements.extend(worker.settlements.drain(..batch));
-            let number = calls(&settlements);
+            let (number, in_a_row) = calls(&settlements);
             self.measure.counts.settling_calls += number;
             let call = self.calls.insert(Call { worker: key, settlements });
-            self.calendar.add(self.now + self.latency * number, Event::Settled(call));
+            self.calendar.add(self.now + self.latency * in_a_row, Event::Settled(call));
         }
     }
 

@@ -204,12 +204,16 @@ impl Scaled {
     }
 }
 
-/// Number of calls for a batch: one for each operation in it.
-pub(crate) fn calls(batch: &[Settlement]) -> u64 {
+/// Number of calls for a batch: one for each kind of operation in it, and one for each dead letter that is sent before.
+/// The second number is that of calls of which each waits for the one before: dead letters are sent at the same time.
+pub(crate) fn calls(batch: &[Settlement]) -> (u64, u64) {
     let kind = |decision: &Decision| match decision {
-        Decision::Delete => 0,
-        Decision::DeadLetter => 1,
-        Decision::Retry(_) | Decision::Release(_) | Decision::Leave => 2,
+        Decision::Delete | Decision::DeadLetter => 0,
+        Decision::Retry(_) => 1,
+        Decision::Release(_) => 2,
+        Decision::Leave => 3,
     };
-    (0..3).filter(|wanted| batch.iter().any(|one| kind(&one.decision) == *wanted)).count() as u64
+    let kinds = (0..3).filter(|wanted| batch.iter().any(|one| kind(&one.decision) == *wanted)).count() as u64;
+    let sends = batch.iter().filter(|one| one.decision == Decision::DeadLetter).count() as u64;
+    (kinds + sends, kinds + sends.min(1))
 }

@@ -267,16 +267,11 @@ impl Queue for SqsQueue {
         .await
     }
 
-    async fn set_visibility(
-        &self,
-        receipts: &[Receipt],
-        visibility: Duration,
-    ) -> Vec<Result<(), QueueError>> {
-        let seconds = seconds(visibility);
-        settled(receipts, |batch| async move {
-            let entries = batch.iter().enumerate().map(|(index, receipt)| {
+    async fn set_visibility(&self, messages: &[(Receipt, Duration)]) -> Vec<Result<(), QueueError>> {
+        settled(messages, |batch| async move {
+            let entries = batch.iter().enumerate().map(|(index, (receipt, visibility))| {
                 let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(index.to_string());
-                entry.receipt_handle(&receipt.0).visibility_timeout(seconds).build()
+                entry.receipt_handle(&receipt.0).visibility_timeout(seconds(*visibility)).build()
             });
             let Ok(entries) = entries.collect() else { unreachable!("both fields are set") };
             let request = self.client.change_message_visibility_batch();
@@ -368,17 +363,17 @@ fn seconds(visibility: Duration) -> i32 {
     visibility.min(MAX_VISIBILITY).as_millis().div_ceil(1000) as i32
 }
 
-/// Sends a batch call for every ten receipts, and returns the result for each receipt.
-async fn settled<'a, E, Call>(
-    receipts: &'a [Receipt],
-    call: impl Fn(&'a [Receipt]) -> Call,
+/// Sends a batch call for every ten entries, and returns the result for each entry.
+async fn settled<'a, T, E, Call>(
+    entries: &'a [T],
+    call: impl Fn(&'a [T]) -> Call,
 ) -> Vec<Result<(), QueueError>>
 where
     E: Operation,
     Call: Future<Output = Result<Answer<()>, SdkError<E, HttpResponse>>>,
 {
-    let mut answers = Vec::with_capacity(receipts.len());
-    for batch in receipts.chunks(MAX_BATCH) {
+    let mut answers = Vec::with_capacity(entries.len());
+    for batch in entries.chunks(MAX_BATCH) {
         answers.extend(answer::entries(batch.len(), receipt_error, call(batch).await));
     }
     answers

@@ -257,22 +257,22 @@ impl SqliteQueue {
     }
 
     /// Settles all receipts in one transaction.
-    async fn settle(
+    async fn settle<T: Clone + Send + 'static>(
         &self,
-        receipts: &[Receipt],
-        settle: impl Fn(&Transaction<'_>, &QueueRow, &Receipt) -> Result<Result<(), QueueError>, file::Fault>
+        entries: &[T],
+        settle: impl Fn(&Transaction<'_>, &QueueRow, &T) -> Result<Result<(), QueueError>, file::Fault>
         + Send
         + 'static,
     ) -> Vec<Result<(), QueueError>> {
-        let owned = receipts.to_vec();
+        let owned = entries.to_vec();
         let outcome = self.database.write(move |transaction| {
             let queue = transaction.queue()?;
-            owned.iter().map(|receipt| settle(transaction, &queue, receipt)).collect::<Result<Vec<_>, _>>()
+            owned.iter().map(|entry| settle(transaction, &queue, entry)).collect::<Result<Vec<_>, _>>()
         });
         let outcome = outcome.await;
         // A deletion may also make messages visible: the next ones of a group.
         self.arrivals.notify_waiters();
-        outcome.unwrap_or_else(|error| vec![Err(error); receipts.len()])
+        outcome.unwrap_or_else(|error| vec![Err(error); entries.len()])
     }
 }
 
@@ -326,20 +326,16 @@ impl Queue for SqliteQueue {
         self.settle(receipts, |transaction, queue, receipt| transaction.delete(queue, receipt)).await
     }
 
-    async fn set_visibility(
-        &self,
-        receipts: &[Receipt],
-        visibility: Duration,
-    ) -> Vec<Result<(), QueueError>> {
-        self.settle(receipts, move |transaction, queue, receipt| {
-            transaction.set_visibility(queue, receipt, visibility)
+    async fn set_visibility(&self, messages: &[(Receipt, Duration)]) -> Vec<Result<(), QueueError>> {
+        self.settle(messages, |transaction, queue, (receipt, visibility)| {
+            transaction.set_visibility(queue, receipt, *visibility)
         })
         .await
     }
 
-    async fn release(&self, receipts: &[Receipt], visibility: Duration) -> Vec<Result<(), QueueError>> {
-        self.settle(receipts, move |transaction, queue, receipt| {
-            transaction.release(queue, receipt, visibility)
+    async fn release(&self, messages: &[(Receipt, Duration)]) -> Vec<Result<(), QueueError>> {
+        self.settle(messages, |transaction, queue, (receipt, visibility)| {
+            transaction.release(queue, receipt, *visibility)
         })
         .await
     }

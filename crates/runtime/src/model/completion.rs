@@ -125,10 +125,7 @@ impl GroupSource {
 
 /// Returns the text or the number of an attribute, if it isn't empty.
 fn text<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
-    match &message.attributes.iter().find(|attribute| attribute.name == name)?.value {
-        AttributeValue::Text(text) | AttributeValue::Number(text) if !text.is_empty() => Some(text),
-        AttributeValue::Text(_) | AttributeValue::Number(_) | AttributeValue::Binary(_) => None,
-    }
+    message.attribute_text(name).filter(|text| !text.is_empty())
 }
 
 impl CompleteGroup {

@@ -1,7 +1,7 @@
 //! Dead letters: what the worker records about a message that it sends to a dead-letter queue.
 
 use crate::model::message::{Attribute, AttributeValue, Message, OUTCOME_ATTRIBUTE};
-use crate::model::outcome::OutcomeKind;
+use crate::model::outcome::{Outcome, OutcomeKind};
 use serde::{Deserialize, Serialize};
 
 /// The record of a dead letter: the value of the attribute [`OUTCOME_ATTRIBUTE`], as JSON.
@@ -31,12 +31,25 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
+    /// Begins the record of a message of a queue that is dead-lettered as its task ended so. It has no route and no key.
+    pub fn new(message: &Message, outcome: &Outcome, queue: &str, component: &str) -> Self {
+        Self {
+            outcome: outcome.kind(),
+            reason: outcome.reason().map(Into::into),
+            receive_count: message.receive_count,
+            message_id: message.id.clone(),
+            sent_at: jiff::Timestamp::try_from(message.sent_at).ok().map(|time| time.to_string()),
+            queue: queue.into(),
+            component: component.into(),
+            route: None,
+            key: None,
+        }
+    }
+
     /// Reads the record from a message's attribute. Returns `None` if there is none, or none that a worker wrote: the
     /// attribute of a message may hold any text.
     pub fn of(message: &Message) -> Option<Self> {
-        let attribute = message.attributes.iter().find(|attribute| attribute.name == OUTCOME_ATTRIBUTE)?;
-        let AttributeValue::Text(json) = &attribute.value else { return None };
-        serde_json::from_str(json).ok()
+        serde_json::from_str(message.attribute_text(OUTCOME_ATTRIBUTE)?).ok()
     }
 
     /// Returns the record as an attribute.

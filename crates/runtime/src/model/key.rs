@@ -4,7 +4,7 @@
 //! is found without building the message's body in memory.
 
 use crate::model::event::{Decoded, decode};
-use crate::model::message::{AttributeValue, MAX_MESSAGE_BYTES, Message};
+use crate::model::message::{MAX_MESSAGE_BYTES, Message};
 use crate::model::text::OneLine;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
@@ -86,13 +86,7 @@ impl KeySource {
     ) -> Option<T> {
         match self {
             Self::Group => message.group.as_deref().map(make),
-            Self::Attribute(name) => {
-                let attribute = message.attributes.iter().find(|attribute| attribute.name == *name);
-                attribute.and_then(|attribute| match &attribute.value {
-                    AttributeValue::Text(text) | AttributeValue::Number(text) => Some(make(text)),
-                    AttributeValue::Binary(_) => None,
-                })
-            }
+            Self::Attribute(name) => message.attribute_text(name).map(make),
             Self::ObjectPrefix(segments) => match decode(&message.body) {
                 Decoded::Objects(objects) => {
                     let key = objects.first().and_then(|object| object_key(&object.url));

@@ -95,9 +95,22 @@ impl Message {
         let attributes = self.attributes.iter().map(|attribute| attribute.name.len() + attribute.value.len());
         self.body.len() + attributes.sum::<usize>()
     }
+
+    /// Returns the text or the number of an attribute; `None`: the message has no such attribute, or it is binary.
+    pub fn attribute_text(&self, name: &str) -> Option<&str> {
+        self.attributes.iter().find(|attribute| attribute.name == name)?.value.as_text()
+    }
 }
 
 impl AttributeValue {
+    /// Returns the text or the number, as a guest sees it; `None`: the value is binary.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) | Self::Number(text) => Some(text),
+            Self::Binary(_) => None,
+        }
+    }
+
     fn len(&self) -> usize {
         match self {
             Self::Text(text) | Self::Number(text) => text.len(),

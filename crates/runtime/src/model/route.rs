@@ -4,7 +4,7 @@
 //! Texts are compared in place, without copying them.
 
 use crate::model::event::{Decoded, decode};
-use crate::model::message::{AttributeValue, Message};
+use crate::model::message::Message;
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
@@ -53,13 +53,15 @@ impl Condition {
             !urls.is_empty() && urls.iter().all(|url| key_of(url).is_some_and(matches))
         };
         match self {
-            Self::Attribute(name, texts) => text_of(message, name).is_some_and(|text| texts.contains(text)),
+            Self::Attribute(name, texts) => {
+                message.attribute_text(name).is_some_and(|text| texts.contains(text))
+            }
             Self::Group(groups) => message.group.as_ref().is_some_and(|group| groups.contains(group)),
             Self::ObjectPrefix(prefixes) => all(&|key| prefixes.iter().any(|prefix| key.starts_with(prefix))),
             Self::ObjectSuffix(suffixes) => all(&|key| suffixes.iter().any(|suffix| key.ends_with(suffix))),
-            Self::ContentType(types) => {
-                text_of(message, CONTENT_TYPE).is_some_and(|text| types.iter().any(|of| is_type(text, of)))
-            }
+            Self::ContentType(types) => message
+                .attribute_text(CONTENT_TYPE)
+                .is_some_and(|text| types.iter().any(|of| is_type(text, of))),
         }
     }
 }
@@ -90,15 +92,6 @@ pub fn first_match<'r>(
     routes.into_iter().enumerate().position(|(route, conditions)| {
         conditions.iter().all(|condition| condition.holds(message, &announced, |url| key_of(route, url)))
     })
-}
-
-/// Returns the text or the number of an attribute.
-fn text_of<'m>(message: &'m Message, name: &str) -> Option<&'m str> {
-    let attribute = message.attributes.iter().find(|attribute| attribute.name == name)?;
-    match &attribute.value {
-        AttributeValue::Text(text) | AttributeValue::Number(text) => Some(text),
-        AttributeValue::Binary(_) => None,
-    }
 }
 
 /// Returns whether a content type is `of`, or one of the types that `of` stands for.

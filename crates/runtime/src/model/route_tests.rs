@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::message::Attribute;
+use crate::model::message::{Attribute, AttributeValue};
 use proptest::prelude::*;
 
 fn texts(texts: &[&str]) -> BTreeSet<String> {

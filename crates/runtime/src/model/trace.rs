@@ -71,7 +71,7 @@ impl Trace {
     pub(crate) fn of(message: &Message) -> Option<Self> {
         let (w3c, xray) = senders(message);
         let Sender { id, span: parent, sampled } = w3c.or(xray)?;
-        let state = text(message, TRACESTATE).filter(|state| {
+        let state = message.attribute_text(TRACESTATE).filter(|state| {
             (1..=MAX_STATE_BYTES).contains(&state.len()) && state.bytes().all(|b| (b' '..=b'~').contains(&b))
         });
         Some(Self {
@@ -192,16 +192,8 @@ struct Sender {
 
 /// Returns the trace contexts of a message: W3C's and X-Ray's.
 fn senders(message: &Message) -> (Option<Sender>, Option<Sender>) {
-    let w3c = text(message, TRACEPARENT).and_then(traceparent);
+    let w3c = message.attribute_text(TRACEPARENT).and_then(traceparent);
     (w3c, message.trace_header.as_deref().and_then(xray_header))
-}
-
-/// Returns the text of an attribute.
-fn text<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
-    match &message.attributes.iter().find(|attribute| attribute.name == name)?.value {
-        AttributeValue::Text(text) => Some(text),
-        AttributeValue::Number(_) | AttributeValue::Binary(_) => None,
-    }
 }
 
 /// Parses `00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01`; later versions may append more fields.

@@ -32,9 +32,6 @@ pub trait BudgetStore: Send + Sync + 'static {
     /// Returns the interval at which a worker should write and read, so that the store's calls cost little.
     fn interval(&self) -> Duration;
 
-    /// Checks with one cheap call that accounts can be read.
-    async fn check(&self) -> Result<(), QueueError>;
-
     /// Adds amounts to accounts of different keys, at most [`MOST_ACCOUNTS`]. Returns the sum in each account, in the same
     /// order. Where some accounts may answer and others not, those that don't are errors before [`CALL_TIMEOUT`]: an
     /// amount whose answer isn't known is added again.

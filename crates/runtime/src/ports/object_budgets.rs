@@ -127,10 +127,6 @@ impl BudgetStore for ObjectBudgets {
         INTERVAL
     }
 
-    async fn check(&self) -> Result<(), QueueError> {
-        self.objects.store.probe(false).await.map_err(|error| QueueError::Unavailable(error.to_string()))
-    }
-
     async fn charge(&self, charges: Vec<Charge>) -> Vec<Result<u64, QueueError>> {
         let mut by_object: BTreeMap<String, Vec<(usize, Charge)>> = BTreeMap::new();
         let mut answers = vec![Err(QueueError::unanswered()); charges.len()];

@@ -16,6 +16,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+/// Maximum number of bytes that one read of [`read_at_most`] asks for.
+const PIECE_BYTES: usize = 1 << 20;
+
 /// A store of objects. All methods may be called concurrently.
 ///
 /// Dropping the future of a call abandons it: a write then either took place as a whole or leaves nothing. Work that
@@ -151,6 +154,25 @@ pub trait ObjectReader: Send {
 
     /// Reads the next bytes: at most `max`, which is at least 1. The answer is empty only at the end.
     async fn read(&mut self, max: usize) -> Result<Bytes, StoreError>;
+}
+
+/// Reads an object's content. Returns `None` if it has more than `most` bytes.
+pub(crate) async fn read_at_most(
+    reader: &mut dyn ObjectReader,
+    most: usize,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let size = usize::try_from(reader.info().size).unwrap_or(most);
+    let mut content = Vec::with_capacity(size.min(most));
+    loop {
+        let piece = reader.read(PIECE_BYTES).await?;
+        if piece.is_empty() {
+            return Ok(Some(content));
+        }
+        if content.len() + piece.len() > most {
+            return Ok(None);
+        }
+        content.extend_from_slice(&piece);
+    }
 }
 
 /// An object being written. Dropping it unfinished leaves nothing behind.

@@ -59,15 +59,14 @@ pub trait Queue: Send + Sync + 'static {
     /// error. The deletion is durable when the call returns.
     async fn delete(&self, receipts: &[Receipt]) -> Vec<Result<(), QueueError>>;
 
-    /// Makes messages visible again after `visibility`, counted from now; zero means at once. The worker renews leases
-    /// and releases messages with it. The answers are in the order of `receipts`.
-    async fn set_visibility(&self, receipts: &[Receipt], visibility: Duration)
-    -> Vec<Result<(), QueueError>>;
+    /// Makes each message visible again after its time, counted from now; zero means at once. The worker renews leases
+    /// and retries messages with it. The answers are in the order of `messages`.
+    async fn set_visibility(&self, messages: &[(Receipt, Duration)]) -> Vec<Result<(), QueueError>>;
 
-    /// Releases messages after `visibility` as if this delivery had not happened: the queue doesn't count the receive.
+    /// Releases each message after its time as if this delivery had not happened: the queue doesn't count the receive.
     /// Queues that can't do so do the same as [`Queue::set_visibility`].
-    async fn release(&self, receipts: &[Receipt], visibility: Duration) -> Vec<Result<(), QueueError>> {
-        self.set_visibility(receipts, visibility).await
+    async fn release(&self, messages: &[(Receipt, Duration)]) -> Vec<Result<(), QueueError>> {
+        self.set_visibility(messages).await
     }
 
     /// Returns whether a released message keeps its receive, which brings it nearer to the dead-letter queue.

@@ -1,6 +1,6 @@
 //! Objects that several workers change: each is changed only if nobody else has changed it.
 
-use super::object_store::{Condition, ObjectStore, PutOptions, StoreError};
+use super::object_store::{Condition, ObjectStore, PutOptions, StoreError, read_at_most};
 use super::queue::QueueError;
 use bytes::Bytes;
 use serde::Serialize;
@@ -51,21 +51,14 @@ impl SharedObjects {
         let mut reader = match self.store.read(key, None, None).await {
             Ok(reader) => reader,
             Err(StoreError::NotFound) => return Ok((None, Condition::IfAbsent)),
-            Err(error) => return Err(self.told(key, error)),
+            Err(error) => return Err(self.error_of(key, error)),
         };
         let damaged = |why: &str| SharedError::Damaged(format!("the object {key} {why}"));
         let etag = reader.info().etag.clone().ok_or_else(|| damaged("has no etag"))?;
-        let mut content = Vec::new();
-        loop {
-            let piece = reader.read(self.most_bytes).await.map_err(|error| self.told(key, error))?;
-            if piece.is_empty() {
-                break;
-            }
-            content.extend_from_slice(&piece);
-            if content.len() > self.most_bytes {
-                return Err(damaged(&format!("is too large for {}: delete it", self.noun)));
-            }
-        }
+        let content = read_at_most(&mut *reader, self.most_bytes).await;
+        let content = content.map_err(|error| self.error_of(key, error))?;
+        let content =
+            content.ok_or_else(|| damaged(&format!("is too large for {}: delete it", self.noun)))?;
         let value = serde_json::from_slice(&content);
         let value = value.map_err(|_| damaged(&format!("is not {}: delete it", self.noun)))?;
         Ok((Some(value), Condition::IfMatch(etag)))
@@ -100,7 +93,7 @@ impl SharedObjects {
                 Err(StoreError::PreconditionFailed | StoreError::Conflict(_) | StoreError::NotFound) => {
                     tried = Some((after, value));
                 }
-                Err(error) => return Err(self.told(key, error)),
+                Err(error) => return Err(self.error_of(key, error)),
             }
         }
         Err(SharedError::Unavailable(format!("too many workers change the object {key} at once")))
@@ -116,7 +109,7 @@ impl SharedObjects {
     }
 
     /// Converts an error of the store.
-    pub(super) fn told(&self, key: &str, error: StoreError) -> SharedError {
+    pub(super) fn error_of(&self, key: &str, error: StoreError) -> SharedError {
         match error {
             StoreError::AccessDenied(why) | StoreError::Invalid(why) => {
                 SharedError::Unusable(format!("the object {key}: {why}"))

@@ -71,39 +71,6 @@ impl StagingArea {
         self.of(&*self.store)
     }
 
-    /// Removes a staged object.
-    pub(crate) async fn discard(&self, name: StagedName) -> Result<(), StoreError> {
-        self.store.delete(&name.to_string()).await
-    }
-
-    /// Returns names as [`Staging::staged`] does, without those of younger objects.
-    pub(crate) async fn staged(
-        &self,
-        ledger: u64,
-        after: Option<StagedName>,
-        limit: usize,
-        age: Duration,
-    ) -> Result<StagedNames, StoreError> {
-        let prefix = StagedName::prefix(ledger);
-        let now = SystemTime::now();
-        let is_old = |object: &ObjectSummary| {
-            object.modified_at.is_none_or(|at| now.duration_since(at).unwrap_or_default() >= age)
-        };
-        let name_of = |object: &ObjectSummary| object.key.parse::<StagedName>().ok();
-        let (mut names, mut goes_on_after) = (Vec::new(), after);
-        let mut continuation = after.map(|name| name.to_string());
-        for _ in 0..MOST_PAGES {
-            let page = self.store.list(&prefix, continuation.as_deref(), limit).await?;
-            names.extend(page.objects.iter().filter(|object| is_old(object)).filter_map(name_of));
-            goes_on_after = page.objects.iter().rev().find_map(name_of).or(goes_on_after);
-            continuation = page.continuation;
-            if continuation.is_none() || !names.is_empty() {
-                break;
-            }
-        }
-        Ok(StagedNames { names, goes_on_after: goes_on_after.filter(|_| continuation.is_some()) })
-    }
-
     /// Copies a staged object. Returns `NotFound` if there is none.
     async fn copy(&self, name: &str, store: &dyn ObjectStore, key: &str) -> Result<(), StoreError> {
         let transfer = Transfer::of_at_most(u64::MAX);
@@ -132,13 +99,13 @@ impl Staging for StagingOf<'_> {
         match self.area.copy(&name.to_string(), self.store, key).await {
             // Placed before.
             Err(StoreError::NotFound) => Ok(()),
-            Ok(()) => self.area.discard(name).await,
+            Ok(()) => self.discard(name).await,
             Err(error) => Err(error),
         }
     }
 
     async fn discard(&self, name: StagedName) -> Result<(), StoreError> {
-        self.area.discard(name).await
+        self.area.store.delete(&name.to_string()).await
     }
 
     async fn staged(
@@ -148,7 +115,24 @@ impl Staging for StagingOf<'_> {
         limit: usize,
         age: Duration,
     ) -> Result<StagedNames, StoreError> {
-        self.area.staged(ledger, after, limit, age).await
+        let prefix = StagedName::prefix(ledger);
+        let now = SystemTime::now();
+        let is_old = |object: &ObjectSummary| {
+            object.modified_at.is_none_or(|at| now.duration_since(at).unwrap_or_default() >= age)
+        };
+        let name_of = |object: &ObjectSummary| object.key.parse::<StagedName>().ok();
+        let (mut names, mut goes_on_after) = (Vec::new(), after);
+        let mut continuation = after.map(|name| name.to_string());
+        for _ in 0..MOST_PAGES {
+            let page = self.area.store.list(&prefix, continuation.as_deref(), limit).await?;
+            names.extend(page.objects.iter().filter(|object| is_old(object)).filter_map(name_of));
+            goes_on_after = page.objects.iter().rev().find_map(name_of).or(goes_on_after);
+            continuation = page.continuation;
+            if continuation.is_none() || !names.is_empty() {
+                break;
+            }
+        }
+        Ok(StagedNames { names, goes_on_after: goes_on_after.filter(|_| continuation.is_some()) })
     }
 }
 

@@ -313,6 +313,14 @@ impl<'r> Routed<'r> {
         self.without_task(message, outcome, None)
     }
 
+    /// Returns whether the task of the message may use a backend; no task runs if no route matches.
+    pub(crate) fn may_use(&self, used: &Used) -> bool {
+        let granted = |component: &Arc<Component>| {
+            component.grants().backends().any(|backend| of_route(self.route(), &backend) == used.backend)
+        };
+        self.component().is_none_or(granted)
+    }
+
     /// Returns the alias of a backend of the route's component.
     pub(crate) fn alias<'b>(&self, used: &'b Used) -> &'b str {
         let of_route = |name| used.backend.strip_prefix(name)?.strip_prefix('/');

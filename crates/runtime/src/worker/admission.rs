@@ -40,15 +40,15 @@ impl Worker {
         // Permits and starts may take long to acquire. The breaker comes last: its answer must hold when messages are
         // received.
         let mut permits = self.take_permits(polling).await?;
-        let starts = self.may_start(permits.len(), poller, polling.stop).await?;
-        self.not_paused(poller, polling.stop).await?;
+        let starts = self.may_start(permits.len(), poller, &polling.over).await?;
+        self.not_paused(poller, &polling.over).await?;
         let probe = match poller {
-            Poller::First => self.admitted(polling.stop).await?,
+            Poller::First => self.admitted(&polling.over).await?,
             // While backends recover, only the first poller receives.
             Poller::Helper if self.breaker.admission() == Admission::All => None,
             Poller::Helper => return ControlFlow::Break(Received::Less),
         };
-        if polling.stop.is_cancelled() {
+        if polling.over.is_cancelled() {
             return ControlFlow::Break(Received::End);
         }
         let most = if probe.is_some() { 1 } else { MAX_BATCH };
@@ -61,7 +61,7 @@ impl Worker {
     async fn take_permits(&self, polling: &Polling<'_>) -> ControlFlow<Received, Vec<Permit>> {
         let first = tokio::select! {
             biased;
-            () = polling.stop.cancelled() => return ControlFlow::Break(Received::End),
+            () = polling.over.cancelled() => return ControlFlow::Break(Received::End),
             first = self.permits.acquire() => first,
         };
         let policy = self.sources.policy;
@@ -76,7 +76,7 @@ impl Worker {
         while permits.len() < batch && !polling.tasks.is_empty() {
             tokio::select! {
                 biased;
-                () = polling.stop.cancelled() => break,
+                () = polling.over.cancelled() => break,
                 permit = tokio::time::timeout_at(until, self.permits.acquire()) => match permit {
                     Ok(permit) => permits.push(permit),
                     Err(_) => break,
@@ -148,7 +148,7 @@ impl Worker {
                         }
                         let failure = self.check_backends().await;
                         if failure.is_none() {
-                            self.watched.all_answer();
+                            self.records.all_answer();
                         }
                         self.breaker.checked(failure.as_deref());
                     }

@@ -131,13 +131,16 @@ impl Suspects {
 
 impl Worker {
     /// Decides who is to blame for a failed task. Unless it is the message, the outcome becomes
-    /// [`Outcome::HostFailed`], whatever the guest made of the error.
+    /// [`Outcome::HostFailed`], whatever the guest made of the error. Where messages don't wait for backends, it always is.
     pub(super) async fn attribute(
         &self,
         message: &Message,
         routed: Routed<'_>,
         mut report: Report,
     ) -> (Report, Attribution) {
+        if !self.options.waits_for_backends {
+            return (report, Attribution::Message);
+        }
         let Some(error) = &report.host_error else {
             let attribution = match report.outcome {
                 Outcome::HostFailed { .. } => Attribution::Host,

@@ -149,6 +149,7 @@ struct Simulation {
     attributions: Attributions,
     rules: Rules,
     has_read: Option<usize>,
+    host_failed: usize,
     completed: Vec<Option<f64>>,
     dead: Vec<usize>,
 }
@@ -170,6 +171,7 @@ impl Simulation {
                 dead_letter: true,
             },
             has_read: None,
+            host_failed: 0,
             completed: vec![None; count],
             dead: Vec::new(),
         }
@@ -235,13 +237,13 @@ impl Simulation {
 
     fn settle(&mut self, mut waiting: Waiting, probe: Option<Probe>) {
         let (mut outcome, error, well) = self.run(waiting.id);
+        let uses = [used("input", Access::Read), used("output", Access::Write)];
+        let reads_only = self.objects[waiting.id] == Object::OnlyRead;
+        let uses = if reads_only { &uses[..1] } else { &uses[..] };
         let attribution = match &error {
             None => {
-                let well = [used("input", Access::Read), used("output", Access::Write)];
-                let reads_only = self.objects[waiting.id] == Object::OnlyRead;
-                let well = if reads_only { &well[..1] } else { &well[..] };
-                self.attributions.succeeded(well);
-                self.breaker.used(well);
+                self.attributions.succeeded(uses);
+                self.breaker.used(uses);
                 Attribution::Message
             }
             Some(error) => {
@@ -251,11 +253,14 @@ impl Simulation {
         };
         if attribution != Attribution::Message {
             outcome = Outcome::HostFailed { what: "down".into() };
+            self.host_failed += 1;
         }
         self.breaker.task_ended(&outcome, attribution, error.as_ref(), true);
         let decision = decide(&outcome, attribution, waiting.counted + 1, &self.rules, 1.0);
         let decision = self.breaker.hold_back(decision, &outcome, probe.is_some(), self.rules.backoff.first);
-        let evidence = Evidence::of(&outcome, attribution, true, true);
+        let well: &[Used] = if error.is_some() { &[] } else { uses };
+        let tests = self.breaker.is_tested_by(well, |_| true);
+        let evidence = Evidence::of(&outcome, attribution, true, true, tests);
         match decision {
             Decision::Delete => self.completed[waiting.id] = Some(self.now),
             Decision::DeadLetter => self.dead.push(waiting.id),
@@ -324,6 +329,17 @@ proptest! {
         // As others succeed, only odd messages end as dead letters.
         prop_assert!(simulation.dead.iter().all(|&id| id < first_good));
     }
+}
+
+#[test]
+fn a_right_that_is_lost_fails_one_task_a_pause_though_others_do_not_need_it() {
+    let objects = [Object::Good, Object::OnlyRead].repeat(60);
+    let mut simulation = Simulation::new(objects, vec![(0.0, Weather::ReadOnly), (600.0, Weather::Well)]);
+    simulation.until(600.0);
+    // Of 3 that open the circuit, and then after 1, 2, 4, 8, 16 and each 30 s.
+    assert!(simulation.host_failed <= 3 + 5 + 20, "{}", simulation.host_failed);
+    simulation.until(24.0 * 3600.0);
+    assert!(simulation.dead.is_empty() && simulation.completed.iter().all(Option::is_some));
 }
 
 #[test]

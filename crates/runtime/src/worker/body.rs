@@ -13,7 +13,7 @@ use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
 use crate::model::message::Message;
 use crate::model::outcome::{Outcome, shorten};
 use crate::model::task_trace::HostCall;
-use crate::ports::object_store::{ObjectStore, StoreError};
+use crate::ports::object_store::{ObjectStore, StoreError, read_at_most};
 use crate::task::calls::{CallResult, StoreCall};
 use crate::task::grant::check_key;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
@@ -35,8 +35,6 @@ const CLASSES: [&str; 2] =
 const ATTRIBUTES: [&str; 2] = ["ExtendedPayloadSize", "SQSLargePayloadSize"];
 /// Maximum size of a pointer: a bucket and a key.
 const MAX_POINTER_BYTES: usize = 4 << 10;
-/// Number of bytes to read from the store at once.
-const PIECE_BYTES: usize = 1 << 20;
 
 /// The store that holds large bodies.
 #[derive(Clone)]
@@ -309,17 +307,9 @@ async fn read(store: &dyn ObjectStore, key: &str, most: usize) -> Result<Option<
     if size > most as u64 {
         return Err(StoreError::TooLarge(format!("it has {size} bytes")));
     }
-    let mut body = Vec::with_capacity(size as usize);
-    loop {
-        let piece = reader.read(PIECE_BYTES).await?;
-        if piece.is_empty() {
-            return Ok(String::from_utf8(body).ok());
-        }
-        if body.len() + piece.len() > most {
-            return Err(StoreError::TooLarge("it has more bytes than it says".into()));
-        }
-        body.extend_from_slice(&piece);
-    }
+    let body = read_at_most(&mut *reader, most).await?;
+    let body = body.ok_or_else(|| StoreError::TooLarge("it has more bytes than it says".into()))?;
+    Ok(String::from_utf8(body).ok())
 }
 
 #[cfg(test)]

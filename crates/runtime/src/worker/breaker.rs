@@ -23,6 +23,10 @@ const THRESHOLD: u32 = 3;
 /// Failed tasks in a row that open the circuit while no task has completed yet: until then nothing has shown that the
 /// component and its grants are right.
 const UNPROVEN: u32 = 8;
+/// Probes in a row that meet no error but don't use the failing backend, after which the circuit closes: perhaps no message
+/// needs it any more, and the others must not run one at a time for ever. If one message in five needs it, the circuit
+/// closes too early once in a hundred times.
+const MOST_IDLE_PROBES: u32 = 20;
 
 /// Decides whether the worker may receive messages.
 #[derive(Debug)]
@@ -67,6 +71,8 @@ impl Breaker {
         let state = State {
             circuit: Circuit::Closed,
             backend_failures: BTreeMap::new(),
+            failing: None,
+            idle_probes: 0,
             failed_tasks: 0,
             has_completed: false,
             why: String::new(),
@@ -216,10 +222,22 @@ impl Breaker {
         }
     }
 
+    /// Returns whether a task that meets no error shows that the backend works that opened the circuit: it used it `well`, or
+    /// can't use it. Tasks of another route must not wait for it.
+    pub(super) fn is_tested_by(&self, well: &[Used], may_use: impl Fn(&Used) -> bool) -> bool {
+        self.lock().failing.as_ref().is_none_or(|failing| well.contains(failing) || !may_use(failing))
+    }
+
+    /// Returns whether the last probe met no error and didn't use the backend that opened the circuit. The next messages may
+    /// not need it either.
+    pub(super) fn probes_are_idle(&self) -> bool {
+        self.lock().idle_probes > 0
+    }
+
     /// Records the settlement of a message. `probe` is set if the message was the probe.
     pub(super) fn settled(&self, evidence: Evidence, probe: Option<Probe>) {
         let (called, completed) = match evidence {
-            Evidence::Well { called, completed } => (called, completed),
+            Evidence::Well { called, completed, .. } => (called, completed),
             Evidence::None | Evidence::Failed => (false, false),
         };
         let change = self.update(|state| {
@@ -245,7 +263,11 @@ impl Breaker {
                 Circuit::HalfOpen { pause, cause, .. } => match (cause, evidence) {
                     // Dropping the probe lets another message probe.
                     (_, Evidence::None) | (Cause::Backend, Evidence::Failed) => Change::None,
-                    (Cause::Backend, Evidence::Well { .. }) => {
+                    (Cause::Backend, Evidence::Well { tests, .. }) => {
+                        state.idle_probes += u32::from(!tests);
+                        if !tests && state.idle_probes < MOST_IDLE_PROBES {
+                            return Change::None;
+                        }
                         state.close();
                         Change::Recovered(Cause::Backend)
                     }
@@ -276,20 +298,20 @@ impl Breaker {
             let failures = state.backend_failures.entry(used.cloned()).or_default();
             *failures = failures.saturating_add(1);
             let is_bad_luck = *failures < THRESHOLD && state.circuit == Circuit::Closed;
-            if is_bad_luck { None } else { state.open_for_backend(why) }
+            if is_bad_luck { None } else { state.open_for_backend(used, why) }
         })
     }
 
     /// Opens the circuit, as a queue doesn't settle or accept messages: no message can be finished, whatever the tasks
     /// do.
     pub(super) fn queue_failed(&self, what: &str) {
-        log_outage(self.update(|state| state.open_for_backend(what)), what);
+        log_outage(self.update(|state| state.open_for_backend(None, what)), what);
     }
 
     /// Opens the circuit, as receiving from the queue failed. Returns the pause.
     pub(super) fn receive_failed(&self, why: &str) -> Duration {
         // Receives that fail together count as one failure.
-        self.update(|state| state.open_for_backend(why).unwrap_or_else(|| state.pause()))
+        self.update(|state| state.open_for_backend(None, why).unwrap_or_else(|| state.pause()))
     }
 
     /// Records a check of the backends. `failure` describes the first that still fails.

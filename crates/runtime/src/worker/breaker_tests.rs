@@ -4,8 +4,8 @@ use super::*;
 use crate::model::host_error::Access;
 use crate::worker::circuit::LONGEST_PAUSE;
 
-const WELL: Evidence = Evidence::Well { called: true, completed: false };
-const COMPLETED: Evidence = Evidence::Well { called: true, completed: true };
+const WELL: Evidence = Evidence::Well { called: true, completed: false, tests: true };
+const COMPLETED: Evidence = Evidence::Well { called: true, completed: true, tests: true };
 
 fn breaker() -> Arc<Breaker> {
     Arc::new(Breaker::new(NonZeroU32::new(20)))
@@ -52,7 +52,7 @@ fn tasks_that_call_nothing_do_not_hide_that_others_fail() {
     let breaker = breaker();
     for _ in 1..THRESHOLD {
         breaker.backend_failed(None, "down");
-        breaker.settled(Evidence::Well { called: false, completed: true }, None);
+        breaker.settled(Evidence::Well { called: false, completed: true, tests: true }, None);
     }
     assert_eq!(breaker.backend_failed(None, "down"), Some(FIRST_PAUSE));
     assert_eq!(breaker.why(), "down");
@@ -199,6 +199,45 @@ fn reading_with_success_does_not_hide_that_writing_fails() {
 }
 
 #[test]
+fn a_probe_that_does_not_use_the_failing_backend_leaves_the_circuit_half_open() {
+    let [read, write] = [Access::Read, Access::Write].map(|access| Used { backend: "s".into(), access });
+    let breaker = breaker();
+    let idle = |times: u32| {
+        for _ in 0..times {
+            assert_eq!(breaker.admission(), Admission::Probe);
+            let probe = breaker.begin_probe();
+            let tests = breaker.is_tested_by(std::slice::from_ref(&read), |_| true);
+            breaker.settled(Evidence::Well { called: true, completed: true, tests }, probe);
+            assert!(breaker.probes_are_idle() || breaker.cause().is_none());
+        }
+    };
+    while breaker.backend_failed(Some(&write), "denied").is_none() {}
+    breaker.checked(None);
+    idle(MOST_IDLE_PROBES - 1);
+    let fails = breaker.begin_probe();
+    assert_eq!(breaker.backend_failed(Some(&write), "denied"), Some(FIRST_PAUSE * 2));
+    breaker.settled(Evidence::None, fails);
+    assert!(!breaker.probes_are_idle());
+    breaker.checked(None);
+    idle(MOST_IDLE_PROBES);
+    assert_eq!(breaker.admission(), Admission::All, "no message needs the backend");
+}
+
+#[test]
+fn a_probe_closes_the_circuit_that_uses_the_failing_backend_or_cannot_use_it() {
+    let write = Used { backend: "s".into(), access: Access::Write };
+    for (well, may_use) in [(vec![write.clone()], true), (Vec::new(), false)] {
+        let breaker = breaker();
+        while breaker.backend_failed(Some(&write), "denied").is_none() {}
+        let probe = probe(&breaker);
+        assert!(!breaker.is_tested_by(&[], |_| true));
+        let tests = breaker.is_tested_by(&well, |_| may_use);
+        breaker.settled(Evidence::Well { called: true, completed: true, tests }, probe);
+        assert_eq!(breaker.admission(), Admission::All);
+    }
+}
+
+#[test]
 fn a_task_of_before_tells_nothing_of_a_probe() {
     let breaker = open_breaker();
     let _probe = probe(&breaker);
@@ -214,7 +253,7 @@ fn an_expired_message_says_nothing_of_the_component_and_is_not_held_back_because
         breaker.task_ended(&expired, Attribution::Message, None, false);
     }
     assert_eq!((breaker.failed_tasks(), breaker.admission()), (0, Admission::All));
-    assert_eq!(Evidence::of(&expired, Attribution::Message, false, false), Evidence::None);
+    assert_eq!(Evidence::of(&expired, Attribution::Message, false, false, true), Evidence::None);
     while task_failed(&breaker).is_none() {}
     assert_eq!(breaker.cause(), Some(Cause::Tasks));
     let held = |outcome| breaker.hold_back(Decision::DeadLetter, outcome, false, Duration::ZERO);

@@ -17,6 +17,10 @@ pub(super) struct State {
     pub(super) circuit: Circuit,
     /// Failures in a row for each use of a backend. The key `None` is for failures whose backend is unknown.
     pub(super) backend_failures: BTreeMap<Option<Used>, u32>,
+    /// The use of a backend that opened the circuit, if it is known: only a probe that does the same shows that it works.
+    pub(super) failing: Option<Used>,
+    /// Number of probes in a row that met no error and didn't use what fails.
+    pub(super) idle_probes: u32,
     /// Number of failed tasks since the last one that completed.
     pub(super) failed_tasks: u32,
     pub(super) has_completed: bool,
@@ -69,13 +73,21 @@ pub(super) enum Evidence {
         called: bool,
         /// Whether it completed.
         completed: bool,
+        /// Whether it shows that the backend works that opened the circuit.
+        tests: bool,
     },
 }
 
 impl Evidence {
     /// Returns the evidence of a task with this outcome. `ran`: an instance was created. `called`: the task called a
-    /// backend.
-    pub(super) fn of(outcome: &Outcome, attribution: Attribution, ran: bool, called: bool) -> Self {
+    /// backend. `tests`: if it met no error, the backend works that opened the circuit.
+    pub(super) fn of(
+        outcome: &Outcome,
+        attribution: Attribution,
+        ran: bool,
+        called: bool,
+        tests: bool,
+    ) -> Self {
         match outcome {
             // A task that ends before there is an instance says nothing: for example, the one of S3's test event.
             Outcome::Completed if !ran => Self::None,
@@ -83,7 +95,7 @@ impl Evidence {
             Outcome::HostFailed { .. } | Outcome::Cancelled { .. } | Outcome::Expired { .. } => Self::None,
             Outcome::Repeated | Outcome::Claimed { .. } => Self::None,
             Outcome::TimedOut => Self::Failed,
-            outcome => Self::Well { called, completed: *outcome == Outcome::Completed },
+            outcome => Self::Well { called, completed: *outcome == Outcome::Completed, tests },
         }
     }
 }
@@ -96,13 +108,15 @@ impl State {
         }
     }
 
-    /// Opens the circuit because a backend fails. Returns the pause, or `None` if the circuit was open already.
-    pub(super) fn open_for_backend(&mut self, why: &str) -> Option<Duration> {
+    /// Opens the circuit because a backend fails, in this use if it is known. Returns the pause, or `None` if the circuit
+    /// was open already.
+    pub(super) fn open_for_backend(&mut self, failing: Option<&Used>, why: &str) -> Option<Duration> {
         let pause = match self.circuit {
             Circuit::Closed => FIRST_PAUSE,
             Circuit::HalfOpen { pause, .. } => longer(pause),
             Circuit::Open { .. } => return None,
         };
+        (self.failing, self.idle_probes) = (failing.cloned(), 0);
         Some(self.open(pause, Cause::Backend, why))
     }
 
@@ -120,6 +134,7 @@ impl State {
     pub(super) fn close(&mut self) {
         self.circuit = Circuit::Closed;
         self.backend_failures.clear();
+        (self.failing, self.idle_probes) = (None, 0);
     }
 }
 

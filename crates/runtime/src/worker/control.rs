@@ -57,7 +57,7 @@ impl Worker {
         if !self.pause.0.send_replace(true) {
             tracing::warn!("paused by an operator: no message is received and no task starts");
         }
-        self.leases.running(0).0
+        self.leases.count_running()
     }
 
     /// Receives messages again. Returns whether the worker was paused.

@@ -2,13 +2,12 @@
 
 use super::decision::Decision;
 use super::options::StartError;
+use super::settle::observe_call;
 use super::sources::Fails;
 use super::waiting::LeasedMessage;
 use super::{Worker, attributes_of, on_io};
 use crate::model::dead_letter::DeadLetter;
-use crate::model::key::Key;
 use crate::model::message::{MAX_ATTRIBUTES, Message, OUTCOME_ATTRIBUTE, OutgoingMessage};
-use crate::model::outcome::Outcome;
 use crate::model::usage::Settled;
 use crate::ports::queue::{Queue, QueueError};
 use crate::task::component::Report;
@@ -32,22 +31,9 @@ impl DeadLetterQueue {
     }
 }
 
-/// Where a dead letter comes from, and what its queue requires.
-struct DeadLettering<'a> {
-    /// The URL of the queue that the message was received from.
-    queue: &'a str,
-    /// The component whose task failed.
-    component: &'a str,
-    /// The route that the message took.
-    route: Option<&'a str>,
-    /// The message's key, if the worker tells messages apart by key.
-    key: Option<&'a str>,
-    /// Whether the dead-letter queue is a FIFO queue.
-    fifo: bool,
-}
-
-/// Builds a dead letter: the message as it was received, with an attribute that says what happened.
-fn dead_letter(message: &Message, outcome: &Outcome, way: &DeadLettering<'_>) -> OutgoingMessage {
+/// Builds a dead letter: the message as it was received, with an attribute that says what happened. `fifo`: its queue is a
+/// FIFO queue.
+fn dead_letter(message: &Message, record: &DeadLetter, fifo: bool) -> OutgoingMessage {
     let mut dead = OutgoingMessage {
         body: message.body.clone(),
         attributes: message
@@ -60,27 +46,16 @@ fn dead_letter(message: &Message, outcome: &Outcome, way: &DeadLettering<'_>) ->
         trace_header: message.trace_header.clone(),
         ..OutgoingMessage::default()
     };
-    if way.fifo {
+    if fifo {
         dead.group.get_or_insert_with(|| message.id.clone());
         // If a crash lets the message be dead-lettered twice, it arrives once.
         dead.deduplication_id = Some(message.id.clone());
     }
-    let record = DeadLetter {
-        outcome: outcome.kind(),
-        reason: outcome.reason().map(Into::into),
-        receive_count: message.receive_count,
-        message_id: message.id.clone(),
-        sent_at: jiff::Timestamp::try_from(message.sent_at).ok().map(|time| time.to_string()),
-        queue: way.queue.into(),
-        component: way.component.into(),
-        route: way.route.map(Into::into),
-        key: way.key.map(Into::into),
-    };
     dead.attributes.push(record.to_attribute());
     if dead.attributes.len() > MAX_ATTRIBUTES || dead.validate().is_err() {
         tracing::warn!(
             message_id = message.id,
-            outcome = outcome.kind().as_str(),
+            outcome = record.outcome.as_str(),
             "dead-lettering without the reason: the message has no room for it"
         );
         dead.attributes.pop();
@@ -114,34 +89,39 @@ async fn send_once(queue: &dyn Queue, dead: &OutgoingMessage) -> Result<String, 
 }
 
 impl Worker {
-    /// Sends a message to the dead-letter queue. If that fails or `abandon` is cancelled, returns a decision to try
-    /// again later.
+    /// Sends a message to the dead-letter queue.
+    ///
+    /// # Errors
+    ///
+    /// Returns a decision to try again later if that fails or `abandon` is cancelled.
     pub(super) async fn send_dead_letter(
         &self,
         leased: &LeasedMessage,
         report: &Report,
         abandon: &CancellationToken,
-    ) -> Decision {
+    ) -> Result<(), Decision> {
         let LeasedMessage { message, source, .. } = leased;
         let Some(DeadLetterQueue { queue, fifo }) = &source.dead_letter else {
-            return Decision::Retry(self.options.backoff.longest);
+            return Err(Decision::Retry(self.options.backoff.longest));
         };
-        let Report { outcome, component, route, .. } = report;
-        let (url, route, key) = (source.url(), route.as_deref(), leased.key().map(Key::as_str));
-        let way = DeadLettering { queue: url, component, route, key, fifo: *fifo };
-        let dead = dead_letter(message, outcome, &way);
+        let outcome = &report.outcome;
+        let record = DeadLetter {
+            route: report.route.as_deref().map(Into::into),
+            key: leased.key().map(|key| key.as_str().into()),
+            ..DeadLetter::new(message, outcome, source.url(), &report.component)
+        };
+        let dead = dead_letter(message, &record, *fifo);
         let (sender, id) = (queue.clone(), message.id.clone());
         let sending = on_io(&self.io, async move { send(&*sender, dead, &id).await });
         let (message_id, queue, began) = (&message.id, queue.url(), Instant::now());
         let answer = tokio::select! {
             answer = sending => answer.unwrap_or_else(|_| Err(QueueError::unanswered())),
-            () = abandon.cancelled() => return Decision::Release(Duration::ZERO),
+            () = abandon.cancelled() => return Err(Decision::Release(Duration::ZERO)),
         };
         if let Some(trace) = report.exported_trace() {
-            let (took, error) = (began.elapsed(), answer.as_ref().err().map(ToString::to_string));
-            let error = error.as_deref();
-            let settled = Settled { trace, message_id, queue, operation: "dead-letter", took, error };
-            self.options.observers.iter().for_each(|observer| observer.settled(&settled));
+            let (operation, took) = ("dead-letter", began.elapsed());
+            let call = Settled { trace, message_id, queue, operation, took, error: None };
+            observe_call(&self.options.observers, call, &answer);
         }
         match answer {
             Ok(id) => {
@@ -149,12 +129,12 @@ impl Worker {
                 source.succeeded(Fails::DeadLettering);
                 let (outcome, reason) = (outcome.kind().as_str(), outcome.reason());
                 tracing::warn!(message_id, dead_letter_id = id, outcome, reason, "dead-lettered the message");
-                Decision::DeadLetter
+                Ok(())
             }
             Err(error @ QueueError::InvalidMessage(_)) => {
                 // This isn't an outage: only this message is refused. The queue's own redrive moves it in the end.
                 tracing::error!(message_id, queue, %error, "the dead-letter queue refused the message");
-                Decision::Retry(self.options.backoff.longest)
+                Err(Decision::Retry(self.options.backoff.longest))
             }
             Err(error) => {
                 let error = error.to_string();
@@ -162,7 +142,7 @@ impl Worker {
                 let what = "the dead-letter queue does not take messages";
                 source.failed(&self.breaker, Fails::DeadLettering, what);
                 // It comes again when its queue is tried again.
-                Decision::Release(self.options.backoff.first.max(source.pause()))
+                Err(Decision::Release(self.options.backoff.first.max(source.pause())))
             }
         }
     }
@@ -172,6 +152,7 @@ impl Worker {
 mod tests {
     use super::*;
     use crate::model::message::{Attribute, AttributeValue};
+    use crate::model::outcome::Outcome;
     use crate::ports::memory::MemoryQueue;
     use crate::ports::queue::{Delivery, Depth, QueueAttributes, Receipt};
     use async_trait::async_trait;
@@ -181,19 +162,20 @@ mod tests {
         Message { attributes, receive_count: 3, ..Message::new("m", "body") }
     }
 
-    const WAY: DeadLettering<'_> =
-        DeadLettering { queue: "memory:q", component: "c.wasm", route: None, key: Some("k"), fifo: false };
+    fn dead_letter_of(message: &Message, outcome: &Outcome, fifo: bool) -> OutgoingMessage {
+        let record = DeadLetter::new(message, outcome, "memory:q", "c.wasm");
+        dead_letter(message, &DeadLetter { key: Some("k".into()), ..record }, fifo)
+    }
 
     #[test]
     fn a_deduplication_id_is_for_fifo_queues_only() {
         let mut message = message();
         message.group = Some("g".into());
-        assert_eq!(dead_letter(&message, &Outcome::TimedOut, &WAY).deduplication_id, None);
-        let fifo = DeadLettering { fifo: true, ..WAY };
-        let dead = dead_letter(&message, &Outcome::TimedOut, &fifo);
+        assert_eq!(dead_letter_of(&message, &Outcome::TimedOut, false).deduplication_id, None);
+        let dead = dead_letter_of(&message, &Outcome::TimedOut, true);
         assert_eq!((dead.group.as_deref(), dead.deduplication_id.as_deref()), (Some("g"), Some("m")));
         message.group = None;
-        assert_eq!(dead_letter(&message, &Outcome::TimedOut, &fifo).group.as_deref(), Some("m"));
+        assert_eq!(dead_letter_of(&message, &Outcome::TimedOut, true).group.as_deref(), Some("m"));
     }
 
     #[test]
@@ -201,7 +183,7 @@ mod tests {
         let mut message = message();
         let stale = Attribute { name: OUTCOME_ATTRIBUTE.into(), value: AttributeValue::Text("old".into()) };
         message.attributes.push(stale);
-        let dead = dead_letter(&message, &Outcome::Rejected { reason: "no \"image\"\n".into() }, &WAY);
+        let dead = dead_letter_of(&message, &Outcome::Rejected { reason: "no \"image\"\n".into() }, false);
         assert_eq!((dead.body.as_str(), dead.attributes.len()), ("body", 2));
         let AttributeValue::Text(why) = &dead.attributes[1].value else { panic!("text") };
         let why: serde_json::Value = serde_json::from_str(why).expect("JSON");
@@ -242,8 +224,8 @@ mod tests {
             self.0.delete(receipts).await
         }
 
-        async fn set_visibility(&self, receipts: &[Receipt], after: Duration) -> Vec<Result<(), QueueError>> {
-            self.0.set_visibility(receipts, after).await
+        async fn set_visibility(&self, messages: &[(Receipt, Duration)]) -> Vec<Result<(), QueueError>> {
+            self.0.set_visibility(messages).await
         }
 
         async fn send(&self, messages: &[OutgoingMessage]) -> Vec<Result<String, QueueError>> {
@@ -257,7 +239,7 @@ mod tests {
     #[tokio::test]
     async fn a_dead_letter_that_its_queue_refuses_is_sent_without_the_reason() {
         let message = message();
-        let dead = dead_letter(&message, &Outcome::Rejected { reason: "r".repeat(500) }, &WAY);
+        let dead = dead_letter_of(&message, &Outcome::Rejected { reason: "r".repeat(500) }, false);
         let original = message.body.len() + 100;
         for (most, attributes) in [(dead.billed_bytes(), 2), (original, 1)] {
             let queue = Small(MemoryQueue::new("dead", Duration::from_secs(30)), most);
@@ -276,10 +258,10 @@ mod tests {
         message.attributes = (0..10)
             .map(|i| Attribute { name: format!("a{i}"), value: AttributeValue::Text("x".into()) })
             .collect();
-        assert_eq!(dead_letter(&message, &Outcome::TimedOut, &WAY).attributes.len(), 10);
+        assert_eq!(dead_letter_of(&message, &Outcome::TimedOut, false).attributes.len(), 10);
         message.attributes.clear();
         message.body = "x".repeat(crate::model::message::MAX_MESSAGE_BYTES);
-        let dead = dead_letter(&message, &Outcome::TimedOut, &WAY);
+        let dead = dead_letter_of(&message, &Outcome::TimedOut, false);
         assert_eq!((dead.attributes.len(), dead.validate()), (0, Ok(())));
     }
 }

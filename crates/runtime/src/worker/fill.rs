@@ -10,20 +10,13 @@ use super::{InProgress, Worker};
 use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 impl Worker {
-    /// Keeps messages of all keys at hand until `over` is cancelled or the worker stops.
-    pub(super) async fn fill(
-        &self,
-        keyed: &Arc<KeyedMessages>,
-        polling: &Polling<'_>,
-        over: &CancellationToken,
-    ) {
+    /// Keeps messages of all keys at hand until receiving is over.
+    pub(super) async fn fill(&self, keyed: &Arc<KeyedMessages>, polling: &Polling<'_>) {
         let mut checks_at = Instant::now();
-        while !over.is_cancelled() && !polling.stop.is_cancelled() {
+        while !polling.over.is_cancelled() {
             if Instant::now() >= checks_at {
                 checks_at = Instant::now() + SHORT_POLL;
                 self.release_surplus(keyed, polling.in_progress).await;
@@ -31,13 +24,12 @@ impl Worker {
             let most = self.may_hold(keyed);
             if most == 0 {
                 tokio::select! {
-                    () = over.cancelled() => {}
-                    () = polling.stop.cancelled() => {}
+                    () = polling.over.cancelled() => {}
                     // The watches of empty queues may leave out a key that has room again.
                     () = keyed.started() => self.sources.watch_anew(),
                     () = tokio::time::sleep(SHORT_POLL) => {}
                 }
-            } else if self.receive_ahead(most, keyed, polling, over).await == Received::End {
+            } else if self.receive_ahead(most, keyed, polling).await == Received::End {
                 return;
             }
         }
@@ -49,32 +41,24 @@ impl Worker {
         most: usize,
         keyed: &Arc<KeyedMessages>,
         polling: &Polling<'_>,
-        over: &CancellationToken,
     ) -> Received {
         let wait = if self.options.until_empty { SHORT_POLL } else { LONG_POLL };
         let groups = keyed.groups(self.permits.limit());
         let leaves_out = groups.as_ref().is_some_and(|groups| !groups.except.is_empty());
         // A receive must not be dropped. It returns early when this is cancelled.
-        let enough = polling.stop.child_token();
+        let enough = polling.over.child_token();
         let ask = Ask { most, wait, stop: &enough, groups: groups.as_ref() };
         let mut asking = pin!(self.ask(ask, Poller::First, polling));
         let answer = loop {
             tokio::select! {
                 biased;
                 answer = &mut asking => break answer,
-                () = over.cancelled(), if !enough.is_cancelled() => enough.cancel(),
                 // A key that was left out may have room again.
                 () = keyed.started(), if leaves_out && !enough.is_cancelled() => enough.cancel(),
             }
         };
         match answer {
             ControlFlow::Continue(messages) => {
-                // Whether the queue is empty, or only without the keys that were left out, its depth says.
-                if messages.is_empty() {
-                    polling.empty.fetch_add(1, Ordering::Relaxed);
-                } else {
-                    polling.empty.store(0, Ordering::Relaxed);
-                }
                 if enough.is_cancelled() {
                     self.sources.watch_anew();
                 }
@@ -107,7 +91,7 @@ impl Worker {
     /// Releases the messages that are held for too long, or in the way of others.
     async fn release_surplus(&self, keyed: &KeyedMessages, in_progress: &InProgress) {
         let limit = self.permits.limit();
-        let has_permits = self.leases.running(0).0 < limit;
+        let has_permits = self.leases.count_running() < limit;
         let surplus = keyed.surplus(limit, has_permits, self.routes.timeout());
         if surplus.is_empty() {
             return;

@@ -30,12 +30,12 @@ const LONGEST_ROUND: Duration = Duration::from_secs(10);
 /// All leases of a worker.
 pub(super) struct Leases {
     sources: Vec<Arc<Source>>,
-    held: Mutex<HashMap<u64, Arc<Held>>>,
+    held: Mutex<HashMap<u64, Arc<Leased>>>,
     next: AtomicU64,
     tally: Arc<Tally>,
 }
 
-struct Held {
+struct Leased {
     source: Arc<Source>,
     message_id: String,
     receive_count: u32,
@@ -63,7 +63,7 @@ struct State {
 pub(super) struct Lease {
     leases: Arc<Leases>,
     id: u64,
-    held: Arc<Held>,
+    held: Arc<Leased>,
 }
 
 impl Leases {
@@ -79,7 +79,7 @@ impl Leases {
         let longer = longest.saturating_sub(visibility_timeout);
         let shorter = visibility_timeout.saturating_sub(longest);
         let ends_at = delivery.visible_at.checked_sub(shorter).unwrap_or(delivery.visible_at) + longer;
-        let held = Arc::new(Held {
+        let held = Arc::new(Leased {
             source: source.clone(),
             message_id: delivery.message.id.clone(),
             receive_count: delivery.message.receive_count,
@@ -115,10 +115,10 @@ impl Leases {
     }
 
     async fn renew_due(&self, source: &Source) {
-        let of_source = |held: &&Arc<Held>| held.source.index == source.index;
-        let held: Vec<Arc<Held>> = self.lock().values().filter(of_source).cloned().collect();
+        let of_source = |held: &&Arc<Leased>| held.source.index == source.index;
+        let held: Vec<Arc<Leased>> = self.lock().values().filter(of_source).cloned().collect();
         let now = Instant::now();
-        let (mut due, mut ending) = (Vec::new(), Vec::new());
+        let mut due = Vec::new();
         for held in &held {
             // A locked lease is being released.
             let Ok(mut state) = held.state.try_lock() else { continue };
@@ -128,10 +128,7 @@ impl Leases {
             } else if left.is_zero() {
                 held.expire(&mut state);
             } else if left <= source.visibility_timeout * 2 / 3 && state.visible_at < held.ends_at {
-                // A lease near the end of its longest time is renewed for the rest of it, in a call of its own.
-                let kind =
-                    if now + source.visibility_timeout <= held.ends_at { &mut due } else { &mut ending };
-                kind.push((&**held, state));
+                due.push((&**held, state));
             }
         }
         due.sort_by_key(|(_, state)| state.visible_at);
@@ -139,35 +136,31 @@ impl Leases {
         let mut renewals = Vec::new();
         while !due.is_empty() {
             let batch = due.drain(..due.len().min(MAX_BATCH)).collect();
-            renewals.push(self.renew(source, batch, source.visibility_timeout));
-        }
-        for (held, state) in ending {
-            let left = held.ends_at.saturating_duration_since(Instant::now());
-            renewals.push(self.renew(source, vec![(held, state)], left));
+            renewals.push(self.renew(source, batch));
         }
         join_all(renewals).await;
     }
 
-    async fn renew(
-        &self,
-        source: &Source,
-        batch: Vec<(&Held, AsyncMutexGuard<'_, State>)>,
-        visibility: Duration,
-    ) {
+    async fn renew(&self, source: &Source, batch: Vec<(&Leased, AsyncMutexGuard<'_, State>)>) {
         let now = Instant::now();
-        let receipts: Vec<Receipt> = batch.iter().map(|(held, _)| held.receipt.clone()).collect();
+        // A lease near the end of its longest time is renewed for the rest of it.
+        let visible_at = |held: &Leased| held.ends_at.min(now + source.visibility_timeout);
+        let renewed = batch
+            .iter()
+            .map(|(held, _)| (held.receipt.clone(), visible_at(held).saturating_duration_since(now)));
+        let renewed: Vec<(Receipt, Duration)> = renewed.collect();
         // The time limit leaves time for another try before the leases expire.
         let patience = (source.visibility_timeout / 4).max(SHORTEST_PATIENCE);
-        let call = source.queue.set_visibility(&receipts, visibility);
+        let call = source.queue.set_visibility(&renewed);
         let answers = tokio::time::timeout(patience, call).await.unwrap_or_else(|_| {
             let late = QueueError::Unavailable("the queue does not answer in time".into());
-            receipts.iter().map(|_| Err(late.clone())).collect()
+            vec![Err(late); renewed.len()]
         });
         for ((held, mut state), answer) in batch.into_iter().zip(answers) {
             match answer {
                 Ok(()) => {
                     self.tally.counters.renewals.add(1);
-                    state.visible_at = now + visibility;
+                    state.visible_at = visible_at(held);
                 }
                 Err(QueueError::ReceiptExpired) => held.expire(&mut state),
                 Err(error) => {
@@ -207,9 +200,14 @@ impl Leases {
         self.lock().values().any(|held| held.runs())
     }
 
+    /// Returns the number of messages with a running task.
+    pub(super) fn count_running(&self) -> usize {
+        self.lock().values().filter(|held| held.runs()).count()
+    }
+
     /// Returns the number of messages with a running task, and the `most` oldest of them.
     pub(super) fn running(&self, most: usize) -> (usize, Vec<RunningTask>) {
-        let mut held: Vec<Arc<Held>> = self.lock().values().filter(|held| held.runs()).cloned().collect();
+        let mut held: Vec<Arc<Leased>> = self.lock().values().filter(|held| held.runs()).cloned().collect();
         let count = held.len();
         held.sort_by_key(|held| held.received_at);
         let named = held.iter().take(most).map(|held| RunningTask {
@@ -220,12 +218,12 @@ impl Leases {
         (count, named.collect())
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Held>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Leased>>> {
         self.held.lock()
     }
 }
 
-impl Held {
+impl Leased {
     fn runs(&self) -> bool {
         !self.waits.load(Ordering::Relaxed)
     }
@@ -333,7 +331,7 @@ mod tests {
     #[tokio::test]
     async fn a_lease_of_a_message_that_somebody_else_received_expires() {
         let (queue, leases, lease) = leased(MAX_VISIBILITY).await;
-        queue.set_visibility(std::slice::from_ref(&lease.held.receipt), Duration::ZERO).await;
+        queue.set_visibility(&[(lease.held.receipt.clone(), Duration::ZERO)]).await;
         queue.receive(1, SHORT, &CancellationToken::new()).await.expect("received");
         tokio::select! {
             () = leases.keep_renewing() => unreachable!("it never ends"),

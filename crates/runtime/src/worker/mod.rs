@@ -89,7 +89,7 @@ use self::rate::Starts;
 use self::scale::StatisticsWindow;
 use self::settle::{Settlement, Settling, settle_all};
 use self::sources::Sources;
-use self::status::Watched;
+use self::status::StatusRecords;
 use self::waiting::WaitingMessages;
 use crate::ports::queue::{Depth, Queue, QueueAttributes, QueueError};
 use crate::task::routes::Routes;
@@ -132,7 +132,7 @@ pub struct Worker {
     sizing: watch::Sender<Sizing>,
     window: StatisticsWindow,
     tally: Arc<Tally>,
-    watched: Watched,
+    records: StatusRecords,
     /// Lets the worker warn only once about pointers to bodies when no body store is configured.
     pointers_warned: Once,
     /// Runtime on which queues and stores are called.
@@ -227,7 +227,7 @@ impl Worker {
             sizing: watch::Sender::new(sizing),
             window: StatisticsWindow::default(),
             tally,
-            watched: Watched::new(),
+            records: StatusRecords::new(),
             pointers_warned: Once::new(),
             io,
         })
@@ -243,7 +243,7 @@ impl Worker {
 
     /// Lets the status say that the worker stops, before [`Worker::run`] is told to.
     pub fn will_stop(&self) {
-        self.watched.stops();
+        self.records.stops();
     }
 
     /// Returns whether the task of any message runs.
@@ -283,7 +283,7 @@ impl Worker {
 
         let tasks = TaskTracker::new();
         let work = async {
-            self.receive(&tasks, &in_progress, &stop).await;
+            self.receive(&tasks, &in_progress).await;
             tasks.close();
             tasks.wait().await;
             drop(in_progress);
@@ -316,7 +316,7 @@ impl Worker {
             () = self.ask_depth() => {}
             () = self.sweep_groups() => {}
             () = self.sweep_once() => {}
-            () = self.watched.beat() => {}
+            () = self.records.beat() => {}
         }
         self.charge_last().await;
         self.routes.clear_away().await;
@@ -331,7 +331,7 @@ impl Worker {
         abandon: &CancellationToken,
     ) {
         stop.cancelled().await;
-        self.watched.stops();
+        self.records.stops();
         tokio::time::sleep(self.options.stop_timeout).await;
         if !abandon.is_cancelled() {
             let running = tasks.len();

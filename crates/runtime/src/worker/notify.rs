@@ -11,6 +11,7 @@ use super::Worker;
 use super::breaker::Probe;
 use super::decision::Decision;
 use super::process::Verdict;
+use super::settle::observe_call;
 use super::waiting::LeasedMessage;
 use crate::model::key::Key;
 use crate::model::message::{MAX_BATCH, OutgoingMessage};
@@ -235,16 +236,9 @@ impl Worker {
         let began = Instant::now();
         let answer = notifier.send(notification, trace.as_ref()).await;
         if let Some(trace) = report.exported_trace() {
-            let error = answer.as_ref().err().map(ToString::to_string);
-            let settled = Settled {
-                trace,
-                message_id: &message.id,
-                queue: notifier.recipient().url(),
-                operation: "notify",
-                took: began.elapsed(),
-                error: error.as_deref(),
-            };
-            self.options.observers.iter().for_each(|observer| observer.settled(&settled));
+            let (message_id, queue, took) = (&message.id, notifier.recipient().url(), began.elapsed());
+            let call = Settled { trace, message_id, queue, operation: "notify", took, error: None };
+            observe_call(&self.options.observers, call, &answer);
         }
         if answer.is_ok() {
             self.tally.counters.notified.add(1);

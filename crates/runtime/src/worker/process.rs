@@ -62,25 +62,25 @@ impl Worker {
                 key_permit.charge(&report.usage);
             }
         }
-        let (report, attribution) = if self.options.waits_for_backends {
-            self.attribute(&leased.message, routed, report).await
-        } else {
-            (report, Attribution::Message)
-        };
+        let (report, attribution) = self.attribute(&leased.message, routed, report).await;
         // The breaker must know the result before the permit is free for the next message.
         self.record(&leased, &report, attribution);
         if probe.is_some() {
             self.end_if_misconfigured(&report, &in_progress.stop);
         }
         let unsettled = self.permits.unsettled();
-        let mut verdict = self.verdict(&leased, &report, attribution, probe.is_some());
+        let mut verdict = self.verdict(&leased, routed, &report, attribution, probe.is_some());
         // The permit is freed after the settlement is sent, so that one event wakes the worker for both. Sending a dead
         // letter or a notification may take long: the permit is then freed before.
         let mut permit = Some(permit);
         if verdict.decision == Decision::DeadLetter || self.notifier.is_some() {
             permit = None;
             // The lease is still renewed. A crash after this duplicates the message, but never loses it.
-            verdict = self.dead_letter(&leased, &report, verdict, &in_progress.abandon).await;
+            if verdict.decision == Decision::DeadLetter
+                && let Err(later) = self.send_dead_letter(&leased, &report, &in_progress.abandon).await
+            {
+                verdict = Verdict::of_host(later);
+            }
             verdict = self.notify(&leased, &report, verdict, &mut probe, &in_progress.abandon).await;
         }
         let message = leased.message.clone();
@@ -127,34 +127,18 @@ impl Worker {
     fn verdict(
         &self,
         LeasedMessage { message, source, .. }: &LeasedMessage,
+        routed: Routed<'_>,
         report: &Report,
         attribution: Attribution,
         probes: bool,
     ) -> Verdict {
-        let Report { outcome, usage, ran, .. } = report;
+        let Report { outcome, usage, well, ran, .. } = report;
+        let tests = probes && self.breaker.is_tested_by(well, |used| routed.may_use(used));
         let decision = decide(outcome, attribution, message.receive_count, &source.rules, fastrand::f64());
         Verdict {
             decision: self.breaker.hold_back(decision, outcome, probes, self.options.backoff.first),
-            evidence: Evidence::of(outcome, attribution, *ran, usage.calls > 0),
+            evidence: Evidence::of(outcome, attribution, *ran, usage.calls > 0, tests),
             of_host: attribution == Attribution::Host,
-        }
-    }
-
-    /// Sends the dead letter of a message, if that was decided. If that fails, returns the verdict of a message that met a
-    /// failing backend.
-    async fn dead_letter(
-        &self,
-        leased: &LeasedMessage,
-        report: &Report,
-        verdict: Verdict,
-        abandon: &CancellationToken,
-    ) -> Verdict {
-        if verdict.decision != Decision::DeadLetter {
-            return verdict;
-        }
-        match self.send_dead_letter(leased, report, abandon).await {
-            Decision::DeadLetter => verdict,
-            decision => Verdict::of_host(decision),
         }
     }
 
@@ -222,6 +206,7 @@ impl Worker {
         };
         if operation != Operation::Delete {
             self.tally.counters.released.add(1);
+            source.has_messages();
         }
         Some(Settlement {
             message_id: message.id.clone(),
@@ -362,7 +347,7 @@ impl Worker {
                 tracing::debug!(message_id, receive_count, key, outcome, reason, "no task ran");
             }
             kind => {
-                self.watched.task_failed(message, outcome);
+                self.records.task_failed(message, outcome);
                 let (outcome, reason) = (kind.as_str(), report.outcome.reason());
                 tracing::warn!(
                     message_id,

@@ -75,6 +75,17 @@ impl Starts {
         }
     }
 
+    /// Gives back the time of this number of starts. Afterwards, the next task is due at `earliest` or later.
+    fn give_back(&self, unused: usize, earliest: Option<Instant>) {
+        let mut due = self.due();
+        let before = due.checked_sub(self.time_of(unused)).unwrap_or(*due);
+        *due = earliest.map_or(before, |earliest| earliest.max(before));
+    }
+
+    fn time_of(&self, count: usize) -> Duration {
+        self.interval.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
     fn due(&self) -> MutexGuard<'_, Instant> {
         self.due.lock()
     }
@@ -93,22 +104,18 @@ impl Taken<'_> {
         self.left
     }
 
-    /// Uses `count` starts now. Starts that were taken long ago count as used now, so that no others start together
-    /// with them.
+    /// Uses `count` starts now, and gives the others back. Starts that were taken long ago count as used now, so that no
+    /// others start together with them.
     pub(super) fn start(&mut self, count: usize, now: Instant) {
-        let count = count.min(self.left);
-        self.left -= count;
-        let mut due = self.starts.due();
-        let after = now + self.starts.interval.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
-        *due = (*due).max(after);
+        let left = std::mem::take(&mut self.left);
+        let count = count.min(left);
+        self.starts.give_back(left - count, Some(now + self.starts.time_of(count)));
     }
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        let mut due = self.starts.due();
-        let earlier = self.starts.interval.saturating_mul(u32::try_from(self.left).unwrap_or(u32::MAX));
-        *due = due.checked_sub(earlier).unwrap_or(*due);
+        self.starts.give_back(self.left, None);
     }
 }
 
@@ -192,6 +199,18 @@ mod tests {
         taken.start(5, later);
         drop(taken);
         assert_eq!(starts.take(100, later).expect_err("none"), later + Duration::from_millis(20));
+    }
+
+    #[test]
+    fn what_was_taken_long_ago_and_is_not_used_lets_no_more_than_a_burst_start() {
+        let now = Instant::now();
+        let starts = Starts::at(rate("50/s"), now);
+        let mut taken = starts.take(100, now).expect("some");
+        let later = now + Duration::from_secs(15);
+        taken.start(2, later);
+        drop(taken);
+        let rest = starts.take(100, later).expect("some");
+        assert_eq!(rest.count(), 3, "2 of 5 have started");
     }
 
     #[test]

@@ -15,7 +15,6 @@ use futures_util::future::join_all;
 use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -34,11 +33,10 @@ pub const MOST_POLLERS: usize = 16;
 pub(super) struct Polling<'a> {
     pub(super) tasks: &'a TaskTracker,
     pub(super) in_progress: &'a Arc<InProgress>,
-    pub(super) stop: &'a CancellationToken,
+    /// Ends receiving when it is cancelled: the worker stops, or the queue is empty.
+    pub(super) over: CancellationToken,
     /// Wakes a helper when the queue may have more messages than the awake pollers ask for.
     more: Notify,
-    /// Number of receives in a row that returned no message.
-    pub(super) empty: AtomicU32,
 }
 
 /// A request for messages.
@@ -76,31 +74,26 @@ pub(super) enum Received {
 impl Worker {
     /// Receives messages and starts their tasks until the worker stops or, with `until_empty`, until the queue is
     /// empty.
-    pub(super) async fn receive(
-        self: &Arc<Self>,
-        tasks: &TaskTracker,
-        in_progress: &Arc<InProgress>,
-        stop: &CancellationToken,
-    ) {
-        let polling = Polling { tasks, in_progress, stop, more: Notify::new(), empty: AtomicU32::new(0) };
-        let over = CancellationToken::new();
+    pub(super) async fn receive(self: &Arc<Self>, tasks: &TaskTracker, in_progress: &Arc<InProgress>) {
+        let polling =
+            Polling { tasks, in_progress, over: in_progress.stop.child_token(), more: Notify::new() };
         let helpers =
             self.options.instances.get().div_ceil(self.sources.smallest_batch()).min(MOST_POLLERS) - 1;
-        let helpers = join_all((0..helpers).map(|_| self.help(&polling, &over)));
+        let helpers = join_all((0..helpers).map(|_| self.help(&polling)));
         let first = async {
             let wait = if self.options.until_empty { SHORT_POLL } else { LONG_POLL };
             while self.poll(Poller::First, &polling, wait).await != Received::End {}
-            over.cancel();
+            polling.over.cancel();
         };
         let fill = async {
             if let Some(keyed) = &self.keyed {
-                tokio::join!(self.fill(keyed, &polling, &over), self.apply_budgets(keyed, &polling, &over));
+                tokio::join!(self.fill(keyed, &polling), self.apply_budgets(keyed, &polling));
             }
         };
         let watches = async {
             // A receive of the only queue itself waits for messages.
             if self.sources.only().is_none() {
-                join_all(self.sources.all().iter().map(|source| self.watch(source, &polling, &over))).await;
+                join_all(self.sources.all().iter().map(|source| self.watch(source, &polling))).await;
             }
         };
         tokio::join!(first, helpers, fill, watches);
@@ -112,11 +105,11 @@ impl Worker {
     }
 
     /// Runs a helper: polls while each receive returns all that it asked for, and sleeps in between.
-    async fn help(self: &Arc<Self>, polling: &Polling<'_>, over: &CancellationToken) {
+    async fn help(self: &Arc<Self>, polling: &Polling<'_>) {
         loop {
             tokio::select! {
                 biased;
-                () = over.cancelled() => return,
+                () = polling.over.cancelled() => return,
                 () = polling.more.notified() => {}
             }
             while self.poll(Poller::Helper, polling, SHORT_POLL).await == Received::Full {}
@@ -131,7 +124,7 @@ impl Worker {
         };
         let ReadyToReceive { permits, mut starts, mut probe } = ready;
         // The receive may have taken long. If the worker stops or is paused, or the circuit opened meanwhile, no task starts.
-        let stops = polling.stop.is_cancelled();
+        let stops = polling.in_progress.stop.is_cancelled();
         if stops || self.pause.is_on() || probe.is_none() && self.breaker.admission() != Admission::All {
             let messages = match &self.keyed {
                 Some(keyed) => keyed.hold_again(messages),
@@ -175,15 +168,12 @@ impl Worker {
         let ready = self.ready(poller, polling).await?;
         let messages = self.next_messages(&ready, poller, polling, wait).await?;
         if !messages.is_empty() {
-            polling.empty.store(0, Ordering::Relaxed);
             return ControlFlow::Continue((ready, messages));
         }
         drop(ready);
-        // With keys, this wasn't a receive: those are counted where they are made.
-        let one_more = u32::from(self.keyed.is_none());
-        let empty = polling.empty.fetch_add(one_more, Ordering::Relaxed) + one_more;
         let is_over = self.options.until_empty
-            && self.seem_empty(empty)
+            && self.sources.held() == 0
+            && self.sources.are_empty()
             && polling.tasks.is_empty()
             && self.waiting.is_empty()
             && self.keyed.as_ref().is_none_or(|keyed| keyed.is_empty())
@@ -201,7 +191,8 @@ impl Worker {
         wait: Duration,
     ) -> ControlFlow<Received, Vec<LeasedMessage>> {
         let (most, probes) = (ready.permits.len(), ready.probe.is_some());
-        if !probes || self.waiting.probe_is_due() {
+        // Messages that don't need the failing backend go on, one after the other: those that wait for it would pause them.
+        if !probes || !self.breaker.probes_are_idle() && self.waiting.probe_is_due() {
             let waiting = self.waiting.take(most);
             if !waiting.is_empty() {
                 return ControlFlow::Continue(waiting);
@@ -210,9 +201,9 @@ impl Worker {
         let wait = if self.waiting.is_empty() { wait } else { SHORT_POLL };
         let began = Instant::now();
         let messages = match &self.keyed {
-            Some(keyed) => keyed.next(most, probes, wait, polling.stop).await,
+            Some(keyed) => keyed.next(most, probes, wait, &polling.over).await,
             None => {
-                let ask = Ask { most, wait, stop: polling.stop, groups: None };
+                let ask = Ask { most, wait, stop: &polling.over, groups: None };
                 self.ask(ask, poller, polling).await?
             }
         };
@@ -247,7 +238,7 @@ impl Worker {
         let stop = ask.stop.child_token();
         let mut receive = pin!(self.receive_leased(Ask { stop: &stop, ..ask }));
         if poller == Poller::First {
-            self.watched.receive_begins();
+            self.records.receive_begins();
         }
         let received = loop {
             tokio::select! {
@@ -260,11 +251,11 @@ impl Worker {
             }
         };
         if poller == Poller::First {
-            self.watched.receive_ends();
+            self.records.receive_ends();
         }
         match received {
             Ok(messages) => {
-                self.watched.receive_succeeded(messages.iter().map(|leased| &*leased.message));
+                self.records.receive_succeeded(messages.iter().map(|leased| &*leased.message));
                 ControlFlow::Continue(messages)
             }
             Err(error) => {
@@ -272,7 +263,7 @@ impl Worker {
                 let why = format!("the queue cannot be received from: {error}");
                 let pause = self.breaker.receive_failed(&why);
                 tracing::warn!(queue = self.sources.urls(), %error, again_in_ms = pause.as_millis() as u64, "cannot receive from the queue");
-                self.watched.receive_failed(why);
+                self.records.receive_failed(why);
                 ControlFlow::Break(Received::Less)
             }
         }
@@ -283,6 +274,7 @@ impl Worker {
         let Some(source) = self.sources.only() else { return Ok(self.in_turn(ask).await) };
         let deliveries = source.receive(ask.most, ask.wait, ask.stop, ask.groups).await?;
         self.count_received(deliveries.len());
+        source.waited(deliveries.len());
         Ok(deliveries.into_iter().map(|delivery| self.lease(source, delivery)).collect())
     }
 
@@ -302,7 +294,7 @@ impl Worker {
     pub(super) async fn release_after(
         &self,
         delay: Duration,
-        messages: Vec<LeasedMessage>,
+        messages: impl IntoIterator<Item = LeasedMessage>,
         in_progress: &InProgress,
     ) {
         for leased in messages {
@@ -311,14 +303,6 @@ impl Worker {
             if let Some(settlement) = self.settlement(leased, operation, unsettled).await {
                 in_progress.settle(settlement);
             }
-        }
-    }
-
-    /// Returns whether the queues seem empty by their receives, the last `empty` of which returned no message.
-    fn seem_empty(&self, empty: u32) -> bool {
-        match self.sources.only() {
-            Some(_) => empty >= self.sources.policy.empty_receives,
-            None => self.sources.held() == 0 && self.sources.are_empty(),
         }
     }
 

@@ -123,7 +123,7 @@ impl Worker {
                 }
                 None => {
                     self.permits.set_limit(most.get());
-                    self.watched.decided(None);
+                    self.records.decided(None);
                     let _ = sizings.changed().await;
                 }
             }
@@ -146,7 +146,7 @@ impl Worker {
             let window = self.window.take();
             let decision = scaler.decide(&Snapshot {
                 elapsed: now - then,
-                waiting: self.watched.depth().map(|depth| depth.visible),
+                waiting: self.sources.recent_depth().map(|(depth, _)| depth.visible),
                 running: tasks.len(),
                 occupied: window.occupied + load.running_time.saturating_sub(before.running_time),
                 computed: load.computed.saturating_sub(before.computed),
@@ -154,7 +154,7 @@ impl Worker {
                 ..window
             });
             then = now;
-            self.watched.decided(Some(decision));
+            self.records.decided(Some(decision));
             let Target { instances, because } = decision;
             let number = self.permits.limit();
             if instances.get() != number {
@@ -177,7 +177,7 @@ impl Worker {
         loop {
             let goal = self.sizing.borrow().scale.map(|scale| scale.goal);
             if self.options.watch_depth || goal.is_some_and(|goal| goal != Goal::AtOnce) {
-                self.watched.depth_is(self.sources.ask_depths(PATIENCE).await);
+                self.records.depth_asked(self.sources.ask_depths(PATIENCE).await);
             }
             tokio::time::sleep(ASK_EVERY).await;
         }

@@ -11,8 +11,9 @@ use super::tally::Tally;
 use crate::model::message::MAX_BATCH;
 use crate::model::trace::Trace;
 use crate::model::usage::{Settled, TaskObserver};
-use crate::ports::queue::{QueueError, Receipt};
+use crate::ports::queue::{Queue, QueueError, Receipt};
 use futures_util::future::join_all;
+use std::mem::discriminant;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, mpsc};
@@ -56,6 +57,14 @@ impl Operation {
             Self::Release(_) => "release",
         }
     }
+
+    /// Returns the time until the message is visible again. A deletion has none.
+    fn delay(self) -> Duration {
+        match self {
+            Self::Delete => Duration::ZERO,
+            Self::Retry(delay) | Self::Release(delay) => delay,
+        }
+    }
 }
 
 /// Where settlements are carried out, and where the results are recorded.
@@ -88,17 +97,17 @@ async fn settle_on(settling: Settling<'_>, receiver: &Mutex<mpsc::UnboundedRecei
         if open.len() < MAX_BATCH && !next_batch(receiver, &mut open, wait).await {
             return;
         }
-        // A call applies one operation to all its messages. The first open settlement decides which.
-        let operation = open[0].operation;
+        // A call applies one kind of operation to all its messages. The first open settlement decides which.
+        let kind = discriminant(&open[0].operation);
         let (mut batch, mut rest): (Vec<_>, Vec<_>) =
-            open.into_iter().partition(|settlement| settlement.operation == operation);
+            open.into_iter().partition(|settlement| discriminant(&settlement.operation) == kind);
         rest.extend(batch.split_off(batch.len().min(MAX_BATCH)));
         open = rest;
         let unsettled = batch.len() + open.len();
         let left_open = tokio::select! {
             // `biased`: an answer that has arrived is handled even if `give_up` is cancelled.
             biased;
-            left_open = settle_batch(settling, operation, batch) => left_open,
+            left_open = settle_batch(settling, batch) => left_open,
             () = give_up.cancelled() => {
                 tracing::warn!(messages = unsettled, "gave up settling: messages become visible again when their leases expire");
                 return;
@@ -158,35 +167,33 @@ async fn next_batch(
     true
 }
 
-/// Settles a batch with one call. Returns the settlements to retry.
+/// Carries out one kind of operation on a batch, each message with its own delay.
+async fn call(queue: &dyn Queue, batch: &[Settlement]) -> Vec<Result<(), QueueError>> {
+    let entries = batch.iter().map(|settlement| (settlement.receipt.clone(), settlement.operation.delay()));
+    match batch[0].operation {
+        Operation::Delete => queue.delete(&entries.map(|(receipt, _)| receipt).collect::<Vec<_>>()).await,
+        Operation::Retry(_) => queue.set_visibility(&entries.collect::<Vec<_>>()).await,
+        Operation::Release(_) => queue.release(&entries.collect::<Vec<_>>()).await,
+    }
+}
+
+/// Settles a batch of one kind of operation with one call. Returns the settlements to retry.
 async fn settle_batch(
     Settling { source, breaker, tally, observers, .. }: Settling<'_>,
-    operation: Operation,
     batch: Vec<Settlement>,
 ) -> Vec<Settlement> {
     let (queue, began) = (&source.queue, Instant::now());
-    let receipts: Vec<Receipt> = batch.iter().map(|settlement| settlement.receipt.clone()).collect();
-    let answers = match operation {
-        Operation::Delete => queue.delete(&receipts).await,
-        Operation::Retry(delay) => queue.set_visibility(&receipts, delay).await,
-        Operation::Release(delay) => queue.release(&receipts, delay).await,
-    };
-    let mut answers = answers.into_iter();
+    let mut answers = call(&**queue, &batch).await.into_iter();
     batch
         .into_iter()
         .filter_map(|mut settlement| {
+            let operation = settlement.operation;
             let answer = answers.next().unwrap_or_else(|| Err(QueueError::unanswered()));
             if let Some(trace) = &settlement.trace {
-                let error = answer.as_ref().err().map(ToString::to_string);
-                let settled = Settled {
-                    trace,
-                    message_id: &settlement.message_id,
-                    queue: queue.url(),
-                    operation: operation.as_str(),
-                    took: began.elapsed(),
-                    error: error.as_deref(),
-                };
-                observers.iter().for_each(|observer| observer.settled(&settled));
+                let (message_id, queue, took) = (&settlement.message_id, queue.url(), began.elapsed());
+                let operation = operation.as_str();
+                let call = Settled { trace, message_id, queue, operation, took, error: None };
+                observe_call(observers, call, &answer);
             }
             match answer {
                 Ok(()) => {
@@ -210,6 +217,17 @@ async fn settle_batch(
             }
         })
         .collect()
+}
+
+/// Reports a call of a queue with this answer to the observers.
+pub(super) fn observe_call<T>(
+    observers: &[Arc<dyn TaskObserver>],
+    call: Settled<'_>,
+    answer: &Result<T, QueueError>,
+) {
+    let error = answer.as_ref().err().map(ToString::to_string);
+    let call = Settled { error: error.as_deref(), ..call };
+    observers.iter().for_each(|observer| observer.settled(&call));
 }
 
 #[cfg(test)]

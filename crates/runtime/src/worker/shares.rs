@@ -43,11 +43,11 @@ impl ShareOptions {
     }
 }
 
-/// Messages that wait, by key, and the keys' accounts.
+/// Messages that wait, by key, and the keys' shares.
 #[derive(Debug)]
 pub struct Shares<T> {
     options: ShareOptions,
-    accounts: HashMap<Key, Account<T>>,
+    by_key: HashMap<Key, Share<T>>,
     /// The keys that wait, in the order of the round.
     round: VecDeque<Key>,
     /// Number of messages that wait.
@@ -58,7 +58,7 @@ pub struct Shares<T> {
 
 /// What is known about one key.
 #[derive(Debug)]
-struct Account<T> {
+struct Share<T> {
     waiting: VecDeque<T>,
     running: usize,
     /// Credit in microseconds; a debt if it is negative.
@@ -81,22 +81,22 @@ pub struct Started<T> {
 impl<T> Shares<T> {
     /// Creates shares without any message.
     pub fn new(options: ShareOptions) -> Self {
-        Self { options, accounts: HashMap::new(), round: VecDeque::new(), waiting: 0, mean: QUANTUM }
+        Self { options, by_key: HashMap::new(), round: VecDeque::new(), waiting: 0, mean: QUANTUM }
     }
 
     /// Adds a message that waits.
     pub fn add(&mut self, key: &Key, item: T) {
-        let account = match self.accounts.get_mut(key) {
-            Some(account) => account,
+        let share = match self.by_key.get_mut(key) {
+            Some(share) => share,
             None => {
-                let account = Account::new(self.options.weight(key));
-                self.accounts.entry(key.clone()).or_insert(account)
+                let share = Share::new(self.options.weight(key));
+                self.by_key.entry(key.clone()).or_insert(share)
             }
         };
-        if account.waiting.is_empty() {
+        if share.waiting.is_empty() {
             self.round.push_back(key.clone());
         }
-        account.waiting.push_back(item);
+        share.waiting.push_back(item);
         self.waiting += 1;
     }
 
@@ -115,8 +115,8 @@ impl<T> Shares<T> {
         })?;
         let started = self.start_at(at)?;
         // Its key stays in front for as long as its credit lasts.
-        let goes_on = |account: &Account<T>| account.may_start(most(&started.key)) && account.credit > 0;
-        if self.accounts.get(&started.key).is_some_and(goes_on) {
+        let goes_on = |share: &Share<T>| share.may_start(most(&started.key)) && share.credit > 0;
+        if self.by_key.get(&started.key).is_some_and(goes_on) {
             self.round.rotate_right(1);
         }
         Some(started)
@@ -126,7 +126,7 @@ impl<T> Shares<T> {
     /// any has a second. Otherwise like [`Shares::start_within`].
     pub fn start_in_turn(&mut self, most: &dyn Fn(&Key) -> usize) -> Option<Started<T>> {
         let most = self.most_running(most);
-        let may_start = |key| self.accounts.get(key).is_some_and(|account| account.may_start(most(key)));
+        let may_start = |key| self.by_key.get(key).is_some_and(|share| share.may_start(most(key)));
         let at = self.round.iter().position(may_start)?;
         self.start_at(at)
     }
@@ -137,13 +137,13 @@ impl<T> Shares<T> {
         self.round.rotate_left(at);
         let key = self.round.pop_front()?;
         let mean = self.mean;
-        let account = self.accounts.get_mut(&key)?;
-        let item = account.waiting.pop_front()?;
-        let estimate = account.mean.unwrap_or(mean);
-        account.running += 1;
-        account.credit = account.credit.saturating_sub(estimate);
+        let share = self.by_key.get_mut(&key)?;
+        let item = share.waiting.pop_front()?;
+        let estimate = share.mean.unwrap_or(mean);
+        share.running += 1;
+        share.credit = share.credit.saturating_sub(estimate);
         self.waiting -= 1;
-        if !account.waiting.is_empty() {
+        if !share.waiting.is_empty() {
             self.round.push_back(key.clone());
         }
         Some(Started { key, item, estimate: Duration::from_micros(estimate.unsigned_abs()) })
@@ -152,16 +152,16 @@ impl<T> Shares<T> {
     /// Records the end of a started message: its task took `time`, and `estimate` was assumed. A message that ended
     /// without a task took no time.
     pub fn ended(&mut self, key: &Key, estimate: Duration, time: Duration) {
-        let Some(account) = self.accounts.get_mut(key) else { return };
-        account.running = account.running.saturating_sub(1);
-        account.credit = account.credit.saturating_add(micros(estimate)).saturating_sub(micros(time));
+        let Some(share) = self.by_key.get_mut(key) else { return };
+        share.running = share.running.saturating_sub(1);
+        share.credit = share.credit.saturating_add(micros(estimate)).saturating_sub(micros(time));
         if !time.is_zero() {
-            account.mean = Some(nearer(account.mean.unwrap_or(micros(time)), micros(time)));
+            share.mean = Some(nearer(share.mean.unwrap_or(micros(time)), micros(time)));
             self.mean = nearer(self.mean, micros(time));
         }
-        let is_idle = account.waiting.is_empty() && account.running == 0;
-        if is_idle && (account.credit >= 0 || self.accounts.len() > MOST_REMEMBERED) {
-            self.accounts.remove(key);
+        let is_idle = share.waiting.is_empty() && share.running == 0;
+        if is_idle && (share.credit >= 0 || self.by_key.len() > MOST_REMEMBERED) {
+            self.by_key.remove(key);
         }
     }
 
@@ -178,19 +178,19 @@ impl<T> Shares<T> {
     /// Returns whether the next call to [`Shares::start_within`] returns a message.
     pub fn can_start_within(&self, most: &dyn Fn(&Key) -> usize) -> bool {
         let most = self.most_running(most);
-        self.accounts.iter().any(|(key, account)| account.may_start(most(key)))
+        self.by_key.iter().any(|(key, share)| share.may_start(most(key)))
     }
 
     /// Returns the keys that have messages that wait, or tasks that run.
     pub fn active(&self) -> impl Iterator<Item = &Key> {
-        let active = |account: &Account<T>| !account.waiting.is_empty() || account.running > 0;
-        self.accounts.iter().filter(move |(_, account)| active(account)).map(|(key, _)| key)
+        let active = |share: &Share<T>| !share.waiting.is_empty() || share.running > 0;
+        self.by_key.iter().filter(move |(_, share)| active(share)).map(|(key, _)| key)
     }
 
     /// Returns the keys with at least `count` messages that wait.
     pub fn crowded(&self, count: usize) -> impl Iterator<Item = &Key> {
-        let accounts = self.accounts.iter();
-        accounts.filter(move |(_, account)| account.waiting.len() >= count.max(1)).map(|(key, _)| key)
+        let shares = self.by_key.iter();
+        shares.filter(move |(_, share)| share.waiting.len() >= count.max(1)).map(|(key, _)| key)
     }
 
     /// Takes all messages that wait and for which `leaves` holds. It is called with each message, the number of messages
@@ -208,41 +208,41 @@ impl<T> Shares<T> {
     ) -> Vec<T> {
         let mut taken = Vec::new();
         for key in self.round.iter().filter(|key| of(key)) {
-            let Some(account) = self.accounts.get_mut(key) else { continue };
-            let count = account.waiting.len();
-            let all = std::mem::take(&mut account.waiting).into_iter().enumerate();
+            let Some(share) = self.by_key.get_mut(key) else { continue };
+            let count = share.waiting.len();
+            let all = std::mem::take(&mut share.waiting).into_iter().enumerate();
             for (index, item) in all {
                 if leaves(&item, index, count) {
                     taken.push(item);
                 } else {
-                    account.waiting.push_back(item);
+                    share.waiting.push_back(item);
                 }
             }
         }
         self.waiting -= taken.len();
-        self.round.retain(|key| self.accounts.get(key).is_some_and(|account| !account.waiting.is_empty()));
-        self.accounts.retain(|_, account| !account.is_forgotten());
+        self.round.retain(|key| self.by_key.get(key).is_some_and(|share| !share.waiting.is_empty()));
+        self.by_key.retain(|_, share| !share.is_forgotten());
         taken
     }
 
     /// Returns the place in the round of the first key that may start a task and has credit.
     fn with_credit(&self, most: &dyn Fn(&Key) -> usize) -> Option<usize> {
         self.round.iter().position(|key| {
-            self.accounts.get(key).is_some_and(|account| account.credit > 0 && account.may_start(most(key)))
+            self.by_key.get(key).is_some_and(|share| share.credit > 0 && share.may_start(most(key)))
         })
     }
 
     /// Gives all keys the credit of as many rounds as one of them needs to start a task.
     fn new_round(&mut self, most: &dyn Fn(&Key) -> usize) {
-        let needs = self.accounts.iter().filter(|(key, account)| account.may_start(most(key)));
-        let Some(rounds) = needs.map(|(_, account)| account.rounds_to_credit()).min() else { return };
-        for account in self.accounts.values_mut() {
+        let needs = self.by_key.iter().filter(|(key, share)| share.may_start(most(key)));
+        let Some(rounds) = needs.map(|(_, share)| share.rounds_to_credit()).min() else { return };
+        for share in self.by_key.values_mut() {
             // A key that has no message saves nothing up, and one that may start none at most one round.
-            let most = if account.waiting.is_empty() { 0 } else { account.quantum() };
-            let given = account.credit.saturating_add(account.quantum().saturating_mul(rounds));
-            account.credit = given.min(most).max(account.credit);
+            let most = if share.waiting.is_empty() { 0 } else { share.quantum() };
+            let given = share.credit.saturating_add(share.quantum().saturating_mul(rounds));
+            share.credit = given.min(most).max(share.credit);
         }
-        self.accounts.retain(|_, account| !account.is_forgotten());
+        self.by_key.retain(|_, share| !share.is_forgotten());
     }
 
     /// Returns how many tasks of each key may run: `most` of the key, and at most the number for all keys.
@@ -252,7 +252,7 @@ impl<T> Shares<T> {
     }
 }
 
-impl<T> Account<T> {
+impl<T> Share<T> {
     fn new(weight: u32) -> Self {
         Self { waiting: VecDeque::new(), running: 0, credit: 0, mean: None, weight: weight.into() }
     }
@@ -265,14 +265,14 @@ impl<T> Account<T> {
         QUANTUM * self.weight
     }
 
-    /// Returns the number of rounds after which the account has credit.
+    /// Returns the number of rounds after which the share has credit.
     fn rounds_to_credit(&self) -> i64 {
         // The credit isn't positive here, and no less than the smallest number.
         let missing = 1_i64.saturating_sub(self.credit).max(1);
         (missing - 1) / self.quantum() + 1
     }
 
-    /// Returns whether nothing is lost if the account is dropped.
+    /// Returns whether nothing is lost if the share is dropped.
     fn is_forgotten(&self) -> bool {
         self.waiting.is_empty() && self.running == 0 && self.credit >= 0
     }

@@ -161,7 +161,7 @@ fn a_sender_of_many_keys_does_not_fill_the_memory() {
         let started = shares.start().expect("one");
         shares.ended(&started.key, started.estimate, Duration::from_secs(3600));
     }
-    assert!(shares.accounts.len() <= MOST_REMEMBERED + 1, "{}", shares.accounts.len());
+    assert!(shares.by_key.len() <= MOST_REMEMBERED + 1, "{}", shares.by_key.len());
     assert!(shares.round.is_empty());
 }
 

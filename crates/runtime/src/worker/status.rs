@@ -23,8 +23,6 @@ use std::time::{Duration, Instant, SystemTime};
 pub const NAMED: usize = 20;
 /// Interval of the worker's heartbeat.
 const BEAT: Duration = Duration::from_secs(1);
-/// Age at which a queue depth is out of date.
-const DEPTH_IS_OLD: Duration = Duration::from_secs(30);
 
 /// The current state of a worker: a field for each thing that metrics, health checks and pages show.
 #[derive(Clone, Debug)]
@@ -141,7 +139,7 @@ pub struct FailedTask {
 
 /// Records of the worker for its status.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct StatusRecords {
     began: Instant,
     /// Time of the last heartbeat, in milliseconds since `began`.
     beat: AtomicU64,
@@ -157,7 +155,6 @@ struct Noted {
     receive_failure: Option<String>,
     /// Whether the queue failed to return its depth when it was asked last.
     depth_failed: bool,
-    depth: Option<(Depth, Instant)>,
     waited: Option<(Duration, Instant)>,
     decision: Option<Target>,
     failures: VecDeque<(FailedTask, Instant)>,
@@ -171,7 +168,7 @@ impl Noted {
     }
 }
 
-impl Watched {
+impl StatusRecords {
     pub(super) fn new() -> Self {
         Self {
             began: Instant::now(),
@@ -233,18 +230,9 @@ impl Watched {
         self.noted().receive_failure = Some(why);
     }
 
-    pub(super) fn depth_is(&self, depth: Option<Depth>) {
-        let mut noted = self.noted();
-        noted.depth_failed = depth.is_none();
-        if let Some(depth) = depth {
-            noted.depth = Some((depth, Instant::now()));
-        }
-    }
-
-    /// Returns the queue's depth, if it is recent.
-    pub(super) fn depth(&self) -> Option<Depth> {
-        let noted = self.noted();
-        noted.depth.filter(|(_, at)| at.elapsed() < DEPTH_IS_OLD).map(|(depth, _)| depth)
+    /// Records that the queue was asked for its depth.
+    pub(super) fn depth_asked(&self, is_answered: bool) {
+        self.noted().depth_failed = !is_answered;
     }
 
     /// Records the reason for the concurrency limit; `None`: it is fixed.
@@ -281,7 +269,7 @@ impl Worker {
         let of = |source: &Arc<Source>| QueueStatus {
             url: source.url().to_owned(),
             priority: source.priority,
-            depth: source.depth().filter(|(_, ago)| *ago < DEPTH_IS_OLD),
+            depth: source.recent_depth(),
             failing: source.why_failing(),
         };
         all.map(of).collect()
@@ -289,12 +277,13 @@ impl Worker {
 
     /// Returns the current state of the worker.
     pub fn status(&self) -> Status {
-        let watched = &self.watched;
-        let since = |ms: u64| Duration::from_millis(watched.now_ms().saturating_sub(ms));
-        let receiving = watched.receiving.load(Ordering::Relaxed);
+        let records = &self.records;
+        let since = |ms: u64| Duration::from_millis(records.now_ms().saturating_sub(ms));
+        let receiving = records.receiving.load(Ordering::Relaxed);
         let (running, named) = self.leases.running(NAMED);
+        let depth = self.sources.recent_depth();
         let sizing: Sizing = *self.sizing.borrow();
-        let noted = watched.noted();
+        let noted = records.noted();
         // A half-open circuit doesn't count as paused: the worker waits for one message, and there may be none for
         // hours. But if no task completes, the worker is paused until one does.
         let circuit = self.breaker.cause().filter(|cause| {
@@ -308,10 +297,10 @@ impl Worker {
             noted.queue_failure().or_else(|| self.sources.why_failing())
         };
         Status {
-            uptime: watched.began.elapsed(),
-            beat_ago: since(watched.beat.load(Ordering::Relaxed)),
+            uptime: records.began.elapsed(),
+            beat_ago: since(records.beat.load(Ordering::Relaxed)),
             receiving_for: receiving.checked_sub(1).map(since),
-            receiving: if watched.stopping.load(Ordering::Relaxed) {
+            receiving: if records.stopping.load(Ordering::Relaxed) {
                 Receiving::Stopping
             } else {
                 why.map_or(Receiving::Yes, |why| Receiving::Paused { why })
@@ -328,13 +317,10 @@ impl Worker {
                 max: sizing.most,
                 because: noted.decision.map(|decision| decision.because),
             },
-            depth: noted
-                .depth
-                .map(|(depth, at)| (depth, at.elapsed()))
-                .filter(|(_, ago)| *ago < DEPTH_IS_OLD),
+            depth,
             waited: noted.waited.map(|(waited, at)| {
                 // While no permit is free, nothing is received, and the waiting messages get older.
-                let waits = noted.depth.is_some_and(|(depth, _)| depth.visible > 0);
+                let waits = depth.is_some_and(|(depth, _)| depth.visible > 0);
                 if waits { waited + at.elapsed() } else { waited }
             }),
             running: named,

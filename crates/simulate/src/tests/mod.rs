@@ -115,6 +115,14 @@ fn failed_tasks_are_retried_with_backoff_and_then_dead_lettered() {
     assert!(report.counts.completed > 20 && report.counts.retries > 10);
 }
 
+#[test]
+fn each_dead_letter_costs_a_call_of_its_own_and_a_deletion() {
+    let mut plan = Plan { failing: 1.0, ..plan() };
+    plan.queue.max_receives = Some(NonZeroU32::MIN);
+    let counts = run(&plan).counts;
+    assert_eq!((counts.dead_lettered, counts.settling_calls), (30, 2 * 30));
+}
+
 /// A receive on `sqlite:` looks after 50, 100, 200 and then every 250 ms, and after each settlement.
 #[test]
 fn a_message_of_another_process_is_noticed_by_looking() {
@@ -159,6 +167,9 @@ fn huge_numbers_are_refused_in_a_sentence() {
     assert!(wrong(&|plan| plan.worker.speed = f64::NAN).contains("threads"));
     let endless = |plan: &mut Plan| (plan.failing, plan.queue.max_receives) = (1.0, None);
     assert!(wrong(&endless).contains("dead-lettered"));
+    assert!(wrong(&|plan| plan.queue.short_poll = Duration::MAX).contains("a receive is at most a year"));
+    let never = Notice::Looks { shortest: Duration::ZERO, longest: Duration::from_secs(1) };
+    assert!(wrong(&|plan| plan.queue.notice = never).contains("intervals above 0"));
 }
 
 #[test]

@@ -43,6 +43,7 @@ impl Calls for SqsQueue {
     }
 
     async fn release(&self, receipts: &[Receipt]) -> Vec<Result<(), QueueError>> {
-        self.set_visibility(receipts, Duration::ZERO).await
+        let at_once: Vec<_> = receipts.iter().map(|receipt| (receipt.clone(), Duration::ZERO)).collect();
+        self.set_visibility(&at_once).await
     }
 }

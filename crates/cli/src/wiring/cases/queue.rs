@@ -51,8 +51,8 @@ impl Queue for SentQueue {
         vec![Err(QueueError::ReceiptExpired); receipts.len()]
     }
 
-    async fn set_visibility(&self, receipts: &[Receipt], _: Duration) -> Vec<Result<(), QueueError>> {
-        vec![Err(QueueError::ReceiptExpired); receipts.len()]
+    async fn set_visibility(&self, messages: &[(Receipt, Duration)]) -> Vec<Result<(), QueueError>> {
+        vec![Err(QueueError::ReceiptExpired); messages.len()]
     }
 
     async fn send(&self, messages: &[OutgoingMessage]) -> Vec<Result<String, QueueError>> {

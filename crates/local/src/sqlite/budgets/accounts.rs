@@ -7,11 +7,6 @@ use wasmrun_runtime::model::budget::{AccountId, MOST_AMOUNT};
 use wasmrun_runtime::ports::budgets::{Charge, GRACE};
 
 impl Transaction<'_> {
-    /// Reads from the file, to see that it can be read.
-    pub(super) fn accounts_answer(&self) -> Result<(), Fault> {
-        self.number_of_accounts().map(drop)
-    }
-
     /// Adds amounts to accounts, and returns the sums. At most `most` accounts are remembered.
     pub(super) fn charge_accounts(&self, charges: &[Charge], most: usize) -> Result<Vec<u64>, Fault> {
         let sums: Result<Vec<u64>, Fault> =

@@ -55,13 +55,6 @@ impl BudgetStore for SqliteBudgets {
         INTERVAL
     }
 
-    async fn check(&self) -> Result<(), QueueError> {
-        if !self.database.path().exists() {
-            return Ok(());
-        }
-        self.database.read(|transaction| transaction.accounts_answer()).await
-    }
-
     async fn charge(&self, charges: Vec<Charge>) -> Vec<Result<u64, QueueError>> {
         let (number, most) = (charges.len(), self.most_accounts);
         let charged = if charges.iter().all(|charge| charge.amount == 0) {

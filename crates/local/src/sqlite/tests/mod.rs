@@ -91,10 +91,7 @@ async fn delete(queue: &SqliteQueue, delivery: &Delivery) -> Result<(), QueueErr
 }
 
 async fn set_visibility(queue: &SqliteQueue, delivery: &Delivery, seconds: u64) -> Result<(), QueueError> {
-    queue
-        .set_visibility(std::slice::from_ref(&delivery.receipt), Duration::from_secs(seconds))
-        .await
-        .remove(0)
+    queue.set_visibility(&[(delivery.receipt.clone(), Duration::from_secs(seconds))]).await.remove(0)
 }
 
 async fn walk(queue: &SqliteQueue, filter: &Filter, action: WalkAction<'_>) -> Result<Walked, QueueError> {

@@ -63,7 +63,7 @@ async fn a_group_that_is_left_out_stays_in_the_queue_uncounted() {
     assert_eq!((left.len(), left[0].message.receive_count), (1, 1));
     // A release takes the receive off the count.
     assert!(!queue.counts_releases());
-    queue.release(&[left[0].receipt.clone()], NOW).await.remove(0).unwrap();
+    queue.release(&[(left[0].receipt.clone(), NOW)]).await.remove(0).unwrap();
     assert_eq!(receive_by_group(&queue, 10, &[]).await[0].message.receive_count, 1);
 }
 

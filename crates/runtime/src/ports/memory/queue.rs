@@ -159,18 +159,14 @@ impl Queue for MemoryQueue {
             .collect()
     }
 
-    async fn set_visibility(
-        &self,
-        receipts: &[Receipt],
-        visibility: Duration,
-    ) -> Vec<Result<(), QueueError>> {
-        let at = Instant::now() + visibility;
+    async fn set_visibility(&self, messages: &[(Receipt, Duration)]) -> Vec<Result<(), QueueError>> {
+        let now = Instant::now();
         let mut state = self.lock();
-        let answers = receipts
+        let answers = messages
             .iter()
-            .map(|receipt| match state.in_flight.get_mut(&receipt.0) {
+            .map(|(receipt, visibility)| match state.in_flight.get_mut(&receipt.0) {
                 Some((_, visible_at)) => {
-                    *visible_at = at;
+                    *visible_at = now + *visibility;
                     Ok(())
                 }
                 None => Err(QueueError::ReceiptExpired),

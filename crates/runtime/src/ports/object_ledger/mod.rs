@@ -143,7 +143,7 @@ impl ObjectLedger {
 
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<ObjectPage, QueueError> {
         let page = self.objects.store.list(prefix, after, limit).await;
-        page.map_err(|error| self.objects.told(prefix, error).into())
+        page.map_err(|error| self.objects.error_of(prefix, error).into())
     }
 
     /// Lists the next entries after those that were swept last. Begins anew after the last one.
@@ -200,7 +200,7 @@ impl ObjectLedger {
         if matches!(swept, SweptEntry::Removed) && began_at.elapsed() < TO_DELETE {
             let deleted = tokio::time::timeout(TO_DELETE, self.objects.store.delete(key)).await;
             let deleted = deleted.unwrap_or_else(|_| Err(StoreError::Unavailable("no answer".to_owned())));
-            deleted.map_err(|error| self.objects.told(key, error))?;
+            deleted.map_err(|error| self.objects.error_of(key, error))?;
         }
         Ok(swept)
     }

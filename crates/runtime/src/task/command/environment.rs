@@ -33,8 +33,8 @@ pub(crate) fn variables(granted: &[(String, String)], delivered: &Delivered) -> 
     }
     variables.add("MESSAGE", describe(delivered));
     for attribute in &message.attributes {
-        if let AttributeValue::Text(text) | AttributeValue::Number(text) = &attribute.value {
-            variables.add(&format!("ATTRIBUTE_{}", attribute.name), text.clone());
+        if let Some(text) = attribute.value.as_text() {
+            variables.add(&format!("ATTRIBUTE_{}", attribute.name), text.to_owned());
         }
     }
     if !variables.left_out.is_empty() {

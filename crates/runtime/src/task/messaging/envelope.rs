@@ -1,6 +1,6 @@
 //! A message of `wasi:messaging`.
 
-use crate::model::message::{Attribute, AttributeValue};
+use crate::model::message::Attribute;
 use crate::model::route::CONTENT_TYPE;
 use crate::task::holds::{Hold, Holdings};
 use crate::task::store::Delivered;
@@ -127,17 +127,14 @@ fn bytes_of((key, value): &(String, String)) -> usize {
 }
 
 fn text_of(attribute: &Attribute) -> Option<(&str, &str)> {
-    match &attribute.value {
-        AttributeValue::Text(text) | AttributeValue::Number(text) => Some((&attribute.name, text)),
-        AttributeValue::Binary(_) => None,
-    }
+    Some((&attribute.name, attribute.value.as_text()?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::limits::Footprint;
-    use crate::model::message::Message;
+    use crate::model::message::{AttributeValue, Message};
 
     fn text(name: &str, value: &str) -> Attribute {
         Attribute { name: name.into(), value: AttributeValue::Text(value.into()) }

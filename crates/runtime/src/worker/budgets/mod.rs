@@ -69,47 +69,37 @@ pub struct OverBudgetStatus {
 }
 
 impl Worker {
-    /// Applies the budgets until `over` is cancelled. A store that doesn't answer keeps no message from its release, and
+    /// Applies the budgets until receiving is over. A store that doesn't answer keeps no message from its release, and
     /// the other way round.
-    pub(super) async fn apply_budgets(
-        &self,
-        keyed: &Arc<KeyedMessages>,
-        polling: &Polling<'_>,
-        over: &CancellationToken,
-    ) {
+    pub(super) async fn apply_budgets(&self, keyed: &Arc<KeyedMessages>, polling: &Polling<'_>) {
         let Some(budgets) = &self.options.budgets else { return };
         tokio::join!(
-            self.release_parked(budgets.over, keyed, polling, over),
-            self.charge_store(&*budgets.store, keyed, over)
+            self.release_parked(budgets.over, keyed, polling),
+            self.charge_store(&*budgets.store, keyed, &polling.over)
         );
     }
 
     /// Releases the messages of parked keys, logs such keys, and begins the current periods.
-    async fn release_parked(
-        &self,
-        over_budget: OverBudget,
-        keyed: &KeyedMessages,
-        polling: &Polling<'_>,
-        over: &CancellationToken,
-    ) {
+    async fn release_parked(&self, over_budget: OverBudget, keyed: &KeyedMessages, polling: &Polling<'_>) {
         let mut ticks = ticks();
         loop {
             tokio::select! {
                 biased;
-                () = over.cancelled() => break,
+                () = polling.over.cancelled() => break,
                 _ = ticks.tick() => {
                     keyed.begin_periods();
                     log_over(&keyed.newly_over(), over_budget);
                 }
                 () = keyed.has_parked() => {}
             }
-            for (left, parked) in keyed.parked() {
-                self.tally.counters.parked_messages.add(parked.len());
-                tracing::debug!(
-                    messages = parked.len(),
-                    "released messages of a key that is over its budget"
-                );
-                self.release_after(left, parked, polling.in_progress).await;
+            let parked = keyed.parked();
+            if parked.is_empty() {
+                continue;
+            }
+            self.tally.counters.parked_messages.add(parked.len());
+            tracing::debug!(messages = parked.len(), "released messages of keys that are over their budgets");
+            for (left, leased) in parked {
+                self.release_after(left, [leased], polling.in_progress).await;
             }
         }
         log_over(&keyed.newly_over(), over_budget);

@@ -9,13 +9,12 @@ use crate::worker::keyed::{KeyedMessages, State, bytes};
 use crate::worker::shares::Shares;
 use crate::worker::status::NAMED;
 use crate::worker::waiting::LeasedMessage;
-use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Maximum number of parked keys that a receive leaves out, as the queue compares each group with them. Messages of others
 /// are received and released.
 const MOST_LEFT_OUT: usize = 1000;
-/// Added to the whole seconds until a period ends, so that a released message never comes back before the end.
+/// Added to the time until a period ends, so that a released message never comes back before the end.
 const MARGIN: Duration = Duration::from_secs(2);
 
 /// The accounts of a worker, and the messages of parked keys that must be released.
@@ -140,22 +139,20 @@ impl KeyedMessages {
         }
     }
 
-    /// Takes the messages of parked keys that must be released, by the delay of the release.
-    pub(in crate::worker) fn parked(&self) -> BTreeMap<Duration, Vec<LeasedMessage>> {
-        let (mut by_delay, now) = (BTreeMap::<_, Vec<_>>::new(), now());
+    /// Takes the messages of parked keys that must be released, each with the delay of its release.
+    pub(in crate::worker) fn parked(&self) -> Vec<(Duration, LeasedMessage)> {
+        let now = now();
         let mut state = self.lock();
-        let Some(parking) = &mut state.parking else { return by_delay };
-        for (key, leased) in parking.take() {
-            // Whole seconds, as SQS counts them, let messages be released together.
-            let left = Duration::from_secs(parking.accounts.left(&key, now).as_secs()) + MARGIN;
-            by_delay.entry(left).or_default().push(leased);
-        }
-        state.bytes -= by_delay.values().map(bytes).sum::<usize>();
+        let Some(parking) = &mut state.parking else { return Vec::new() };
+        let leaving = parking.take().into_iter();
+        let parked: Vec<_> =
+            leaving.map(|(key, leased)| (parking.accounts.left(&key, now) + MARGIN, leased)).collect();
+        state.bytes -= bytes(parked.iter().map(|(_, leased)| leased));
         drop(state);
-        if !by_delay.is_empty() {
+        if !parked.is_empty() {
             self.room.notify_one();
         }
-        by_delay
+        parked
     }
 
     /// Returns the accounts that the store has to be asked for and, if `writes`, those that have to be charged.

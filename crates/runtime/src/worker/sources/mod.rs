@@ -32,6 +32,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+/// Age at which a queue depth is out of date.
+const DEPTH_IS_OLD: Duration = Duration::from_secs(30);
 /// Maximum number of queues of one worker. Each keeps a connection busy while it is empty.
 pub const MOST_QUEUES: usize = 8;
 
@@ -86,7 +88,7 @@ pub(super) struct Source {
     pub(super) max_visibility: Option<Duration>,
     /// `None` for the only queue: the circuit breaker looks after it.
     health: Option<Health>,
-    /// Number of waits for messages in a row that brought none.
+    /// Number of waits for messages in a row that brought none, since the last message was released.
     empty: AtomicU32,
     depth: Mutex<Option<(Depth, Instant)>>,
 }
@@ -164,6 +166,20 @@ impl Source {
         }
     }
 
+    /// Records the number of messages that a wait for some has brought.
+    pub(super) fn waited(&self, messages: usize) {
+        if messages == 0 {
+            self.empty.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.has_messages();
+        }
+    }
+
+    /// Records that the queue is not empty: it has delivered a message, or one was released.
+    pub(super) fn has_messages(&self) {
+        self.empty.store(0, Ordering::Relaxed);
+    }
+
     /// Returns how long the queue is left alone from now on: not at all if it works, or is the only one.
     pub(super) fn pause(&self) -> Duration {
         self.health.as_ref().map_or(Duration::ZERO, Health::pause)
@@ -174,9 +190,10 @@ impl Source {
         self.health.as_ref().and_then(Health::why)
     }
 
-    /// Returns the depth that the queue last reported, and the age of that answer.
-    pub(super) fn depth(&self) -> Option<(Depth, Duration)> {
-        self.depth.lock().map(|(depth, at)| (depth, at.elapsed()))
+    /// Returns the depth that the queue last reported, and the age of that answer, unless it is out of date.
+    pub(super) fn recent_depth(&self) -> Option<(Depth, Duration)> {
+        let reported = self.depth.lock().map(|(depth, at)| (depth, at.elapsed()));
+        reported.filter(|(_, age)| *age < DEPTH_IS_OLD)
     }
 }
 
@@ -251,18 +268,24 @@ impl Sources {
         Ok(sum)
     }
 
-    /// Asks each queue for its depth, for at most `patience`. Returns the sum of those that answer; `None`: none does.
-    pub(super) async fn ask_depths(&self, patience: Duration) -> Option<Depth> {
+    /// Asks each queue for its depth, for at most `patience`. Returns whether any answers.
+    pub(super) async fn ask_depths(&self, patience: Duration) -> bool {
         let asking = self.all.iter().map(|source| async {
             let answer = tokio::time::timeout(patience, source.queue.depth()).await;
             let depth = answer.ok().and_then(Result::ok);
             if let Some(depth) = depth {
                 *source.depth.lock() = Some((depth, Instant::now()));
             }
-            depth
+            depth.is_some()
         });
-        let answers = join_all(asking).await;
-        answers.into_iter().flatten().reduce(|sum, depth| sum + depth)
+        join_all(asking).await.contains(&true)
+    }
+
+    /// Returns the sum of the depths that the queues last reported, and the age of the oldest of them, without those that
+    /// are out of date.
+    pub(super) fn recent_depth(&self) -> Option<(Depth, Duration)> {
+        let depths = self.all.iter().filter_map(|source| source.recent_depth());
+        depths.reduce(|(sum, oldest), (depth, age)| (sum + depth, oldest.max(age)))
     }
 
     /// Returns why no queue works, if there are several and all of them fail.
@@ -271,7 +294,8 @@ impl Sources {
         whys.and_then(|whys| whys.into_iter().next())
     }
 
-    /// Returns whether none of several queues had a message in its last waits for some.
+    /// Returns whether no queue had a message in its last waits for some. Whether the queues are empty, or only without the
+    /// groups that were left out, their depths say.
     pub(super) fn are_empty(&self) -> bool {
         self.all
             .iter()

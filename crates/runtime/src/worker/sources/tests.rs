@@ -1,166 +1,26 @@
 //! A worker with several queues in memory, whose calls are observed.
 
+mod double;
+
+use self::double::{Double, Records};
 use super::*;
 use crate::engine::Allocator;
 use crate::engine::capacity::{Host, HostMemory, MemorySource};
 use crate::engine::compile::Compiler;
 use crate::engine::threads::GuestThreads;
+use crate::model::budget::{Budget, BudgetUnit, Budgets};
+use crate::model::key::{Key, KeySource};
 use crate::model::limits::Limits;
-use crate::model::message::OutgoingMessage;
-use crate::model::usage::{TaskObserver, TaskRecord};
-use crate::ports::memory::MemoryQueue;
-use crate::ports::queue::{Delivery, QueueAttributes, Receipt};
+use crate::ports::memory::MemoryStore;
+use crate::ports::object_budgets::ObjectBudgets;
 use crate::task::component::{Component, LoadOptions};
-use crate::worker::{Receiving, Summary, Worker};
-use async_trait::async_trait;
+use crate::worker::holding::LEAST_HELD;
+use crate::worker::shares::ShareOptions;
+use crate::worker::{BudgetOptions, KeyOptions, OverBudget, Receiving, Summary, Worker};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::num::{NonZeroU64, NonZeroUsize};
 use tokio_util::sync::CancellationToken;
-
-const HOUR: Duration = Duration::from_secs(3600);
-
-/// What all queues and tasks of a test record.
-#[derive(Default)]
-struct Records {
-    /// Messages that were received and whose task hasn't ended.
-    ahead: AtomicUsize,
-    most_ahead: AtomicUsize,
-    /// The queue of each task, in the order of their ends.
-    ended: Mutex<Vec<String>>,
-    /// The IDs of deleted messages, by queue.
-    deleted: Mutex<BTreeMap<String, BTreeSet<String>>>,
-}
-
-impl TaskObserver for Records {
-    fn ended(&self, record: &TaskRecord<'_>) {
-        self.ahead.fetch_sub(1, Ordering::Relaxed);
-        self.ended.lock().push(record.queue.expect("there are several").to_owned());
-    }
-}
-
-impl Records {
-    fn ended(&self) -> usize {
-        self.ended.lock().len()
-    }
-}
-
-/// A queue that records its calls, and refuses the receipts of other queues.
-struct Double {
-    queue: MemoryQueue,
-    records: Arc<Records>,
-    /// The messages in flight, by receipt.
-    in_flight: Mutex<BTreeMap<String, String>>,
-    receives: AtomicUsize,
-    under_way: AtomicUsize,
-    most_under_way: AtomicUsize,
-    receives_fail: AtomicBool,
-    deletes_fail: AtomicBool,
-}
-
-impl Double {
-    fn new(name: &str, records: &Arc<Records>) -> Arc<Self> {
-        Arc::new(Self {
-            queue: MemoryQueue::new(name, HOUR),
-            records: records.clone(),
-            in_flight: Mutex::default(),
-            receives: AtomicUsize::new(0),
-            under_way: AtomicUsize::new(0),
-            most_under_way: AtomicUsize::new(0),
-            receives_fail: AtomicBool::new(false),
-            deletes_fail: AtomicBool::new(false),
-        })
-    }
-
-    async fn fill(&self, messages: usize) {
-        let message = OutgoingMessage { body: "x".into(), ..OutgoingMessage::default() };
-        self.queue.send(&vec![message; messages]).await;
-    }
-
-    fn fails(switch: &AtomicBool, fails: bool) {
-        switch.store(fails, Ordering::Relaxed);
-    }
-
-    fn own(&self, receipts: &[Receipt]) -> Vec<Receipt> {
-        let own = |receipt: &Receipt| {
-            let own = receipt.0.strip_prefix(self.queue.url()).and_then(|rest| rest.strip_prefix(":/;=:"));
-            Receipt(own.unwrap_or_else(|| panic!("{receipt} is of another queue")).to_owned())
-        };
-        receipts.iter().map(own).collect()
-    }
-}
-
-#[async_trait]
-impl Queue for Double {
-    fn url(&self) -> &str {
-        self.queue.url()
-    }
-
-    async fn attributes(&self) -> Result<QueueAttributes, QueueError> {
-        self.queue.attributes().await
-    }
-
-    async fn depth(&self) -> Result<Depth, QueueError> {
-        if self.receives_fail.load(Ordering::Relaxed) {
-            return Err(QueueError::NotFound("gone".into()));
-        }
-        self.queue.depth().await
-    }
-
-    async fn receive(
-        &self,
-        max: usize,
-        wait: Duration,
-        stop: &CancellationToken,
-    ) -> Result<Vec<Delivery>, QueueError> {
-        self.receives.fetch_add(1, Ordering::Relaxed);
-        if self.receives_fail.load(Ordering::Relaxed) {
-            return Err(QueueError::NotFound("gone".into()));
-        }
-        let waits = usize::from(!wait.is_zero());
-        let under_way = self.under_way.fetch_add(waits, Ordering::Relaxed) + waits;
-        self.most_under_way.fetch_max(under_way, Ordering::Relaxed);
-        let received = self.queue.receive(max, wait, stop).await;
-        self.under_way.fetch_sub(waits, Ordering::Relaxed);
-        let mut deliveries = received?;
-        assert!(deliveries.len() <= if waits == 1 { 1 } else { max });
-        let count = deliveries.len();
-        let ahead = self.records.ahead.fetch_add(count, Ordering::Relaxed) + count;
-        self.records.most_ahead.fetch_max(ahead, Ordering::Relaxed);
-        for delivery in &mut deliveries {
-            self.in_flight.lock().insert(delivery.receipt.0.clone(), delivery.message.id.clone());
-            // A receipt may hold anything.
-            delivery.receipt = Receipt(format!("{}:/;=:{}", self.url(), delivery.receipt));
-        }
-        Ok(deliveries)
-    }
-
-    async fn delete(&self, receipts: &[Receipt]) -> Vec<Result<(), QueueError>> {
-        let own = self.own(receipts);
-        if self.deletes_fail.load(Ordering::Relaxed) {
-            return vec![Err(QueueError::Unusable("access denied".into())); own.len()];
-        }
-        for receipt in &own {
-            let id = self.in_flight.lock().remove(&receipt.0).expect("it is in flight");
-            let mut deleted = self.records.deleted.lock();
-            assert!(deleted.entry(self.url().to_owned()).or_default().insert(id), "deleted twice");
-        }
-        self.queue.delete(&own).await
-    }
-
-    async fn set_visibility(&self, receipts: &[Receipt], after: Duration) -> Vec<Result<(), QueueError>> {
-        let own = self.own(receipts);
-        if after.is_zero() {
-            self.records.ahead.fetch_sub(own.len(), Ordering::Relaxed);
-        }
-        self.queue.set_visibility(&own, after).await
-    }
-
-    async fn send(&self, messages: &[OutgoingMessage]) -> Vec<Result<String, QueueError>> {
-        self.queue.send(messages).await
-    }
-}
 
 /// Loads the smallest task.
 async fn component() -> Arc<Component> {
@@ -203,12 +63,12 @@ impl World {
     }
 
     async fn worker(&self, instances: usize, until_empty: bool) -> Arc<Worker> {
-        let options = WorkerOptions {
-            instances: NonZeroUsize::new(instances).expect("not zero"),
-            until_empty,
-            observers: vec![self.records.clone()],
-            ..WorkerOptions::default()
-        };
+        let instances = NonZeroUsize::new(instances).expect("not zero");
+        self.worker_with(WorkerOptions { instances, until_empty, ..WorkerOptions::default() }).await
+    }
+
+    async fn worker_with(&self, options: WorkerOptions) -> Arc<Worker> {
+        let options = WorkerOptions { observers: vec![self.records.clone()], ..options };
         let queue = |(queue, priority): &(Arc<Double>, _)| WorkerQueue {
             queue: queue.clone(),
             dead_letter: None,
@@ -328,6 +188,32 @@ async fn a_queue_that_settles_nothing_gets_one_message_at_a_time_until_it_does()
     Double::fails(&world.queue(0).deletes_fail, false);
     running.await.expect("it ends");
     assert_eq!(world.deleted(), [50, 50]);
+}
+
+#[tokio::test]
+async fn a_worker_ends_on_empty_queues_though_it_leaves_out_a_key_that_is_over_its_budget() {
+    let world = World::new(component().await, &[(Priority::Strict, 0), (weight(1), 0)]).await;
+    world.queue(0).fill_group(Some("over"), 1).await;
+    // More than are held: when their queue is found empty, the task of the other key has ended.
+    world.queue(1).fill_group(Some("other"), 10 * LEAST_HELD).await;
+    let number = |number| NonZeroU64::new(number).expect("not zero");
+    let budget = Budget { unit: BudgetUnit::Cost, amount: number(1), period: number(31 * 24 * 3600) };
+    let over = Key::new("over");
+    let worker = world.worker_with(WorkerOptions {
+        instances: NonZeroUsize::MIN,
+        until_empty: true,
+        keys: Some(KeyOptions { source: KeySource::Group, shares: ShareOptions::default() }),
+        budgets: Some(BudgetOptions {
+            budgets: Budgets { keys: BTreeMap::from([(over, Some(budget))]), others: None },
+            over: OverBudget::Park,
+            store: Arc::new(ObjectBudgets::new(Arc::new(MemoryStore::new("budgets")))),
+            cost: Arc::new(|_| 1),
+        }),
+        ..WorkerOptions::default()
+    });
+    let running = worker.await.run(CancellationToken::new(), CancellationToken::new());
+    tokio::time::timeout(Duration::from_secs(60), running).await.expect("it ends within a minute");
+    assert_eq!(world.deleted(), [1, 10 * LEAST_HELD]);
 }
 
 #[tokio::test]

@@ -224,7 +224,7 @@ impl Worker {
             Ok(deliveries) => {
                 self.count_received(deliveries.len());
                 if !deliveries.is_empty() {
-                    source.empty.store(0, Ordering::Relaxed);
+                    source.has_messages();
                 }
                 Some(deliveries.into_iter().map(|delivery| self.lease(source, delivery)).collect())
             }
@@ -238,19 +238,8 @@ impl Worker {
     }
 
     /// Watches one of several queues whenever it is empty, until the worker stops.
-    pub(in crate::worker) async fn watch(
-        &self,
-        source: &Arc<Source>,
-        polling: &Polling<'_>,
-        over: &CancellationToken,
-    ) {
-        let ended = async {
-            tokio::select! {
-                () = over.cancelled() => {}
-                () = polling.stop.cancelled() => {}
-            }
-        };
-        let mut ended = pin!(ended);
+    pub(in crate::worker) async fn watch(&self, source: &Arc<Source>, polling: &Polling<'_>) {
+        let mut ended = pin!(polling.over.cancelled());
         loop {
             let ready = async {
                 self.sources.becomes_empty(source).await;
@@ -266,7 +255,7 @@ impl Worker {
                 () = &mut ended => return,
                 () = ready => {}
             }
-            if self.watch_once(source, polling, over).await {
+            if self.watch_once(source, polling).await {
                 let held = async {
                     while tokio::time::timeout(LONGEST_HELD, self.sources.holds_none(source)).await.is_err() {
                         self.release_overdue(source, polling.in_progress).await;
@@ -282,26 +271,20 @@ impl Worker {
     }
 
     /// Waits once for a message of an empty queue. Returns whether it is held now.
-    async fn watch_once(
-        &self,
-        source: &Arc<Source>,
-        polling: &Polling<'_>,
-        over: &CancellationToken,
-    ) -> bool {
+    async fn watch_once(&self, source: &Arc<Source>, polling: &Polling<'_>) -> bool {
         let sources = &self.sources;
         let asked = sources.watches.asked.load(Ordering::Relaxed);
         let wait = if self.options.until_empty { SHORT_POLL } else { LONG_POLL };
         let groups = self.keyed.as_ref().and_then(|keyed| keyed.groups(self.permits.limit()));
         let leaves_out = groups.as_ref().is_some_and(|groups| !groups.except.is_empty());
         // A receive must not be dropped. It returns early when this is cancelled.
-        let stop = polling.stop.child_token();
+        let stop = polling.over.child_token();
         let mut receive = pin!(source.receive(1, wait, &stop, groups.as_ref()));
         let received = loop {
             tokio::select! {
                 biased;
                 received = &mut receive => break received,
                 () = polling.in_progress.abandon.cancelled() => return false,
-                () = over.cancelled(), if !stop.is_cancelled() => stop.cancel(),
                 () = self.pause.began(), if !stop.is_cancelled() => stop.cancel(),
                 () = sources.watches.anew.notified(), if leaves_out && !stop.is_cancelled() => stop.cancel(),
             }
@@ -318,8 +301,8 @@ impl Worker {
                 if works {
                     sources.has_messages(source, 0);
                 }
-            } else if !leaves_out {
-                source.empty.fetch_add(1, Ordering::Relaxed);
+            } else {
+                source.waited(0);
             }
             return false;
         }
