@@ -4,6 +4,7 @@ use crate::engine::compile::Compiler;
 use crate::model::limits::Limits;
 use crate::task::component::LoadOptions;
 use std::num::NonZeroUsize;
+use std::time::UNIX_EPOCH;
 
 const MIB: u64 = 1 << 20;
 const MEMORY: u64 = 2048 * MIB;
@@ -100,6 +101,19 @@ async fn a_message_without_a_route_runs_on_the_default_component_or_is_rejected(
     let test = Message::new("m", r#"{"Service":"Amazon S3","Event":"s3:TestEvent"}"#);
     assert_eq!(run(&without, test).await, (Outcome::Completed, None, "-".into()));
     assert_eq!((with.name(), without.name()), ("c.wasm".into(), "-".into()));
+}
+
+#[tokio::test]
+async fn the_record_of_a_message_without_a_task_says_how_long_it_waited() {
+    let with = Routes::new(Some(component(MEMORY, 16 << 20).await), Vec::new());
+    let without = Routes::new(None, vec![route("a", component(MEMORY, 16 << 20).await)]);
+    let (with, without) = (with.expect("it fits").expect("one"), without.expect("it fits").expect("one"));
+    let body = r#"{"Service":"Amazon S3","Event":"s3:TestEvent"}"#;
+    let message = Message { sent_at: UNIX_EPOCH, ..Message::new("m", body) };
+    for routes in [&with, &without] {
+        let report = routes.of(&message).run(Arc::new(message.clone()), None, std::future::pending()).await;
+        assert!(!report.ran && report.usage.queued > Duration::ZERO, "{report:?}");
+    }
 }
 
 #[test]
