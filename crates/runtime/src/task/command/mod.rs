@@ -169,7 +169,7 @@ async fn connect(
         }
     }
     if let Some(template) = &options.output {
-        let key = match template.expand(names) {
+        let key = match template.key.expand(names) {
             Ok(key) => key,
             Err(why) => return Ok(Err(Failure::Reject(format!("standard output: {why}")))),
         };
@@ -198,7 +198,7 @@ fn input_object(
     names: Names<'_>,
 ) -> std::result::Result<Option<(String, String, Option<String>)>, Failure> {
     match (&options.input, &*delivered.objects) {
-        (Some(template), _) => match template.expand(names) {
+        (Some(template), _) => match template.key.expand(names) {
             Ok(key) => Ok(Some((template.store.clone(), key, None))),
             Err(why) => Err(Failure::Reject(format!("standard input: {why}"))),
         },
