@@ -303,7 +303,7 @@ struct Clock {
 /// Reports how a task ended, and frees what it held. `result` is the guest's, or the outcome if the host ended the task.
 fn report(
     mut store: Store<TaskState>,
-    result: Result<wasmtime::Result<Result<(), host::Failure>>, Outcome>,
+    result: Result<host::Handled, Outcome>,
     version: &Version,
     clock: Clock,
 ) -> Report {

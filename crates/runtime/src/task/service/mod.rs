@@ -9,7 +9,7 @@ mod response;
 
 use self::response::{End, Files, ResponseBody};
 use super::host::files;
-use super::host::{Counted, Direction, Failure, LimitHit, Meter, request_head_bytes};
+use super::host::{Counted, Direction, Failure, Handled, LimitHit, Meter, request_head_bytes};
 use super::store::{Delivered, TaskState};
 use crate::model::limits::Limit;
 use crate::ports::http::{Body, HttpError};
@@ -46,11 +46,7 @@ pub(super) struct ClientGone;
 type Answer = std::result::Result<Response<HyperOutgoingBody>, ErrorCode>;
 
 /// Calls the handler with the request of this message, and sends its response.
-pub(super) async fn run(
-    instance: &Proxy,
-    store: &mut Store<TaskState>,
-    delivered: &Delivered,
-) -> Result<std::result::Result<(), Failure>> {
+pub(super) async fn run(instance: &Proxy, store: &mut Store<TaskState>, delivered: &Delivered) -> Handled {
     let requests = store.data().config.requests.clone();
     let exchange = requests.and_then(|requests| requests.take(&delivered.message.id)).ok_or(ClientGone)?;
     let Exchange { request, respond, gone } = exchange;
@@ -66,7 +62,7 @@ async fn answer(
     store: &mut Store<TaskState>,
     request: Request<Body>,
     respond: oneshot::Sender<Response<Body>>,
-) -> Result<std::result::Result<(), Failure>> {
+) -> Handled {
     let (received, sent) = {
         let http = &store.data().http;
         (http.meter(Direction::Received), http.meter(Direction::Sent))
@@ -129,7 +125,7 @@ async fn send(
     respond: oneshot::Sender<Response<Body>>,
     meter: Meter,
     files: Option<Files>,
-) -> Result<std::result::Result<(), Failure>> {
+) -> Handled {
     let (parts, mut body) = match answer.await {
         Ok(Ok(response)) => response.into_parts(),
         Ok(Err(error)) => {

@@ -6,7 +6,7 @@ use crate::model::outcome::shorten;
 use crate::ports::object_store::{Condition, PutOptions};
 use crate::task::command;
 use crate::task::holds::Hold;
-use crate::task::host::{Failure, LimitHit};
+use crate::task::host::{Handled, LimitHit};
 use crate::task::store::{Delivered, TaskState};
 use crate::task::stream::{End, Name, Output};
 use bytes::Bytes;
@@ -129,7 +129,7 @@ impl TaskState {
 
 /// Completes the objects of all files that the task has written, in the order in which they were created. Completes none
 /// if one of them couldn't be written.
-pub(crate) async fn complete(state: &mut TaskState) -> wasmtime::Result<Result<(), Failure>> {
+pub(crate) async fn complete(state: &mut TaskState) -> Handled {
     let mut unfinished = Vec::new();
     for file in std::mem::take(&mut state.files.files) {
         let Some(mut output) = file.output.take() else { continue };
