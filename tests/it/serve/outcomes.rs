@@ -53,6 +53,28 @@ fn a_failure_has_a_status_and_an_id_whose_details_are_in_the_log() {
 }
 
 #[test]
+fn a_client_has_no_whole_response_before_the_files_of_its_task_are_stored() {
+    let service = Service::start(&["--dir", "/out=output:rw"]);
+    service.go("at-once");
+    let mut client = service.connect();
+    let response = client.get("/file/kept/at-once");
+    assert_eq!((response.status(), &*response.text(), response.is_whole), (201, "saved\n", true));
+    assert_eq!(service.world.read("out/kept"), b"content");
+
+    client.send_head("GET", "/file/lost/later", &[]);
+    let writing = service.world.path("out/.wasmrun/tmp");
+    wait_until("the file is being written", || {
+        std::fs::read_dir(&writing).is_ok_and(|mut all| all.next().is_some())
+    });
+    // A directory with objects is in its place.
+    service.world.write("out/lost/other", "other");
+    service.go("later");
+    assert_eq!(client.response().status(), 500);
+    let (_, usage) = service.stop();
+    assert_eq!(usage.last().expect("a task")["outcome"], "rejected", "{usage:?}");
+}
+
+#[test]
 fn a_response_whose_handler_fails_halfway_is_cut_off() {
     let service = Service::start(&LIMITS);
     for how in ["panic", "spin", "allocate", "exit", "drop"] {

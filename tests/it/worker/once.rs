@@ -120,6 +120,15 @@ fn conditional_writes_and_keys_that_exclude_each_other_are_refused() {
 }
 
 #[test]
+fn a_deletion_of_a_key_that_a_directory_cannot_hold_is_refused_and_keeps_no_commit_from_its_end() {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    world.send(["delete a//b", "all put b x; delete x/", "put c x"]);
+    let output = work(&world, &[]);
+    assert_eq!(output.summary()["outcomes"], json!({"completed": 1, "rejected": 2}), "{output}");
+    assert_eq!((world.keys("out"), entries(&world)), (vec!["c".to_owned()], vec![(COMPLETED, 1)]));
+}
+
+#[test]
 fn a_key_whose_task_runs_keeps_another_message_waiting_without_counting_its_receives() {
     let world = World::with_queue(&["--max-receives", "2"]);
     send(&world, "1", "all put-nonce a; sleep 1500");

@@ -11,7 +11,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio_util::task::AbortOnDropHandle;
+use tokio::runtime::Handle;
+use tokio::task::block_in_place;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use wasmrun_runtime::engine::compile::Compiler;
 use wasmrun_runtime::task::component::{Component, Share};
 
@@ -37,17 +39,21 @@ impl Refresh {
         Self { plan, component, share, backends, seen: None, refused: None }
     }
 
-    /// Looks for a new version at each interval until the returned handle is dropped.
-    pub(crate) fn keep(self, every: Duration) -> AbortOnDropHandle<()> {
-        // Loading a large component takes a while, and what receives messages must not wait for it.
-        AbortOnDropHandle::new(tokio::spawn(self.go_on(every)))
+    /// Looks for a new version at each interval until the returned guard is dropped.
+    pub(crate) fn keep(self, every: Duration) -> DropGuard {
+        let stop = CancellationToken::new();
+        tokio::spawn(self.go_on(every, stop.clone()));
+        stop.drop_guard()
     }
 
-    async fn go_on(mut self, every: Duration) {
+    async fn go_on(mut self, every: Duration, stop: CancellationToken) {
         let mut pause = every;
-        loop {
-            tokio::time::sleep(pause).await;
-            pause = match self.look().await {
+        while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+            // Loading a large component computes and waits for the disk, and a small host has one thread for all I/O:
+            // meanwhile, another one receives messages. The compiler's process needs this one to live as long as it does.
+            let looking = stop.run_until_cancelled(self.look());
+            let Some(looked) = block_in_place(|| Handle::current().block_on(looking)) else { return };
+            pause = match looked {
                 Ok(()) => every,
                 Err(failure) => {
                     self.component.refreshes().failed.fetch_add(1, Ordering::Relaxed);

@@ -157,6 +157,10 @@ impl ObjectStore for DirStore {
         Some(self)
     }
 
+    fn check_key(&self, key: &str) -> Result<(), StoreError> {
+        self.key(key).map(drop)
+    }
+
     async fn clear_away(&self) {
         self.blocking.clear_away().await;
     }

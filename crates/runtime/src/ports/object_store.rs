@@ -54,7 +54,7 @@ pub trait ObjectStore: Any + Send + Sync {
     }
 
     /// Checks, without a request, that the store can hold an object with this key. Other keys are refused when they are
-    /// written, too.
+    /// written or deleted, too.
     ///
     /// # Errors
     ///

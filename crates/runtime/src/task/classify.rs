@@ -43,10 +43,7 @@ impl Remains<'_> {
 
 impl Outcome {
     /// Returns the outcome of a call into a guest.
-    pub(super) fn classify(
-        result: wasmtime::Result<Result<(), host::Failure>>,
-        remains: &Remains<'_>,
-    ) -> Self {
+    pub(super) fn classify(result: host::Handled, remains: &Remains<'_>) -> Self {
         match result {
             Ok(Ok(())) => Self::Completed,
             Ok(Err(host::Failure::Reject(reason))) => Self::Rejected { reason: shorten(&reason) },

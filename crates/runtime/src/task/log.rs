@@ -7,10 +7,7 @@ use super::last_words::LastWords;
 use crate::model::text::beginning;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
@@ -239,6 +236,7 @@ impl Lines {
 }
 
 /// Standard output or error of one task.
+#[derive(Clone)]
 pub(crate) struct LogStream {
     log: Arc<Mutex<Lines>>,
     name: &'static str,
@@ -247,10 +245,6 @@ pub(crate) struct LogStream {
 impl LogStream {
     fn append(&self, bytes: &[u8]) {
         self.log.lock().write(self.name, bytes);
-    }
-
-    fn another(&self) -> Self {
-        Self { log: self.log.clone(), name: self.name }
     }
 }
 
@@ -261,12 +255,13 @@ impl IsTerminal for LogStream {
 }
 
 impl StdoutStream for LogStream {
+    /// Only for WASI 0.3, which isn't offered.
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(self.another())
+        Box::new(tokio::io::sink())
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(self.another())
+        Box::new(self.clone())
     }
 }
 
@@ -297,21 +292,6 @@ impl OutputStream for LogStream {
 
     fn check_write(&mut self) -> StreamResult<usize> {
         Ok(PERMIT_BYTES)
-    }
-}
-
-impl AsyncWrite for LogStream {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.append(bytes);
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
 

@@ -13,13 +13,12 @@ use crate::model::key::{Key, KeySource};
 use crate::model::message::Message;
 use crate::model::outcome::{Cancel, Outcome};
 use crate::model::route::{Condition, first_match};
-use crate::model::usage::Usage;
 use crate::task::component::{Component, Report};
 use crate::task::grant::Grants;
 use crate::task::staged::StagedOutputs;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tracing::Span;
 
 /// What stands for the component in records of messages that no component handles.
@@ -294,13 +293,11 @@ impl<'r> Routed<'r> {
         outcome: Outcome,
         host_error: Option<Box<HostError>>,
     ) -> Report {
-        let queued = SystemTime::now().duration_since(message.sent_at).unwrap_or_default();
-        let usage = Usage { queued, ..Usage::default() };
         let name = self.component().map_or_else(|| NO_COMPONENT.into(), |component| component.name());
         Report {
             trace: self.routes.any.task_trace(message),
             route: self.route().cloned(),
-            ..Report::of_no_instance(name, outcome, usage, host_error)
+            ..Report::of_no_instance(name, message, outcome, host_error)
         }
     }
 

@@ -4,19 +4,25 @@ use crate::engine::compile::Compiler;
 use crate::model::limits::Limits;
 use crate::task::component::LoadOptions;
 use std::num::NonZeroUsize;
+use std::time::UNIX_EPOCH;
 
 const MIB: u64 = 1 << 20;
 const MEMORY: u64 = 2048 * MIB;
 
 /// Loads the smallest task, on a host with this much memory, for tasks of this much memory.
 async fn component(host_bytes: u64, memory_bytes: usize) -> Component {
+    component_on(host_bytes, None, memory_bytes).await
+}
+
+/// Loads it on a host on which a process may have this many file descriptors.
+async fn component_on(host_bytes: u64, files: Option<u64>, memory_bytes: usize) -> Component {
     let bytes = wat::parse_str(include_str!("../../../properties/src/seeds/task.wat")).expect("a component");
     let memory = HostMemory { bytes: host_bytes, source: MemorySource::Cgroup };
     let threads = Arc::new(GuestThreads::start(NonZeroUsize::MIN).expect("a thread"));
     let options = LoadOptions {
         limits: Limits { memory_bytes, ..Limits::default() },
         instances: NonZeroUsize::new(1000).expect("not zero"),
-        host: Host { memory: Some(memory), files: None },
+        host: Host { memory: Some(memory), files },
         allocator: Allocator::OnDemand,
         ..LoadOptions::new("c.wasm", threads)
     };
@@ -45,6 +51,19 @@ async fn as_many_tasks_run_as_fit_if_all_are_of_the_largest_component() {
     assert_eq!(routes.task_bytes(), task_bytes);
     assert!(instances.get() as u64 * task_bytes + code_bytes < MEMORY);
     assert!(routes.components().all(|component| component.capacity().instances == instances));
+}
+
+#[tokio::test]
+async fn what_bounds_the_tasks_of_a_component_is_the_bound_that_leaves_fewest() {
+    // Five tasks have enough file descriptors, and more have enough memory.
+    let mut component = component_on(MEMORY, Some(256 + 5 * 16), 16 << 20).await;
+    let alone = component.capacity();
+    assert_eq!((alone.instances.get(), alone.bounded_by), (5, BoundedBy::Files));
+    assert_eq!(component.fit_alongside(0).expect("it fits"), alone);
+    // Code counts four times, and leaves memory for less than three tasks.
+    let other_bytes = (MEMORY - MEMORY / 16 - 64 * MIB - 3 * component.task_bytes()) / 4;
+    let fits = component.fit_alongside(other_bytes).expect("it fits");
+    assert_eq!((fits.instances.get(), fits.bounded_by, fits.files), (2, BoundedBy::Memory, alone.files));
 }
 
 #[tokio::test]
@@ -82,6 +101,19 @@ async fn a_message_without_a_route_runs_on_the_default_component_or_is_rejected(
     let test = Message::new("m", r#"{"Service":"Amazon S3","Event":"s3:TestEvent"}"#);
     assert_eq!(run(&without, test).await, (Outcome::Completed, None, "-".into()));
     assert_eq!((with.name(), without.name()), ("c.wasm".into(), "-".into()));
+}
+
+#[tokio::test]
+async fn the_record_of_a_message_without_a_task_says_how_long_it_waited() {
+    let with = Routes::new(Some(component(MEMORY, 16 << 20).await), Vec::new());
+    let without = Routes::new(None, vec![route("a", component(MEMORY, 16 << 20).await)]);
+    let (with, without) = (with.expect("it fits").expect("one"), without.expect("it fits").expect("one"));
+    let body = r#"{"Service":"Amazon S3","Event":"s3:TestEvent"}"#;
+    let message = Message { sent_at: UNIX_EPOCH, ..Message::new("m", body) };
+    for routes in [&with, &without] {
+        let report = routes.of(&message).run(Arc::new(message.clone()), None, std::future::pending()).await;
+        assert!(!report.ran && report.usage.queued > Duration::ZERO, "{report:?}");
+    }
 }
 
 #[test]

@@ -8,10 +8,10 @@ pub(super) use self::bindings::{SpinSqs, SpinSqsPre};
 use self::bindings::fermyon::spin_sqs::sqs_types::{
     Error, Message, MessageAction, MessageAttribute, MessageAttributeValue,
 };
-use super::host::{Failure, RetryRequest, milliseconds};
+use super::host::{Failure, Handled, milliseconds};
 use super::store::{Delivered, TaskState};
 use crate::model::message::{self as runtime, Attribute, AttributeValue};
-use wasmtime::{Result, Store};
+use wasmtime::Store;
 
 mod bindings {
     wasmtime::component::bindgen!({
@@ -27,19 +27,14 @@ pub(super) const WORLD: &str = "fermyon:spin-sqs/spin-sqs@2.0.0";
 pub(super) const EXPORT: &str = "handle-queue-message";
 
 /// Calls the handler. The world has no way to reject a message: what isn't to be deleted is retried.
-pub(super) async fn run(
-    instance: &SpinSqs,
-    store: &mut Store<TaskState>,
-    delivered: &Delivered,
-) -> Result<std::result::Result<(), Failure>> {
+pub(super) async fn run(instance: &SpinSqs, store: &mut Store<TaskState>, delivered: &Delivered) -> Handled {
     let message = Message::from(&*delivered.message);
     let reason = match instance.call_handle_queue_message(store, &message).await? {
         Ok(MessageAction::Delete) => return Ok(Ok(())),
         Ok(MessageAction::Leave) => "the handler left the message in the queue".to_owned(),
-        Err(Error::Other(text)) if text.is_empty() => "the handler failed without a reason".to_owned(),
         Err(Error::Other(text)) => text,
     };
-    Ok(Err(Failure::Retry(RetryRequest { delay_seconds: None, reason })))
+    Ok(Err(Failure::retry(reason)))
 }
 
 impl From<&runtime::Message> for Message {

@@ -264,7 +264,9 @@ impl ObjectStore for StagingStore {
         self.store.list(prefix, continuation, limit).await
     }
 
+    /// Notes a deletion. A key that the store can't hold is refused now: the deletion would fail whenever the run commits.
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.store.check_key(key)?;
         self.reach().await?;
         self.outputs.note(self.index, &self.whole(key), None).await
     }

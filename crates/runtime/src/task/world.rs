@@ -3,7 +3,7 @@
 
 use super::command;
 use super::host::files;
-use super::host::{Failure, MessageHandle, Task, TaskPre};
+use super::host::{Handled, MessageHandle, Task, TaskPre};
 use super::messaging::{self, MessagingRequestReply, MessagingRequestReplyPre};
 use super::service;
 use super::spin::{self, SpinSqs, SpinSqsPre};
@@ -103,13 +103,7 @@ impl Linked {
     }
 
     pub(crate) fn engine(&self) -> &Engine {
-        match self {
-            Self::Task(pre) => pre.engine(),
-            Self::SpinSqs(pre) => pre.engine(),
-            Self::Messaging(pre) => pre.engine(),
-            Self::Command(pre) => pre.engine(),
-            Self::Service(pre) => pre.engine(),
-        }
+        self.component().engine()
     }
 
     pub(crate) fn component(&self) -> &Component {
@@ -144,11 +138,7 @@ pub(crate) enum Instance {
 
 impl Instance {
     /// Calls the guest with the message, and completes what it has written: its files, and at last its standard output.
-    pub(crate) async fn handle(
-        &self,
-        store: &mut Store<TaskState>,
-        delivered: Arc<Delivered>,
-    ) -> Result<std::result::Result<(), Failure>> {
+    pub(crate) async fn handle(&self, store: &mut Store<TaskState>, delivered: Arc<Delivered>) -> Handled {
         if let Err(failure) = self.call(store, delivered).await? {
             return Ok(Err(failure));
         }
@@ -158,11 +148,7 @@ impl Instance {
         }
     }
 
-    async fn call(
-        &self,
-        store: &mut Store<TaskState>,
-        delivered: Arc<Delivered>,
-    ) -> Result<std::result::Result<(), Failure>> {
+    async fn call(&self, store: &mut Store<TaskState>, delivered: Arc<Delivered>) -> Handled {
         match self {
             Self::Task(instance) => {
                 let message = store.data_mut().table.push(MessageHandle(delivered))?;

@@ -67,6 +67,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Web {
                 body.finish();
             }
             "after" => after(exchange, word()),
+            "file" => file(exchange, word(), word()),
             _ => wrong::handle(exchange, command, word(), word()),
         }
     }
@@ -89,6 +90,16 @@ fn after(exchange: Exchange, key: &str) {
     wait_for(key);
     let store = Store::open("output").expect("the store");
     store.put(key, b"done").expect("written");
+}
+
+/// `file/NAME/KEY`: writes a file, responds, and waits for the object `KEY` before it ends the response.
+fn file(exchange: Exchange, name: &str, key: &str) {
+    std::fs::write(format!("/out/{name}"), "content").expect("written");
+    let mut body = exchange.begin(201, &[("content-length", "6")]);
+    body.write(b"saved\n");
+    body.flush();
+    wait_for(key);
+    body.finish();
 }
 
 /// Waits until there is an object with this key.

@@ -24,16 +24,16 @@ use wasmtime::Engine;
 pub const MAX_COMPONENT_BYTES: u64 = 128 << 20;
 
 /// Compiles components or takes their code from the cache, or loads precompiled code.
-pub struct Compiler {
-    way: Way,
-    limits: CompileLimits,
-    cache: Option<Cache>,
-}
+pub struct Compiler(Way);
 
 #[cfg_attr(not(feature = "compiler"), expect(dead_code, reason = "only precompiled code can be loaded"))]
 enum Way {
     /// Runs this program as a child.
-    InChild(PathBuf),
+    InChild {
+        program: PathBuf,
+        limits: CompileLimits,
+        cache: Option<Cache>,
+    },
     InProcess,
     /// Takes precompiled code.
     Precompiled,
@@ -73,23 +73,23 @@ impl Compiler {
     /// Compiles in a child process that runs `program`. The program must call [`child`] when its first argument is
     /// [`CHILD_ARGUMENT`]. The child ends with the thread that loads the component.
     pub fn in_child(program: PathBuf, limits: CompileLimits, cache: Option<Cache>) -> Self {
-        Self { way: Way::InChild(program), limits, cache }
+        Self(Way::InChild { program, limits, cache })
     }
 
     /// Compiles in this process without bounds: for trusted components in tests and benchmarks.
     pub fn in_process() -> Self {
-        Self { way: Way::InProcess, limits: CompileLimits::default(), cache: None }
+        Self(Way::InProcess)
     }
 
     /// Takes files that `wasmrun compile` made of components. The code runs without checks: its author can do all that
     /// this process can.
     pub fn precompiled() -> Self {
-        Self { way: Way::Precompiled, limits: CompileLimits::default(), cache: None }
+        Self(Way::Precompiled)
     }
 
     /// Returns whether the input is precompiled code, which the operator vouches for.
     pub(crate) fn is_trusting(&self) -> bool {
-        matches!(self.way, Way::Precompiled)
+        matches!(self.0, Way::Precompiled)
     }
 
     /// Returns the code of a component.
@@ -99,7 +99,7 @@ impl Compiler {
         code: CodeOptions,
         bytes: &[u8],
     ) -> Result<Artefact, CompileError> {
-        if let Way::Precompiled = self.way {
+        if self.is_trusting() {
             let code = precompiled::unpack(bytes, code).map_err(CompileError::Invalid)?;
             return Ok(Artefact { code, origin: Origin::Precompiled });
         }
@@ -109,15 +109,11 @@ impl Compiler {
 
     /// Returns the options with which to inspect a component.
     pub(crate) fn options_of(&self, bytes: &[u8]) -> CodeOptions {
-        match self.way {
-            Way::Precompiled => precompiled::options(bytes),
-            _ => CodeOptions::default(),
-        }
+        if self.is_trusting() { precompiled::options(bytes) } else { CodeOptions::default() }
     }
 
     #[cfg(not(feature = "compiler"))]
     async fn compile(&self, _: &Engine, _: CodeOptions, _: &[u8]) -> Result<Artefact, CompileError> {
-        let _ = (&self.limits, &self.cache);
         Err(CompileError::Invalid(
             "this wasmrun was built without the compiler: compile it with `wasmrun compile` of another, and run that with --precompiled".into(),
         ))
@@ -139,20 +135,21 @@ impl Compiler {
             hasher.finalize()
         };
         let key = format!("{key:x}");
-        if let Some(code) = self.cache.as_ref().and_then(|cache| cache.get(&key)) {
+        let cache = if let Way::InChild { cache, .. } = &self.0 { cache.as_ref() } else { None };
+        if let Some(code) = cache.and_then(|cache| cache.get(&key)) {
             return Ok(Artefact { code, origin: Origin::Known });
         }
         let began = std::time::Instant::now();
-        let code = match &self.way {
-            Way::InChild(program) => {
+        let code = match &self.0 {
+            Way::InChild { program, limits, .. } => {
                 let memory = crate::engine::capacity::HostMemory::find();
-                let bounds = bounds::Bounds::of(bytes.len() as u64, self.limits, memory);
+                let bounds = bounds::Bounds::of(bytes.len() as u64, *limits, memory);
                 child::compile(program, code, bounds, bytes).await?
             }
             _ => engine.precompile_component(bytes).map_err(|error| invalid(&error))?,
         };
         tracing::info!(milliseconds = began.elapsed().as_millis() as u64, "compiled the component");
-        if let Some(cache) = &self.cache {
+        if let Some(cache) = cache {
             cache.put(&key, &code);
         }
         Ok(Artefact { code, origin: Origin::Compiled })

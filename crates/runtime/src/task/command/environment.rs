@@ -31,7 +31,7 @@ pub(crate) fn variables(granted: &[(String, String)], delivered: &Delivered) -> 
         }
         object.size.iter().for_each(|size| variables.add("OBJECT_SIZE", size.to_string()));
     }
-    variables.add("MESSAGE", describe(delivered));
+    variables.add("MESSAGE", describe(delivered).to_string());
     for attribute in &message.attributes {
         if let Some(text) = attribute.value.as_text() {
             variables.add(&format!("ATTRIBUTE_{}", attribute.name), text.to_owned());
@@ -69,13 +69,8 @@ impl Variables {
     }
 }
 
-/// Describes the message without its body, in JSON.
-pub(crate) fn describe(delivered: &Delivered) -> String {
-    as_json(delivered).to_string()
-}
-
-/// The message without its body. Binary attributes are in hexadecimal digits.
-fn as_json(delivered: &Delivered) -> Value {
+/// Describes the message without its body. Binary attributes are in hexadecimal digits.
+pub(crate) fn describe(delivered: &Delivered) -> Value {
     let message = &delivered.message;
     let attributes: Map<String, Value> = message
         .attributes

@@ -23,13 +23,13 @@ use self::template::Names;
 use super::grant::{Grants, Mode, StoreGrant, check_key};
 use super::host::files::MESSAGE_BYTES;
 use super::host::object_store::{self, Fault};
-use super::host::{Failure, RetryRequest};
+use super::host::{Failure, Handled};
 use super::store::{Delivered, TaskState};
 use super::stream::{End, Input, Name, Output, STREAM_BYTES};
 use super::world::World;
 use crate::model::outcome::shorten;
 use std::sync::Arc;
-use wasmtime::{Result, Store};
+use wasmtime::Store;
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::bindings::Command;
 
@@ -69,7 +69,7 @@ impl CommandOptions {
     /// # Errors
     ///
     /// Names the missing grant, or the variable.
-    pub fn check(&self, grants: &Grants) -> std::result::Result<(), String> {
+    pub fn check(&self, grants: &Grants) -> Result<(), String> {
         if let Some((name, _)) = grants.env.iter().find(|(name, _)| name.starts_with(PREFIX)) {
             return Err(format!(
                 "the environment key {name:?} cannot be granted to a command, as keys that begin with {PREFIX} describe its message: \
@@ -96,7 +96,7 @@ impl CommandOptions {
     }
 
     /// Refuses options that have no effect, as the component is no command.
-    pub(crate) fn check_unused(&self, world: World) -> std::result::Result<(), String> {
+    pub(crate) fn check_unused(&self, world: World) -> Result<(), String> {
         if *self == Self::default() {
             return Ok(());
         }
@@ -109,11 +109,7 @@ impl CommandOptions {
 }
 
 /// Runs a command for a message, from the opening of its streams to the completion of its output.
-pub(super) async fn run(
-    command: &Command,
-    store: &mut Store<TaskState>,
-    delivered: &Delivered,
-) -> Result<std::result::Result<(), Failure>> {
+pub(super) async fn run(command: &Command, store: &mut Store<TaskState>, delivered: &Delivered) -> Handled {
     let config = store.data().config.clone();
     let default = CommandOptions::default();
     let options = config.command.as_deref().unwrap_or(&default);
@@ -134,18 +130,14 @@ pub(super) async fn run(
     let reason = || state.log.last_words().unwrap_or_else(|| ExitedWith(code).to_string());
     Ok(match options.exit_codes.meaning(code) {
         ExitMeaning::Completed => Ok(()),
-        ExitMeaning::Retry => Err(Failure::Retry(RetryRequest { delay_seconds: None, reason: reason() })),
+        ExitMeaning::Retry => Err(Failure::retry(reason())),
         ExitMeaning::Rejected => Err(Failure::Reject(reason())),
         ExitMeaning::Trapped => return Err(ExitedWith(code).into()),
     })
 }
 
 /// Connects the standard streams to their objects.
-async fn connect(
-    state: &mut TaskState,
-    options: &CommandOptions,
-    delivered: &Delivered,
-) -> Result<std::result::Result<(), Failure>> {
+async fn connect(state: &mut TaskState, options: &CommandOptions, delivered: &Delivered) -> Handled {
     let names =
         Names { key: delivered.objects.first().map(|object| &*object.key), id: &delivered.message.id };
     let input = match input_object(options, delivered, names) {
@@ -169,7 +161,7 @@ async fn connect(
         }
     }
     if let Some(template) = &options.output {
-        let key = match template.expand(names) {
+        let key = match template.key.expand(names) {
             Ok(key) => key,
             Err(why) => return Ok(Err(Failure::Reject(format!("standard output: {why}")))),
         };
@@ -196,9 +188,9 @@ fn input_object(
     options: &CommandOptions,
     delivered: &Delivered,
     names: Names<'_>,
-) -> std::result::Result<Option<(String, String, Option<String>)>, Failure> {
+) -> Result<Option<(String, String, Option<String>)>, Failure> {
     match (&options.input, &*delivered.objects) {
-        (Some(template), _) => match template.expand(names) {
+        (Some(template), _) => match template.key.expand(names) {
             Ok(key) => Ok(Some((template.store.clone(), key, None))),
             Err(why) => Err(Failure::Reject(format!("standard input: {why}"))),
         },
@@ -214,7 +206,7 @@ fn input_object(
 }
 
 /// Returns the grant of a store if the key can be used. [`CommandOptions::check`] has seen that the store is granted.
-fn granted(state: &TaskState, alias: &str, key: &str) -> std::result::Result<StoreGrant, Failure> {
+fn granted(state: &TaskState, alias: &str, key: &str) -> Result<StoreGrant, Failure> {
     check_key(key).map_err(|bad| {
         Failure::Reject(format!("the key {:?} in the store {alias} cannot be used: {bad}", shorten(key)))
     })?;
@@ -223,7 +215,7 @@ fn granted(state: &TaskState, alias: &str, key: &str) -> std::result::Result<Sto
 }
 
 /// Completes the object on standard output, if there is one.
-pub(super) async fn complete(state: &mut TaskState) -> Result<std::result::Result<(), Failure>> {
+pub(super) async fn complete(state: &mut TaskState) -> Handled {
     let Some(output) = state.pipes.as_ref().and_then(|pipes| pipes.output.take()) else { return Ok(Ok(())) };
     let name = output.name().clone();
     match state.complete(output).await {
@@ -233,20 +225,11 @@ pub(super) async fn complete(state: &mut TaskState) -> Result<std::result::Resul
 }
 
 /// Converts a store's error about a stream's object. What the store will always refuse is rejected, the rest is retried.
-pub(crate) fn refused(
-    stream: &str,
-    alias: &str,
-    key: &str,
-    fault: Fault,
-) -> Result<std::result::Result<(), Failure>> {
+pub(crate) fn refused(stream: &str, alias: &str, key: &str, fault: Fault) -> Handled {
     let (what, is_final) = match fault {
         Fault::Trap(trap) => return Err(trap),
         Fault::Error(error) => object_store::in_words(&error),
     };
     let reason = format!("{stream}: {what} ({:?} in the store {alias})", shorten(key));
-    Ok(Err(if is_final {
-        Failure::Reject(reason)
-    } else {
-        Failure::Retry(RetryRequest { delay_seconds: None, reason })
-    }))
+    Ok(Err(if is_final { Failure::Reject(reason) } else { Failure::retry(reason) }))
 }

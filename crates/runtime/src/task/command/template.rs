@@ -57,12 +57,6 @@ impl FromStr for ObjectTemplate {
     }
 }
 
-impl ObjectTemplate {
-    pub(crate) fn expand(&self, names: Names<'_>) -> Result<String, String> {
-        self.key.expand(names)
-    }
-}
-
 impl FromStr for KeyTemplate {
     type Err = String;
 
@@ -105,7 +99,7 @@ impl KeyTemplate {
     /// # Errors
     ///
     /// The key needs an announced object, and there is none.
-    fn expand(&self, names: Names<'_>) -> Result<String, String> {
+    pub(super) fn expand(&self, names: Names<'_>) -> Result<String, String> {
         let mut key = String::new();
         // The slash after an empty directory would begin the key, or follow another slash.
         let mut skips_slash = false;

@@ -43,8 +43,9 @@ impl Component {
         let fitting =
             capacity(self.capacity.instances, &version.config.limits, &self.common.options.host, code_bytes)?;
         // Each task keeps the file descriptors that it has: if fewer tasks run, the others' remain unused.
-        let bounded_by = fitting.bounded_by.max(self.capacity.bounded_by);
-        self.capacity = Capacity { instances: fitting.instances, bounded_by, ..self.capacity };
+        if fitting.instances < self.capacity.instances {
+            self.capacity = Capacity { files: self.capacity.files, ..fitting };
+        }
         self.common.other_bytes = other_bytes;
         Ok(self.capacity)
     }

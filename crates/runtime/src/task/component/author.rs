@@ -17,13 +17,13 @@ pub(super) enum Author {
 }
 
 /// Advice for authors of a language.
-struct Advice {
+pub(super) struct Advice {
     /// What turns a core module into a component.
-    component: &'static str,
-    /// What makes a component that runs as a task.
-    task: &'static str,
+    pub(super) component: &'static str,
+    /// What makes a component that runs as a task, as a sentence.
+    pub(super) task: &'static str,
     /// How to leave out the interface `wasi:http`.
-    http: &'static str,
+    pub(super) http: &'static str,
 }
 
 /// For authors of an unknown language.
@@ -71,23 +71,9 @@ impl Author {
     }
 }
 
-fn advice(author: Option<Author>) -> Advice {
+/// Returns the advice for an author, if its language is known, or for any.
+pub(super) fn advice(author: Option<Author>) -> Advice {
     author.map_or(ANY, Author::advice)
-}
-
-/// Returns what turns a core module of this author into a component.
-pub(super) fn component(author: Option<Author>) -> &'static str {
-    advice(author).component
-}
-
-/// Returns, as a sentence, how to build a component that runs as a task.
-pub(super) fn task(author: Option<Author>) -> &'static str {
-    advice(author).task
-}
-
-/// Returns how to leave out the interface `wasi:http`.
-pub(super) fn without_http(author: Option<Author>) -> &'static str {
-    advice(author).http
 }
 
 /// What names the language for certain: tools, and languages that no other language's tools are written in. The tools

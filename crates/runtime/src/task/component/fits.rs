@@ -51,7 +51,7 @@ fn world_of<'a>(exports: impl Iterator<Item = &'a str>, author: Option<Author>) 
     }
     Err(LoadError::World(format!(
         "the component does not export wasmrun:task/handler@0.1.0, wasi:cli/run@0.2 or the handler of another world that wasmrun runs. {}",
-        author::task(author)
+        author::advice(author).task
     )))
 }
 
@@ -60,7 +60,7 @@ fn world_of<'a>(exports: impl Iterator<Item = &'a str>, author: Option<Author>) 
 pub(super) fn read_file(bytes: &[u8]) -> Result<Option<Outline<'_>>, LoadError> {
     match Outline::read(bytes) {
         Some(Outline { is_module: true, author, .. }) => {
-            let advice = author::component(author);
+            let advice = author::advice(author).component;
             Err(LoadError::World(format!("this is a core module, not a component: {advice}")))
         }
         outline => Ok(outline),

@@ -2,8 +2,9 @@
 
 use super::fits::{check_file, read_file};
 use super::inspect::Needs;
+use super::parts::Parts;
 use super::refresh::Refreshes;
-use super::refusal::{LoadError, check_numbers, engine_error, exceeded, misfit, missing, not_started};
+use super::refusal::{LoadError, engine_error, exceeded, misfit, missing, not_started};
 use super::rollout::Versions;
 use super::{Component, Pool, Version};
 use crate::engine::capacity::{Capacity, Host, capacity};
@@ -166,7 +167,11 @@ impl Version {
         let limits = common.limits_of_code(world, &needs, limits);
         let capacity = fitting(&limits, code_bytes)?;
         let limits = Limits { files: capacity.files, ..limits };
-        check_numbers(&component, &limits)?;
+        // The parts of precompiled code aren't read from its file.
+        if let Some(ResourcesRequired { num_memories, num_tables, .. }) = component.resources_required() {
+            let (memories, tables) = (num_memories.into(), num_tables.into());
+            Parts { memories, tables, ..Parts::default() }.check(&limits)?;
+        }
 
         let pool = Pool { code, instances: capacity.instances, frames };
         let pooled = pooled(common.options.allocator, &component, &artefact, pool, &limits)?;

@@ -44,6 +44,7 @@ pub use self::rollout::{Counts, Share};
 
 use self::load::{Common, renew};
 use self::refresh::free;
+use self::report::queued;
 use self::rollout::{Tally, Versions};
 use crate::engine::capacity::Capacity;
 use crate::engine::threads::GuestThreads;
@@ -69,7 +70,7 @@ use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tracing::Span;
 use wasmtime::Store;
 
@@ -228,7 +229,7 @@ impl Component {
                 report
             }
             Err((outcome, host_error)) => {
-                Report::of_no_instance(version.name.clone(), outcome, Usage::default(), host_error)
+                Report::of_no_instance(version.name.clone(), &message, outcome, host_error)
             }
         };
         if report.trace.is_none() {
@@ -244,15 +245,19 @@ async fn run_prepared(
     delivered: Arc<Delivered>,
     cancelled: impl Future<Output = Cancel>,
 ) -> Report {
-    let queued = SystemTime::now().duration_since(delivered.message.sent_at).unwrap_or_default();
-    let mut clock = Clock { began: Instant::now(), queued, started: None, times: Times::default() };
+    let mut clock = Clock {
+        began: Instant::now(),
+        queued: queued(&delivered.message),
+        started: None,
+        times: Times::default(),
+    };
     let Version { name, pre, config, .. } = version;
     let limits = &config.limits;
     let mut store = match store::task_store(pre.engine(), config, &delivered) {
         Ok(store) => store,
         Err(error) => {
             let outcome = Outcome::HostFailed { what: format!("no store: {error:#}") };
-            return Report::of_no_instance(name.clone(), outcome, Usage { queued, ..Usage::default() }, None);
+            return Report::of_no_instance(name.clone(), &delivered.message, outcome, None);
         }
     };
 
@@ -298,7 +303,7 @@ struct Clock {
 /// Reports how a task ended, and frees what it held. `result` is the guest's, or the outcome if the host ended the task.
 fn report(
     mut store: Store<TaskState>,
-    result: Result<wasmtime::Result<Result<(), host::Failure>>, Outcome>,
+    result: Result<host::Handled, Outcome>,
     version: &Version,
     clock: Clock,
 ) -> Report {

@@ -101,7 +101,7 @@ fn advice(import: &Import<'_>, author: Option<Author>) -> Option<String> {
         },
         "wasi:http" if is("0.2") && OFFERED_OF_HTTP.contains(&interface) => return None,
         "wasi:http" => {
-            let leave_out = author::without_http(author);
+            let leave_out = author::advice(author).http;
             return Some(format!("tasks send requests with outgoing-handler of WASI 0.2: {leave_out}"));
         }
         _ if OFFERED.lines().any(|line| line.split('/').next() == Some(package)) => match version {

@@ -28,6 +28,8 @@ impl Component {
     /// of them, or a share until the new version is known to fail no more often. Running tasks finish on the version that
     /// they started on. A version on trial is dropped.
     ///
+    /// Loading computes and waits for the disk on the thread that polls this: don't poll it where I/O must go on.
+    ///
     /// # Errors
     ///
     /// Those of [`Component::load`], and [`LoadError::Limits`] if fewer of its tasks fit than of the first version's. The

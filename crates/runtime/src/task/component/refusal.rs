@@ -8,7 +8,6 @@ use crate::model::outcome::shorten;
 use crate::task::classify::{limit_before, limit_in};
 use crate::task::limiter::Limiter;
 use crate::task::world::World;
-use wasmtime::component::Component as Code;
 
 /// Why a component can't be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -61,22 +60,6 @@ fn too_few_table_elements(limits: &Limits) -> LoadError {
         "the component's tables need more elements to start than its limit of {}: raise --table-elements",
         limits.table_elements
     ))
-}
-
-/// Refuses a component with more memories or tables than its limits allow; the error names the flag.
-pub(super) fn check_numbers(component: &Code, limits: &Limits) -> Result<(), LoadError> {
-    let Some(needs) = component.resources_required() else { return Ok(()) };
-    for (number, most, limit) in [
-        (needs.num_memories, limits.memories, Limit::Memories),
-        (needs.num_tables, limits.tables, Limit::Tables),
-    ] {
-        if number as usize > most {
-            return Err(LoadError::Limits(format!(
-                "the component has {number} {limit}, and its limit is {most}: raise --{limit}"
-            )));
-        }
-    }
-    Ok(())
 }
 
 /// Converts the engine's error about a well-formed component that can't start.

@@ -8,6 +8,7 @@ use crate::model::task_trace::TaskTrace;
 use crate::model::trace::Trace;
 use crate::model::usage::{TaskRecord, Usage};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 /// Result of a task.
 #[derive(Clone, Debug)]
@@ -33,13 +34,14 @@ pub struct Report {
 }
 
 impl Report {
-    /// Creates the report of a task that ended before it had an instance.
+    /// Creates the report of a message whose task ended before it had an instance.
     pub(crate) fn of_no_instance(
         component: Arc<str>,
+        message: &Message,
         outcome: Outcome,
-        usage: Usage,
         host_error: Option<Box<HostError>>,
     ) -> Self {
+        let usage = Usage { queued: queued(message), ..Usage::default() };
         let host_error = host_error.map(|error| *error);
         let (well, ran, route) = (Vec::new(), false, None);
         Self { outcome, usage, host_error, well, ran, component, route, trace: None, outputs: None }
@@ -57,4 +59,9 @@ impl Report {
         let task = self.trace.as_ref().filter(|task| task.is_exported(self.outcome.kind()))?;
         Some(&task.trace)
     }
+}
+
+/// Returns how long ago a message was sent.
+pub(super) fn queued(message: &Message) -> Duration {
+    SystemTime::now().duration_since(message.sent_at).unwrap_or_default()
 }

@@ -148,10 +148,15 @@ fn is_worse(current: Counts, new: Counts) -> Option<bool> {
 }
 
 /// Returns the probability that at least this many of the failures fall to the new version's tasks by chance alone
-/// (Fisher's exact test, one-sided).
+/// (Fisher's exact test, one-sided); 1 if the new version fails no more often than both together.
 fn by_chance(current: Counts, new: Counts) -> f64 {
     let (tasks, of_new) = (current.tasks() + new.tasks(), new.tasks());
     let (failed, completed) = (current.failed + new.failed, current.completed + new.completed);
+    // Of a version that fails far less often, the very number of failures is too improbable for a float, and so would be
+    // the sum that begins with it.
+    if u128::from(new.failed) * u128::from(tasks) <= u128::from(failed) * u128::from(of_new) {
+        return 1.0;
+    }
     // The probability of this very number; each further one follows from the one before.
     let exactly =
         ln_choose(failed, new.failed) + ln_choose(completed, new.completed) - ln_choose(tasks, of_new);
@@ -201,6 +206,12 @@ mod tests {
         assert_eq!(is_worse(counts(900, 90), counts(90, 9)), None, "too few tasks");
         assert_eq!(is_worse(counts(1800, 180), counts(180, 20)), Some(false));
         assert_eq!(is_worse(counts(0, 2000), counts(0, 200)), Some(false), "both fail always");
+    }
+
+    #[test]
+    fn a_version_that_completes_takes_over_from_one_that_always_fails() {
+        assert_eq!(is_worse(counts(0, 19_800), counts(200, 0)), Some(false));
+        assert_eq!(is_worse(counts(0, 13_300), counts(134, 0)), None, "too few tasks");
     }
 
     #[test]

@@ -31,9 +31,10 @@ pub(super) mod queue;
 
 pub(crate) use self::http::{Counted, Direction, Meter, TaskHttp, request_head_bytes};
 pub(crate) use self::message::MessageHandle;
-pub(crate) use bindings::exports::wasmrun::task::handler::{Failure, RetryRequest};
+pub(crate) use bindings::exports::wasmrun::task::handler::Failure;
 pub(crate) use bindings::{Task, TaskPre};
 
+use self::bindings::exports::wasmrun::task::handler::RetryRequest;
 use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
 use crate::model::limits::Limit;
 use crate::model::outcome::shorten;
@@ -77,6 +78,18 @@ mod bindings {
 /// Returns a time as guests are told it: in milliseconds since 1970.
 pub(super) fn milliseconds(time: SystemTime) -> u64 {
     u64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What a handler returned, or the error that ended it.
+pub(crate) type Handled = wasmtime::Result<Result<(), Failure>>;
+
+impl Failure {
+    /// Creates the failure of a message that is tried again after the worker's own delay. A handler may give no reason.
+    pub(crate) fn retry(reason: String) -> Self {
+        let reason =
+            if reason.is_empty() { "the handler failed without a reason".to_owned() } else { reason };
+        Self::Retry(RetryRequest { delay_seconds: None, reason })
+    }
 }
 
 /// Trap of a guest that exceeded a limit in a host call.

@@ -16,6 +16,7 @@ use std::time::Duration;
 use wasmtime::component::Resource;
 
 /// A guest's handle to a granted queue.
+#[derive(Clone)]
 pub struct QueueHandle {
     alias: String,
     queue: Arc<dyn Queue>,
@@ -38,25 +39,13 @@ impl Host for TaskState {
 
 impl HostQueue for TaskState {
     fn open(&mut self, alias: String) -> Result<Resource<QueueHandle>, Fault> {
-        let Some(queue) = self.config.grants.queues.get(&alias) else {
-            let queues = &self.config.grants.queues;
-            let granted = listed(queues.keys().map(String::as_str));
-            let missing = format!(
-                "the component sends to the queue {alias:?}, which is not granted: add --send {alias}=URL (granted: {granted})",
-                alias = shorten(&alias)
-            );
-            self.not_granted("queue", &alias, "no such grant", missing);
-            return Err(Error::AccessDenied.into());
-        };
-        let queue = queue.clone();
+        let queue = self.queue_named(&alias)?;
         Ok(self.table.push(QueueHandle { alias, queue })?)
     }
 
     async fn send(&mut self, this: Resource<QueueHandle>, message: OutgoingMessage) -> Result<String, Fault> {
-        match self.send_all(&this, vec![message]).await?.pop() {
-            Some(answer) => Ok(answer?),
-            None => Err(wasmtime::Error::from(HostFault("a queue gave no answer".into())).into()),
-        }
+        let QueueHandle { alias, queue } = self.table.get(&this)?.clone();
+        self.send_to(&alias, queue, message).await
     }
 
     async fn send_batch(
@@ -67,7 +56,8 @@ impl HostQueue for TaskState {
         if messages.len() > MAX_BATCH {
             return Err(Error::InvalidMessage(format!("a batch holds at most {MAX_BATCH} messages")).into());
         }
-        self.send_all(&this, messages).await
+        let QueueHandle { alias, queue } = self.table.get(&this)?.clone();
+        self.send_all(&alias, queue, messages).await
     }
 
     async fn drop(&mut self, this: Resource<QueueHandle>) -> wasmtime::Result<()> {
@@ -77,15 +67,42 @@ impl HostQueue for TaskState {
 }
 
 impl TaskState {
+    /// Returns a granted queue.
+    pub(crate) fn queue_named(&mut self, alias: &str) -> Result<Arc<dyn Queue>, Fault> {
+        let queues = &self.config.grants.queues;
+        if let Some(queue) = queues.get(alias) {
+            return Ok(queue.clone());
+        }
+        let granted = listed(queues.keys().map(String::as_str));
+        let missing = format!(
+            "the component sends to the queue {alias:?}, which is not granted: add --send {alias}=URL (granted: {granted})",
+            alias = shorten(alias)
+        );
+        self.not_granted("queue", alias, "no such grant", missing);
+        Err(Error::AccessDenied.into())
+    }
+
+    /// Sends a message to a granted queue. Returns the message's ID.
+    pub(crate) async fn send_to(
+        &mut self,
+        alias: &str,
+        queue: Arc<dyn Queue>,
+        message: OutgoingMessage,
+    ) -> Result<String, Fault> {
+        match self.send_all(alias, queue, vec![message]).await?.pop() {
+            Some(answer) => Ok(answer?),
+            None => Err(wasmtime::Error::from(HostFault("a queue gave no answer".into())).into()),
+        }
+    }
+
     /// Sends the valid messages. The answers are in the order of all messages.
     async fn send_all(
         &mut self,
-        this: &Resource<QueueHandle>,
+        alias: &str,
+        queue: Arc<dyn Queue>,
         messages: Vec<OutgoingMessage>,
     ) -> Result<Vec<Result<String, Error>>, Fault> {
-        let handle = self.table.get(this)?;
-        let (alias, queue) = (handle.alias.clone(), handle.queue.clone());
-        let backend = backend_name("queue", &alias);
+        let backend = backend_name("queue", alias);
         let messages: Vec<runtime::OutgoingMessage> = messages.into_iter().map(Into::into).collect();
         let most = self.config.limits.message_bytes;
         let checks: Vec<_> = messages.iter().map(|message| check(message, most)).collect();
@@ -97,9 +114,9 @@ impl TaskState {
         let bytes: usize = valid.iter().map(runtime::OutgoingMessage::billed_bytes).sum();
 
         let mut answers = if valid.is_empty() {
-            self.call_queue(&alias, 0, 0, async { Vec::new() }).await?
+            self.call_queue(alias, 0, 0, async { Vec::new() }).await?
         } else {
-            self.call_queue(&alias, valid.len(), bytes, async move { queue.send(&valid).await }).await?
+            self.call_queue(alias, valid.len(), bytes, async move { queue.send(&valid).await }).await?
         }
         .into_iter();
         // A batch is one call in a trace, which failed if one of its messages did.
@@ -111,16 +128,16 @@ impl TaskState {
                     Err(reason) => Err(QueueError::InvalidMessage(reason)),
                     Ok(()) => answers.next().unwrap_or_else(|| Err(QueueError::unanswered())),
                 };
-                let sent = self.config.calls.sent(&alias, &answer);
+                let sent = self.config.calls.sent(alias, &answer);
                 if answer.is_ok() {
                     self.host_succeeded(&backend, Access::Write);
                 } else {
                     result = sent;
                 }
-                answer.map_err(|error| self.tell(&alias, error))
+                answer.map_err(|error| self.tell(alias, error))
             })
             .collect();
-        self.record_call("queue", "send", &alias, result);
+        self.record_call("queue", "send", alias, result);
         Ok(answers)
     }
 

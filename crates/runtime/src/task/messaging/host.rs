@@ -1,9 +1,9 @@
-//! Host functions of `wasi:messaging`: they send through the functions of `wasmrun:task/queue`.
+//! Host functions of `wasi:messaging`: they send as those of `wasmrun:task/queue` do.
 
 use super::bindings::wasi::messaging::types::{Error, Host, HostClient, HostMessage};
 use super::bindings::wasi::messaging::{producer, request_reply};
 use super::envelope::Envelope;
-use crate::task::host::queue::{self, Attribute, AttributeValue, HostQueue, OutgoingMessage};
+use crate::task::host::queue::{self, Attribute, AttributeValue, OutgoingMessage};
 use crate::task::host::{self as runtime};
 use crate::task::store::TaskState;
 use wasmtime::Result;
@@ -118,10 +118,8 @@ impl producer::Host for TaskState {
             .collect();
         let message =
             OutgoingMessage { body, attributes, delay_seconds: None, group: None, deduplication_id: None };
-        let queue = HostQueue::open(self, topic).map_err(of_queue)?;
-        let sent = HostQueue::send(self, Resource::new_borrow(queue.rep()), message).await;
-        HostQueue::drop(self, queue).await?;
-        sent.map(|_id| ()).map_err(of_queue)
+        let queue = self.queue_named(&topic).map_err(of_queue)?;
+        self.send_to(&topic, queue, message).await.map(drop).map_err(of_queue)
     }
 }
 

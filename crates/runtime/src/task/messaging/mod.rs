@@ -18,7 +18,7 @@ pub(super) use self::bindings::{MessagingRequestReply, MessagingRequestReplyPre}
 
 use self::bindings::wasi::messaging::{producer, request_reply, types};
 use self::envelope::Envelope;
-use super::host::{Failure, RetryRequest};
+use super::host::{Failure, Handled};
 use super::store::{Delivered, TaskState};
 use std::sync::Arc;
 use types::Error;
@@ -62,15 +62,14 @@ pub(super) async fn run(
     instance: &MessagingRequestReply,
     store: &mut Store<TaskState>,
     delivered: Arc<Delivered>,
-) -> Result<std::result::Result<(), Failure>> {
+) -> Handled {
     let message = store.data_mut().table.push(Envelope::of(delivered))?;
     let reason = match instance.wasi_messaging_incoming_handler().call_handle(store, message).await? {
         Ok(()) => return Ok(Ok(())),
         Err(Error::Timeout) => "timeout".to_owned(),
         Err(Error::Connection(text)) => format!("connection: {text}"),
         Err(Error::PermissionDenied(text)) => format!("permission denied: {text}"),
-        Err(Error::Other(text)) if text.is_empty() => "the handler failed without a reason".to_owned(),
         Err(Error::Other(text)) => text,
     };
-    Ok(Err(Failure::Retry(RetryRequest { delay_seconds: None, reason })))
+    Ok(Err(Failure::retry(reason)))
 }

@@ -42,14 +42,6 @@ impl Input {
         Self(Arc::new(Mutex::new(Arriving { line, piece, arrived, holds })))
     }
 
-    /// Ends the stream, and frees what it holds.
-    pub(crate) fn close(&self) {
-        let mut arriving = self.0.lock();
-        arriving.line = Line::Closed;
-        arriving.arrived = Bytes::new();
-        arriving.holds.clear();
-    }
-
     /// Connects an object. `hold` is for the stream itself.
     pub(crate) fn connect(
         &self,

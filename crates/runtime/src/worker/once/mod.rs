@@ -290,7 +290,8 @@ impl Worker {
             Err(lost) => {
                 let error = HostError::from(lost);
                 let outcome = Outcome::HostFailed { what: error.text.clone() };
-                Report::of_no_instance(component, outcome, usage, Some(Box::new(error)))
+                let none = Report::of_no_instance(component, message, outcome, Some(Box::new(error)));
+                Report { usage, ..none }
             }
         }
     }

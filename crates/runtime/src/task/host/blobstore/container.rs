@@ -4,7 +4,7 @@ use super::bindings::wasi::blobstore::container::{
     ContainerMetadata, Host, HostContainer, HostStreamObjectNames, ObjectMetadata,
 };
 use super::values::{IncomingValue, OutgoingValue};
-use super::{StoreHandle, Told, borrowed, told};
+use super::{StoreHandle, Told, told};
 use crate::ports::object_store::{MAX_PAGE, PutOptions};
 use crate::task::grant::{Mode, StoreGrant};
 use crate::task::host::bindings::wasmrun::task::object_store::HostStore;
@@ -90,12 +90,14 @@ impl HostContainer for TaskState {
     }
 
     async fn delete_objects(&mut self, this: Resource<StoreHandle>, names: Vec<String>) -> Told<()> {
-        for name in names {
-            if let Err(fault) = self.delete(borrowed(&this), name).await {
-                return told(Err(fault));
+        let deleted = async {
+            for name in names {
+                let grant = self.granted(&this, Mode::writes, &name)?;
+                self.delete_from(grant, name).await?;
             }
-        }
-        Ok(Ok(()))
+            Ok(())
+        };
+        told(deleted.await)
     }
 
     async fn has_object(&mut self, this: Resource<StoreHandle>, name: String) -> Told<bool> {
@@ -138,11 +140,8 @@ impl TaskState {
             return Ok((Vec::new(), *is_over));
         }
         let (grant, continuation) = (grant.clone(), continuation.clone());
-        let limit = u32::try_from(most.min(MAX_PAGE as u64)).unwrap_or(u32::MAX);
-        let store = self.table.push(StoreHandle(grant))?;
-        let page = HostStore::list_objects(self, borrowed(&store), String::new(), continuation, limit).await;
-        HostStore::drop(self, store).await?;
-        let page = page?;
+        let limit = usize::try_from(most).unwrap_or(usize::MAX).min(MAX_PAGE);
+        let page = self.list_page(grant, String::new(), continuation, limit).await?;
         let names = self.table.get_mut(this)?;
         names.is_over = page.continuation.is_none();
         names.continuation = page.continuation;

@@ -1,4 +1,4 @@
-//! Host functions of `wasi:blobstore` 0.2.0-draft: they read and write through those of `wasmrun:task/object-store`.
+//! Host functions of `wasi:blobstore` 0.2.0-draft: they read and write as those of `wasmrun:task/object-store` do.
 //!
 //! A container is the alias of a granted store. Creating, deleting and emptying containers are errors.
 //!
@@ -12,9 +12,10 @@ mod values;
 
 use self::bindings::wasi::blobstore::blobstore::{Host, ObjectId};
 use self::bindings::wasi::blobstore::{blobstore, container as containers, types};
-use super::bindings::wasmrun::task::object_store::{Condition, HostStore};
+use super::bindings::wasmrun::task::object_store::HostStore;
 use super::object_store::{self, Error, Fault, StoreHandle};
 use crate::model::outcome::shorten;
+use crate::ports::object_store::Condition;
 use crate::task::grant::Mode;
 use crate::task::store::TaskState;
 use wasmtime::Result;
@@ -57,11 +58,6 @@ fn told<T>(result: std::result::Result<T, Fault>) -> Told<T> {
     }
 }
 
-/// Borrows a handle for a call of the store's interface.
-fn borrowed(store: &Resource<StoreHandle>) -> Resource<StoreHandle> {
-    Resource::new_borrow(store.rep())
-}
-
 impl TaskState {
     /// Refuses what no grant can allow.
     fn not_offered<T>(&mut self, what: &str, container: &str) -> Told<T> {
@@ -70,39 +66,21 @@ impl TaskState {
     }
 
     /// Copies an object, and with `move_it` deletes it afterwards.
-    async fn transfer(
-        &mut self,
-        from: &Resource<StoreHandle>,
-        to: &Resource<StoreHandle>,
-        (key, to_key): (String, String),
-        move_it: bool,
-    ) -> std::result::Result<(), Fault> {
-        if move_it {
-            // A copy that can't be followed by the deletion is no part of a move.
-            self.granted(from, Mode::writes, &key)?;
-        }
-        let copied = key.clone();
-        self.copy(borrowed(from), copied, None, borrowed(to), to_key, Condition::Always).await?;
-        if move_it { self.delete(borrowed(from), key).await } else { Ok(()) }
-    }
-
-    /// Opens both containers for a transfer, and closes them again.
-    async fn between(&mut self, src: ObjectId, dest: ObjectId, move_it: bool) -> Told<()> {
-        let from = match HostStore::open(self, src.container) {
-            Ok(from) => from,
-            Err(fault) => return told(Err(fault)),
-        };
-        let to = match HostStore::open(self, dest.container) {
-            Ok(to) => to,
-            Err(fault) => {
-                HostStore::drop(self, from).await?;
-                return told(Err(fault));
+    async fn transfer(&mut self, src: ObjectId, dest: ObjectId, move_it: bool) -> Told<()> {
+        let transferred = async {
+            let from = self.store_named(&src.container)?;
+            let to = self.store_named(&dest.container)?;
+            if move_it {
+                // A copy that can't be followed by the deletion is no part of a move.
+                self.for_key(from.clone(), Mode::writes, &src.object)?;
             }
+            let from = self.for_key(from, Mode::reads, &src.object)?;
+            let to = self.for_key(to, Mode::writes, &dest.object)?;
+            let key = src.object.clone();
+            self.copy_between(from.clone(), key, None, to, dest.object, Condition::Always).await?;
+            if move_it { self.delete_from(from, src.object).await } else { Ok(()) }
         };
-        let done = self.transfer(&from, &to, (src.object, dest.object), move_it).await;
-        HostStore::drop(self, from).await?;
-        HostStore::drop(self, to).await?;
-        told(done)
+        told(transferred.await)
     }
 }
 
@@ -124,7 +102,7 @@ impl Host for TaskState {
     }
 
     async fn copy_object(&mut self, src: ObjectId, dest: ObjectId) -> Told<()> {
-        self.between(src, dest, false).await
+        self.transfer(src, dest, false).await
     }
 
     /// Two containers may overlap, and a grant doesn't say so: a move between them could delete the object's only copy.
@@ -137,6 +115,37 @@ impl Host for TaskState {
         if src.object == dest.object {
             return Ok(Err("move-object: source and destination are the same object".into()));
         }
-        self.between(src, dest, true).await
+        self.transfer(src, dest, true).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::containers::{HostContainer, HostStreamObjectNames};
+    use super::*;
+    use crate::model::limits::Limits;
+    use crate::ports::memory::MemoryStore;
+    use crate::task::by_key::Scope;
+    use crate::task::grant::{Grants, StoreGrant};
+    use crate::task::host::tests::state;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn a_guest_that_holds_all_its_handles_can_still_list_and_copy() {
+        let memory = MemoryStore::new("s");
+        memory.insert("old", "content");
+        let (alias, of) = ("s".to_owned(), Arc::new(memory.clone()));
+        let grant = StoreGrant { alias, store: of, mode: Mode::ReadWrite, scope: Scope::All };
+        let grants = Grants { stores: [("s".into(), grant)].into(), ..Grants::default() };
+        let mut store = state(Limits { handles: 3, ..Limits::default() }, grants);
+        let task = store.data_mut();
+        let container = task.get_container("s".into()).await.expect("no trap").expect("granted");
+        let names = HostContainer::list_objects(task, container).await.expect("no trap").expect("listed");
+        let _last = task.get_container("s".into()).await.expect("no trap").expect("granted");
+        let listed = task.read_stream_object_names(names, 10).await.expect("no trap");
+        assert_eq!(listed, Ok((vec!["old".to_owned()], true)));
+        let object = |name: &str| ObjectId { container: "s".into(), object: name.into() };
+        assert_eq!(task.copy_object(object("old"), object("new")).await.expect("no trap"), Ok(()));
+        assert_eq!(memory.content("new"), Some("content".into()));
     }
 }

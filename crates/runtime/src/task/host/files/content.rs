@@ -15,7 +15,7 @@ impl TaskState {
     /// Returns the content of a file that is being written.
     pub(super) fn output(&self, this: &Resource<Descriptor>) -> Result<Output> {
         match self.table.get(this)? {
-            Descriptor { path, found: Found::Written, .. } => {
+            Descriptor { path, found: Found::Written } => {
                 Ok(self.files.output(path).ok_or(ErrorCode::BadDescriptor)?)
             }
             Descriptor { found: Found::Directory, .. } => Err(ErrorCode::IsDirectory.into()),
@@ -23,13 +23,12 @@ impl TaskState {
         }
     }
 
-    /// Opens a stream of an object's content. It ends the stream that was opened before.
+    /// Opens a stream of an object's content. It's independent of the file's other streams and of the descriptor, and
+    /// holds its own part of what the task may hold.
     pub(super) async fn stream(&mut self, this: &Resource<Descriptor>, offset: u64) -> Result<Input> {
-        let Descriptor { found: Found::Object(directory, info), input, .. } = self.table.get_mut(this)?
-        else {
+        let Descriptor { found: Found::Object(directory, info), .. } = self.table.get(this)? else {
             return Err(ErrorCode::BadDescriptor.into());
         };
-        input.take().iter().for_each(Input::close);
         let (directory, info) = (directory.clone(), info.clone());
         let grant = self.grant(&directory)?;
         let file = self.held.take_bytes(FILE_BYTES)?;
@@ -40,7 +39,6 @@ impl TaskState {
         same(&info.etag, end.info())?;
         let input = Input::of_pieces(PIECE_BYTES);
         input.connect(&self.streams, End { name: Arc::new(name), end, hold }, file);
-        self.table.get_mut(this)?.input = Some(input.clone());
         Ok(input)
     }
 }

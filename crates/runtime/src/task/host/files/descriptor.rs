@@ -13,7 +13,6 @@ use crate::model::limits::Limits;
 use crate::ports::object_store::ObjectInfo;
 use crate::task::calls::StoreCall;
 use crate::task::store::TaskState;
-use crate::task::stream::Input;
 use bytes::Bytes;
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
@@ -24,14 +23,6 @@ pub struct Descriptor {
     /// Path from the root.
     pub(super) path: String,
     pub(super) found: Found,
-    /// The stream of an object that was opened last. An earlier one has ended.
-    pub(super) input: Option<Input>,
-}
-
-impl Descriptor {
-    pub(super) fn new(path: String, found: Found) -> Self {
-        Self { path, found, input: None }
-    }
 }
 
 impl HostDescriptor for TaskState {
@@ -87,7 +78,7 @@ impl HostDescriptor for TaskState {
     }
 
     async fn get_flags(&mut self, this: Resource<Descriptor>) -> Result<DescriptorFlags> {
-        let Descriptor { path, found, .. } = self.table.get(&this)?;
+        let Descriptor { path, found } = self.table.get(&this)?;
         Ok(match found {
             Found::Directory => match self.place(path) {
                 Some(Place::In(directory, _)) if directory.mode.writes() => {
@@ -174,7 +165,7 @@ impl HostDescriptor for TaskState {
     }
 
     async fn read_directory(&mut self, this: Resource<Descriptor>) -> Result<Resource<Listing>> {
-        let Descriptor { path, found: Found::Directory, .. } = self.table.get(&this)? else {
+        let Descriptor { path, found: Found::Directory } = self.table.get(&this)? else {
             return Err(ErrorCode::NotDirectory.into());
         };
         let path = path.clone();
@@ -201,7 +192,7 @@ impl HostDescriptor for TaskState {
     }
 
     async fn stat(&mut self, this: Resource<Descriptor>) -> Result<DescriptorStat> {
-        let Descriptor { path, found, .. } = self.table.get(&this)?;
+        let Descriptor { path, found } = self.table.get(&this)?;
         Ok(self.stat_of(path, found))
     }
 
@@ -271,7 +262,7 @@ impl HostDescriptor for TaskState {
                 Found::Written
             }
         };
-        Ok(self.table.push(Descriptor::new(path, found))?)
+        Ok(self.table.push(Descriptor { path, found })?)
     }
 
     async fn readlink_at(&mut self, _this: Resource<Descriptor>, _path: String) -> Result<String> {
@@ -328,7 +319,7 @@ impl HostDescriptor for TaskState {
     }
 
     async fn metadata_hash(&mut self, this: Resource<Descriptor>) -> Result<MetadataHashValue> {
-        let Descriptor { path, found, .. } = self.table.get(&this)?;
+        let Descriptor { path, found } = self.table.get(&this)?;
         Ok(hash(path, found))
     }
 
@@ -344,7 +335,7 @@ impl HostDescriptor for TaskState {
     }
 
     fn drop(&mut self, this: Resource<Descriptor>) -> wasmtime::Result<()> {
-        self.table.delete(this)?.input.iter().for_each(Input::close);
+        self.table.delete(this)?;
         Ok(())
     }
 }
@@ -353,7 +344,7 @@ impl TaskState {
     /// Joins a path to that of a directory. See [`join`].
     fn joined(&self, base: &Resource<Descriptor>, path: &str) -> Result<(String, bool)> {
         match self.table.get(base)? {
-            Descriptor { path: base, found: Found::Directory, .. } => Ok(join(base, path)?),
+            Descriptor { path: base, found: Found::Directory } => Ok(join(base, path)?),
             _ => Err(ErrorCode::NotDirectory.into()),
         }
     }

@@ -4,9 +4,7 @@ use super::path::{MESSAGE_FILE, Place, names_above};
 use super::types::{DescriptorType, DirectoryEntry, ErrorCode, HostDirectoryEntryStream};
 use super::{Result, of_store};
 use crate::ports::object_store::MAX_KEY_BYTES;
-use crate::task::calls::StoreCall;
 use crate::task::directory::Directory;
-use crate::task::grant::StoreGrant;
 use crate::task::holds::Hold;
 use crate::task::store::TaskState;
 use std::collections::BTreeSet;
@@ -105,14 +103,8 @@ impl HostDirectoryEntryStream for TaskState {
                 Next::None => return Ok(None),
             };
             let (directory, prefix) = (objects.directory.clone(), objects.prefix.clone());
-            let StoreGrant { alias, store, .. } = self.grant(&directory)?;
-            let asked = prefix.clone();
-            let answer = self
-                .call_store(StoreCall::List, &alias, async move {
-                    store.list(&asked, after.as_deref(), PAGE).await
-                })
-                .await?;
-            let page = self.answered(StoreCall::List, &alias, &prefix, answer).map_err(of_store)?;
+            let grant = self.grant(&directory)?;
+            let page = self.list_page(grant, prefix.clone(), after, PAGE).await.map_err(of_store)?;
             let name = |key: String| key.strip_prefix(&prefix).map(str::to_owned);
             let names: Vec<_> = page.objects.into_iter().filter_map(|object| name(object.key)).collect();
             if let Entries::Objects(objects) = &mut self.table.get_mut(&this)?.entries {

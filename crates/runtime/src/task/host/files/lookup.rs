@@ -2,11 +2,11 @@
 
 use super::path::{Place, place};
 use super::types::ErrorCode;
-use super::{Result, of_store};
-use crate::ports::object_store::{ObjectInfo, StoreError};
-use crate::task::calls::StoreCall;
+use super::{Result, StoreFault, of_store};
+use crate::ports::object_store::ObjectInfo;
 use crate::task::directory::Directory;
 use crate::task::grant::{BadKey, StoreGrant, check_key};
+use crate::task::host::object_store::Error;
 use crate::task::store::TaskState;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -58,21 +58,13 @@ impl TaskState {
         if !directory.mode.reads() {
             return Ok(None);
         }
-        let StoreGrant { alias, store, .. } = self.grant(&directory)?;
-        let (asked, of) = (key.clone(), store.clone());
-        let answer =
-            self.call_store(StoreCall::Head, &alias, async move { of.head(&asked, None).await }).await?;
-        let is_missing = matches!(answer, Err(StoreError::NotFound));
-        let head = self.answered(StoreCall::Head, &alias, &key, answer);
-        if !is_missing {
-            return Ok(Some(Found::Object(directory, head.map_err(of_store)?)));
-        }
+        let grant = self.grant(&directory)?;
         let below = format!("{key}/");
-        let named = below.clone();
-        let answer = self
-            .call_store(StoreCall::List, &alias, async move { store.list(&below, None, 1).await })
-            .await?;
-        let page = self.answered(StoreCall::List, &alias, &named, answer).map_err(of_store)?;
+        match self.head_of(grant.clone(), key, None).await {
+            Err(StoreFault::Error(Error::NotFound)) => {}
+            head => return Ok(Some(Found::Object(directory, head.map_err(of_store)?))),
+        }
+        let page = self.list_page(grant, below, None, 1).await.map_err(of_store)?;
         Ok((!page.objects.is_empty()).then_some(Found::Directory))
     }
 

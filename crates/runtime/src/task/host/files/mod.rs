@@ -100,7 +100,7 @@ impl preopens::Host for TaskState {
         if self.config.grants.directories.is_empty() && self.config.command.is_none() {
             return Ok(Vec::new());
         }
-        let root = self.table.push(Descriptor::new(String::new(), Found::Directory))?;
+        let root = self.table.push(Descriptor { path: String::new(), found: Found::Directory })?;
         Ok(vec![(root, "/".to_owned())])
     }
 }

@@ -6,7 +6,7 @@ use crate::model::outcome::shorten;
 use crate::ports::object_store::{Condition, PutOptions};
 use crate::task::command;
 use crate::task::holds::Hold;
-use crate::task::host::{Failure, LimitHit};
+use crate::task::host::{Handled, LimitHit};
 use crate::task::store::{Delivered, TaskState};
 use crate::task::stream::{End, Name, Output};
 use bytes::Bytes;
@@ -90,17 +90,11 @@ impl WrittenFiles {
     /// Returns the description of the message, unless it is too large.
     pub(super) fn message(&mut self, delivered: &Delivered) -> Option<Bytes> {
         let text = self.message.get_or_insert_with(|| {
-            let text = command::describe(delivered);
+            let text = command::describe(delivered).to_string();
             if text.len() > MESSAGE_BYTES { Bytes::new() } else { text.into() }
         });
         (!text.is_empty()).then(|| text.clone())
     }
-}
-
-/// Returns the options of a file's object.
-pub(super) fn put_options(is_exclusive: bool) -> PutOptions {
-    let condition = if is_exclusive { Condition::IfAbsent } else { Condition::Always };
-    PutOptions { condition, ..PutOptions::default() }
 }
 
 impl TaskState {
@@ -114,7 +108,8 @@ impl TaskState {
         self.may_write_files()?;
         let file = self.held.take_bytes(FILE_BYTES)?;
         let name = Name::new(grant.alias.clone(), key.clone(), None);
-        let options = put_options(is_exclusive);
+        let condition = if is_exclusive { Condition::IfAbsent } else { Condition::Always };
+        let options = PutOptions { condition, ..PutOptions::default() };
         let (end, hold) = self.open_writer(grant, key, options).await.map_err(of_store)?;
         let output = Output::of_pieces(PIECE_BYTES);
         output.connect(&self.streams, End { name: Arc::new(name), end, hold });
@@ -134,7 +129,7 @@ impl TaskState {
 
 /// Completes the objects of all files that the task has written, in the order in which they were created. Completes none
 /// if one of them couldn't be written.
-pub(crate) async fn complete(state: &mut TaskState) -> wasmtime::Result<Result<(), Failure>> {
+pub(crate) async fn complete(state: &mut TaskState) -> Handled {
     let mut unfinished = Vec::new();
     for file in std::mem::take(&mut state.files.files) {
         let Some(mut output) = file.output.take() else { continue };

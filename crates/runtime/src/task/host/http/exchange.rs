@@ -1,21 +1,16 @@
 //! One request that was granted, from the look-up of its host to its response.
 
-use super::meter::{Counted, Counts, Direction, Meter, head_bytes, request_head_bytes};
-use super::{Answered, Connection};
-use crate::model::task_trace::CallRecorder;
+use super::meter::{Counted, Direction, Meter, head_bytes, request_head_bytes};
+use super::{Answered, Connection, Shared};
 use crate::ports::http::{Body, Destination, Hold, HttpError, MAX_HEAD_BYTES};
 use crate::task::calls::CallResult;
 use crate::task::http::{HttpGrant, Target};
-use crate::task::log::GuestLog;
-use crate::task::store::TaskConfig;
 use http::Request;
 use http::header::{CONNECTION, HOST, HeaderValue, TRAILER};
 use http_body_util::BodyExt;
-use parking_lot::Mutex;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
@@ -41,13 +36,8 @@ impl Timeouts {
 
 /// One request and its response.
 pub(super) struct Exchange {
-    pub(super) config: Arc<TaskConfig>,
+    pub(super) shared: Arc<Shared>,
     pub(super) grant: HttpGrant,
-    pub(super) log: GuestLog,
-    pub(super) counts: Arc<Counts>,
-    /// Records the request for the task's trace, if traces are exported.
-    pub(super) recorder: Option<Arc<Mutex<CallRecorder>>>,
-    pub(super) connections: Arc<Semaphore>,
     pub(super) target: Target,
     pub(super) timeouts: Timeouts,
 }
@@ -57,7 +47,7 @@ impl Exchange {
         let began = Instant::now();
         let answered = self.try_carry_out(request).await;
         // The task ended while the request waited for a connection: it was never sent.
-        if matches!(answered, Err(Error::ConnectionLimitReached)) && self.connections.is_closed() {
+        if matches!(answered, Err(Error::ConnectionLimitReached)) && self.shared.connections.is_closed() {
             return answered;
         }
         let result = match &answered {
@@ -65,8 +55,8 @@ impl Exchange {
             Err(Error::DestinationIpProhibited) => CallResult::AccessDenied,
             Err(_) => CallResult::Unavailable,
         };
-        self.config.calls.requested(result);
-        if let Some(recorder) = &self.recorder {
+        self.shared.config.calls.requested(result);
+        if let Some(recorder) = &self.shared.recorder {
             let times = (began, Instant::now());
             recorder.lock().record(times, "http", "request", &self.target.host(), result.as_str());
         }
@@ -74,8 +64,8 @@ impl Exchange {
     }
 
     async fn try_carry_out(&self, request: Request<WasiBody>) -> Answered {
-        let longest = self.config.limits.http_timeout;
-        let permit = match timeout(longest, self.connections.clone().acquire_owned()).await {
+        let longest = self.shared.config.limits.http_timeout;
+        let permit = match timeout(longest, self.shared.connections.clone().acquire_owned()).await {
             Ok(Ok(permit)) => Arc::new(permit),
             _ => return Err(Error::ConnectionLimitReached),
         };
@@ -133,7 +123,7 @@ impl Exchange {
                 }
                 None => "it has no address".into(),
             };
-            self.counts.refuse(&self.log, &self.target, &why);
+            self.shared.refuse(&self.target, &why);
             return Err(Error::DestinationIpProhibited);
         }
         Ok(allowed)
@@ -157,7 +147,7 @@ impl Exchange {
     }
 
     fn meter(&self, direction: Direction) -> Meter {
-        Meter { config: self.config.clone(), counts: self.counts.clone(), direction }
+        self.shared.meter(direction)
     }
 
     fn count(&self, direction: Direction, bytes: u64) -> Result<(), Error> {
@@ -167,7 +157,7 @@ impl Exchange {
     /// Logs for the operator why there is no response. The guest receives the kind of error.
     fn failed(&self, error: HttpError) -> Error {
         if error != HttpError::Limit {
-            self.log.call_failed("http", &self.target.host(), &error.to_string());
+            self.shared.log.call_failed("http", &self.target.host(), &error.to_string());
         }
         error.into_wasi()
     }
@@ -195,16 +185,20 @@ impl HttpError {
 #[cfg(test)]
 mod tests {
     use super::super::TaskHttp;
+    use super::super::meter::Counts;
     use super::*;
     use crate::model::limits::Limits;
     use crate::ports::http::{Answer, HttpClient};
     use crate::task::calls::HostCalls;
     use crate::task::grant::Grants;
+    use crate::task::log::GuestLog;
+    use crate::task::store::TaskConfig;
     use async_trait::async_trait;
     use futures_util::FutureExt;
     use http::Response;
     use http_body_util::{Empty, Full};
     use parking_lot::Mutex;
+    use tokio::sync::Semaphore;
 
     /// A client that connects nowhere. Each look-up has the next answer.
     #[derive(Default)]
@@ -241,9 +235,7 @@ mod tests {
 
     struct Task {
         client: Arc<Recording>,
-        config: Arc<TaskConfig>,
-        counts: Arc<Counts>,
-        connections: Arc<Semaphore>,
+        shared: Arc<Shared>,
     }
 
     impl Task {
@@ -262,25 +254,23 @@ mod tests {
                 grants: Arc::new(grants),
                 ..TaskConfig::within(Limits { http_received_bytes: 12, ..Limits::default() })
             };
-            let connections = Arc::new(Semaphore::new(1));
-            Self { client, config: Arc::new(config), counts: Arc::default(), connections }
+            let shared = Shared {
+                config: Arc::new(config),
+                log: GuestLog::new("message", 1000),
+                counts: Counts::default(),
+                recorder: None,
+                connections: Arc::new(Semaphore::new(1)),
+            };
+            Self { client, shared: Arc::new(shared) }
         }
 
         async fn get(&self, url: &str) -> Answered {
             let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
             let request = Request::get(url).body(body).expect("a request");
-            let grant = self.config.grants.http.clone().expect("granted");
+            let grant = self.shared.config.grants.http.clone().expect("granted");
             let target = Target::of(request.uri()).filter(|target| grant.allows(target)).expect("granted");
-            let exchange = Exchange {
-                config: self.config.clone(),
-                grant,
-                log: GuestLog::new("message", 1000),
-                counts: self.counts.clone(),
-                recorder: None,
-                connections: self.connections.clone(),
-                target,
-                timeouts: Timeouts::of(None, self.config.limits.http_timeout),
-            };
+            let timeouts = Timeouts::of(None, self.shared.config.limits.http_timeout);
+            let exchange = Exchange { shared: self.shared.clone(), grant, target, timeouts };
             exchange.carry_out(request).await
         }
 
@@ -329,9 +319,9 @@ mod tests {
     async fn a_look_up_that_goes_on_keeps_its_connection_from_the_task() {
         let task = Task::new("slow.test", &[], &[]);
         assert!(task.get("https://slow.test/").now_or_never().is_none(), "abandoned");
-        assert_eq!(task.connections.available_permits(), 0);
+        assert_eq!(task.shared.connections.available_permits(), 0);
         task.client.looking_up.lock().clear();
-        assert_eq!(task.connections.available_permits(), 1);
+        assert_eq!(task.shared.connections.available_permits(), 1);
     }
 
     #[tokio::test]
@@ -352,17 +342,17 @@ mod tests {
     #[tokio::test]
     async fn a_request_that_waits_for_a_connection_gets_none_when_its_task_ends() {
         let mut task = Task::new("api.test", &[], &[&["1.1.1.1"]]);
-        let http = TaskHttp::new(&task.config, &GuestLog::new("message", 1000), None);
-        task.connections = http.hooks.connections.clone();
-        let all = task.config.limits.http_connections() as u32;
-        let open = task.connections.clone().try_acquire_many_owned(all).expect("permits");
+        let http = TaskHttp::new(&task.shared.config, &GuestLog::new("message", 1000), None);
+        task.shared = http.hooks.shared.clone();
+        let all = task.shared.config.limits.http_connections() as u32;
+        let open = task.shared.connections.clone().try_acquire_many_owned(all).expect("permits");
         let mut waiting = std::pin::pin!(task.get("https://api.test/"));
         assert!(waiting.as_mut().now_or_never().is_none());
         drop(http);
         drop(open);
         assert!(matches!(waiting.await, Err(Error::ConnectionLimitReached)));
         assert!(task.reached().is_empty());
-        let counts = task.config.calls.http().expect("granted");
+        let counts = task.shared.config.calls.http().expect("granted");
         assert_eq!(counts.requests(CallResult::Unavailable), 0, "it was never sent");
     }
 
@@ -372,7 +362,10 @@ mod tests {
         for number in 1..=3 {
             let (response, _) = task.get("https://api.test/").await.expect("a response");
             let read = response.into_body().collect().await;
-            assert_eq!((read.is_ok(), task.counts.exceeded.get().is_some()), (number < 3, number == 3));
+            assert_eq!(
+                (read.is_ok(), task.shared.counts.exceeded.get().is_some()),
+                (number < 3, number == 3)
+            );
         }
     }
 
@@ -382,8 +375,7 @@ mod tests {
             Result<http_body::Frame<bytes::Bytes>, HttpError>,
         >());
         let task = Task::new("api.test", &[], &[]);
-        let meter =
-            Meter { config: task.config.clone(), counts: task.counts, direction: Direction::Received };
+        let meter = Meter { shared: task.shared, direction: Direction::Received };
         let read = Counted::new(silent, meter, Some(Duration::from_millis(1))).collect().await;
         assert!(matches!(read, Err(HttpError::BetweenBytesTimeout)));
     }

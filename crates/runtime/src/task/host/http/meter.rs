@@ -1,11 +1,8 @@
 //! Counts a task's requests and the bytes of their bodies, and those of the request that a service answers.
 
+use super::Shared;
 use crate::model::limits::Limit;
-use crate::model::outcome::shorten;
 use crate::ports::http::HttpError;
-use crate::task::http::Target;
-use crate::task::log::GuestLog;
-use crate::task::store::TaskConfig;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
@@ -16,9 +13,8 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Sleep, sleep};
-use wasmtime_wasi_http::Error;
 
-/// Counts of one task's requests. Requests under way share them.
+/// Counts of one task's requests.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) requests: AtomicU64,
@@ -35,12 +31,6 @@ impl Counts {
     pub(super) fn exceed(&self, limit: Limit) -> HttpError {
         let _ = self.exceeded.set(limit);
         HttpError::Limit
-    }
-
-    pub(super) fn refuse(&self, log: &GuestLog, target: &Target, why: &str) -> Error {
-        self.refusals.fetch_add(1, Ordering::Relaxed);
-        log.call_refused("http", &shorten(&target.to_string()), why);
-        Error::HttpRequestDenied
     }
 }
 
@@ -64,8 +54,7 @@ pub(crate) enum Direction {
 
 /// Counts the bytes of one direction against the task's limit.
 pub(crate) struct Meter {
-    pub(super) config: Arc<TaskConfig>,
-    pub(super) counts: Arc<Counts>,
+    pub(super) shared: Arc<Shared>,
     pub(super) direction: Direction,
 }
 
@@ -85,23 +74,24 @@ impl Meter {
 
     /// Records the status of a service's response that is passed on.
     pub(crate) fn passed_on(&self, status: u16) {
-        let _ = self.counts.status.set(status);
+        let _ = self.shared.counts.status.set(status);
     }
 
     pub(crate) fn count(&self, bytes: u64) -> Result<(), HttpError> {
-        let (calls, limits) = (&self.config.calls, &self.config.limits);
+        let Shared { config, counts, .. } = &*self.shared;
+        let (calls, limits) = (&config.calls, &config.limits);
         let (sum, most, limit) = match self.direction {
             Direction::Sent => {
                 calls.http_sent(bytes);
-                (&self.counts.sent, limits.http_sent_bytes, Limit::HttpSentSize)
+                (&counts.sent, limits.http_sent_bytes, Limit::HttpSentSize)
             }
             Direction::Received => {
                 calls.http_received(bytes);
-                (&self.counts.received, limits.http_received_bytes, Limit::HttpReceivedSize)
+                (&counts.received, limits.http_received_bytes, Limit::HttpReceivedSize)
             }
         };
         let sum = sum.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-        if sum > most { Err(self.counts.exceed(limit)) } else { Ok(()) }
+        if sum > most { Err(counts.exceed(limit)) } else { Ok(()) }
     }
 }
 

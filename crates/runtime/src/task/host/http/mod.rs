@@ -16,6 +16,7 @@ pub(crate) use self::meter::{Counted, Direction, Meter, request_head_bytes};
 use super::LimitHit;
 use crate::model::host_error::{Access, HostErrorKind};
 use crate::model::limits::{Limit, Limits};
+use crate::model::outcome::shorten;
 use crate::model::task_trace::CallRecorder;
 use crate::model::usage::HttpUsage;
 use crate::task::calls::CallResult;
@@ -55,14 +56,33 @@ pub(crate) struct TaskHttp {
 }
 
 struct Hooks {
+    shared: Arc<Shared>,
+    /// For the operator: the component needs a grant that there isn't.
+    missing: Option<String>,
+}
+
+/// What the task shares with its requests under way, and with what counts their bytes.
+struct Shared {
     config: Arc<TaskConfig>,
     log: GuestLog,
-    counts: Arc<Counts>,
+    counts: Counts,
+    /// Records the requests for the task's trace, if traces are exported.
     recorder: Option<Arc<Mutex<CallRecorder>>>,
     /// A permit for each connection that may be open. Closed when the task ends.
     connections: Arc<Semaphore>,
-    /// For the operator: the component needs a grant that there isn't.
-    missing: Option<String>,
+}
+
+impl Shared {
+    fn meter(self: &Arc<Self>, direction: Direction) -> Meter {
+        Meter { shared: self.clone(), direction }
+    }
+
+    /// Counts and logs a request that is refused.
+    fn refuse(&self, target: &Target, why: &str) -> Error {
+        self.counts.refusals.fetch_add(1, Ordering::Relaxed);
+        self.log.call_refused("http", &shorten(&target.to_string()), why);
+        Error::HttpRequestDenied
+    }
 }
 
 impl TaskHttp {
@@ -73,19 +93,18 @@ impl TaskHttp {
     ) -> Self {
         let mut context = WasiHttpCtx::new();
         context.set_field_size_limit(config.limits.http_header_bytes);
-        let hooks = Hooks {
+        let shared = Arc::new(Shared {
             config: config.clone(),
             log: log.clone(),
-            counts: Arc::default(),
+            counts: Counts::default(),
             recorder,
             connections: Arc::new(Semaphore::new(config.limits.http_connections())),
-            missing: None,
-        };
-        Self { context, hooks }
+        });
+        Self { context, hooks: Hooks { shared, missing: None } }
     }
 
     pub(crate) fn usage(&self) -> HttpUsage {
-        let Counts { requests, sent, received, status, .. } = &*self.hooks.counts;
+        let Counts { requests, sent, received, status, .. } = &self.hooks.shared.counts;
         let [requests, bytes_sent, bytes_received] =
             [requests, sent, received].map(|count| count.load(Ordering::Relaxed));
         HttpUsage { requests, bytes_sent, bytes_received, status: status.get().copied() }
@@ -93,12 +112,12 @@ impl TaskHttp {
 
     /// Returns what counts the bytes of a service's request or of its response.
     pub(crate) fn meter(&self, direction: Direction) -> Meter {
-        Meter { config: self.hooks.config.clone(), counts: self.hooks.counts.clone(), direction }
+        self.hooks.shared.meter(direction)
     }
 
     /// Returns the number of requests that were refused.
     pub(crate) fn refusals(&self) -> u64 {
-        self.hooks.counts.refusals.load(Ordering::Relaxed)
+        self.hooks.shared.counts.refusals.load(Ordering::Relaxed)
     }
 }
 
@@ -108,7 +127,7 @@ impl TaskState {
         if let Some(missing) = self.http.hooks.missing.take() {
             self.host_failed("http", Access::Write, HostErrorKind::NotGranted, missing);
         }
-        self.http.hooks.counts.exceeded.get().map_or(Ok(()), |limit| Err(LimitHit(*limit).into()))
+        self.http.hooks.shared.counts.exceeded.get().map_or(Ok(()), |limit| Err(LimitHit(*limit).into()))
     }
 }
 
@@ -187,7 +206,7 @@ fn fits(text: Option<&String>) -> bool {
 impl WasiHttpHooks for Hooks {
     fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
         // A response names its trailers.
-        let names_trailers = self.config.requests.is_some();
+        let names_trailers = self.shared.config.requests.is_some();
         Arc::new(move |name| is_forbidden(name) && !(names_trailers && *name == TRAILER))
     }
 
@@ -208,19 +227,11 @@ impl WasiHttpHooks for Hooks {
     ) -> Box<dyn Future<Output = Answered> + Send> {
         match self.permitted(&request) {
             Ok((grant, target)) => {
-                let timeouts = Timeouts::of(options, self.config.limits.http_timeout);
-                let exchange = Exchange {
-                    config: self.config.clone(),
-                    grant,
-                    log: self.log.clone(),
-                    counts: self.counts.clone(),
-                    recorder: self.recorder.clone(),
-                    connections: self.connections.clone(),
-                    target,
-                    timeouts,
-                };
+                let shared = self.shared.clone();
+                let timeouts = Timeouts::of(options, shared.config.limits.http_timeout);
                 // The threads that own connections carry it out. It is abandoned with the guest's future.
-                let io = self.config.io.clone();
+                let io = shared.config.io.clone();
+                let exchange = Exchange { shared, grant, target, timeouts };
                 Box::new(async move {
                     let work = AbortOnDropHandle::new(io.spawn(exchange.carry_out(request)));
                     work.await.unwrap_or_else(|error| Err(Error::InternalError(Some(error.to_string()))))
@@ -241,27 +252,28 @@ fn is_forbidden(name: &HeaderName) -> bool {
 impl Drop for Hooks {
     /// Ends the requests that wait for a connection: none begins to connect while those before it are being closed.
     fn drop(&mut self) {
-        self.connections.close();
+        self.shared.connections.close();
     }
 }
 
 impl Hooks {
     /// Counts a request, and checks whether it is granted.
     fn permitted(&mut self, request: &Request<WasiBody>) -> Result<(HttpGrant, Target), Error> {
-        let requests = self.counts.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        if requests > self.config.limits.http_requests {
-            return Err(self.counts.exceed(Limit::HttpRequests).into_wasi());
+        let Shared { config, counts, .. } = &*self.shared;
+        let requests = counts.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        if requests > config.limits.http_requests {
+            return Err(counts.exceed(Limit::HttpRequests).into_wasi());
         }
         let Some(target) = Target::of(request.uri()) else {
-            self.config.calls.requested(CallResult::Invalid);
+            config.calls.requested(CallResult::Invalid);
             return Err(Error::HttpRequestUriInvalid);
         };
-        let Some(grant) = self.config.grants.http.clone() else {
+        let Some(grant) = config.grants.http.clone() else {
             self.missing.get_or_insert_with(|| {
                 let host = target.host();
                 format!("the component requests {host:?} over HTTP, which is not granted: add --allow-http HOST (granted: none)")
             });
-            return Err(self.counts.refuse(&self.log, &target, "no such grant"));
+            return Err(self.shared.refuse(&target, "no such grant"));
         };
         let why = if request.method() == Method::CONNECT {
             "CONNECT would make a tunnel of the connection"
@@ -270,8 +282,8 @@ impl Hooks {
         } else {
             return Ok((grant, target));
         };
-        self.config.calls.requested(CallResult::AccessDenied);
-        Err(self.counts.refuse(&self.log, &target, why))
+        config.calls.requested(CallResult::AccessDenied);
+        Err(self.shared.refuse(&target, why))
     }
 }
 

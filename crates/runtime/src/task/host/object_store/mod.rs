@@ -47,17 +47,7 @@ impl Host for TaskState {
 
 impl HostStore for TaskState {
     fn open(&mut self, alias: String) -> Result<Resource<StoreHandle>> {
-        let Some(grant) = self.config.grants.stores.get(&alias) else {
-            let stores = &self.config.grants.stores;
-            let granted = listed(stores.values().map(|grant| format!("{}:{}", grant.alias, grant.mode)));
-            let missing = format!(
-                "the component opens the store {alias:?}, which is not granted: add --store {alias}=URL:MODE (granted: {granted})",
-                alias = shorten(&alias)
-            );
-            self.not_granted("store", &alias, "no such grant", missing);
-            return Err(Error::AccessDenied.into());
-        };
-        let grant = grant.clone();
+        let grant = self.store_named(&alias)?;
         Ok(self.table.push(StoreHandle(grant))?)
     }
 
@@ -67,13 +57,9 @@ impl HostStore for TaskState {
         key: String,
         version: Option<String>,
     ) -> Result<ObjectInfo> {
-        let StoreGrant { alias, store, .. } = self.granted(&this, Mode::reads, &key)?;
+        let grant = self.granted(&this, Mode::reads, &key)?;
         let version = checked_name(version)?;
-        let named = key.clone();
-        let answer = self
-            .call_store(StoreCall::Head, &alias, async move { store.head(&key, version.as_deref()).await })
-            .await?;
-        Ok(self.answered(StoreCall::Head, &alias, &named, answer)?.into())
+        Ok(self.head_of(grant, key, version).await?.into())
     }
 
     async fn get(
@@ -161,29 +147,18 @@ impl HostStore for TaskState {
         limit: u32,
     ) -> Result<ObjectPage> {
         let grant = self.allowed(&this, Mode::reads)?;
-        let StoreGrant { alias, store, .. } = self.checked_by(check_prefix, "prefix", grant, &prefix)?;
+        let grant = self.checked_by(check_prefix, "prefix", grant, &prefix)?;
         let limit = (limit as usize).min(MAX_PAGE);
         let continuation = checked_name(continuation)?;
         if limit == 0 {
             return Ok(runtime::ObjectPage::default().into());
         }
-        let named = prefix.clone();
-        let answer = self
-            .call_store(StoreCall::List, &alias, async move {
-                store.list(&prefix, continuation.as_deref(), limit).await
-            })
-            .await?;
-        Ok(self.answered(StoreCall::List, &alias, &named, answer)?.into())
+        Ok(self.list_page(grant, prefix, continuation, limit).await?.into())
     }
 
     async fn delete(&mut self, this: Resource<StoreHandle>, key: String) -> Result<()> {
-        let StoreGrant { alias, store, .. } = self.granted(&this, Mode::writes, &key)?;
-        let named = key.clone();
-        let answer =
-            self.call_store(StoreCall::Delete, &alias, async move { store.delete(&key).await }).await?;
-        self.answered(StoreCall::Delete, &alias, &named, answer)?;
-        self.deleted(&alias, &named);
-        Ok(())
+        let grant = self.granted(&this, Mode::writes, &key)?;
+        self.delete_from(grant, key).await
     }
 
     async fn copy(
@@ -207,7 +182,67 @@ impl HostStore for TaskState {
     }
 }
 
+/// Calls to a store that is granted: the interfaces, which differ in what they call it, check and then call these.
 impl TaskState {
+    /// Returns the grant of a store.
+    pub(super) fn store_named(&mut self, alias: &str) -> Result<StoreGrant> {
+        let stores = &self.config.grants.stores;
+        if let Some(grant) = stores.get(alias) {
+            return Ok(grant.clone());
+        }
+        let granted = listed(stores.values().map(|grant| format!("{}:{}", grant.alias, grant.mode)));
+        let missing = format!(
+            "the component opens the store {alias:?}, which is not granted: add --store {alias}=URL:MODE (granted: {granted})",
+            alias = shorten(alias)
+        );
+        self.not_granted("store", alias, "no such grant", missing);
+        Err(Error::AccessDenied.into())
+    }
+
+    /// Returns an object's metadata.
+    pub(super) async fn head_of(
+        &mut self,
+        grant: StoreGrant,
+        key: String,
+        version: Option<String>,
+    ) -> Result<runtime::ObjectInfo> {
+        let StoreGrant { alias, store, .. } = grant;
+        let named = key.clone();
+        let answer = self
+            .call_store(StoreCall::Head, &alias, async move { store.head(&key, version.as_deref()).await })
+            .await?;
+        self.answered(StoreCall::Head, &alias, &named, answer)
+    }
+
+    /// Lists a page of objects.
+    pub(super) async fn list_page(
+        &mut self,
+        grant: StoreGrant,
+        prefix: String,
+        continuation: Option<String>,
+        limit: usize,
+    ) -> Result<runtime::ObjectPage> {
+        let StoreGrant { alias, store, .. } = grant;
+        let named = prefix.clone();
+        let answer = self
+            .call_store(StoreCall::List, &alias, async move {
+                store.list(&prefix, continuation.as_deref(), limit).await
+            })
+            .await?;
+        self.answered(StoreCall::List, &alias, &named, answer)
+    }
+
+    /// Deletes an object.
+    pub(super) async fn delete_from(&mut self, grant: StoreGrant, key: String) -> Result<()> {
+        let StoreGrant { alias, store, .. } = grant;
+        let named = key.clone();
+        let answer =
+            self.call_store(StoreCall::Delete, &alias, async move { store.delete(&key).await }).await?;
+        self.answered(StoreCall::Delete, &alias, &named, answer)?;
+        self.deleted(&alias, &named);
+        Ok(())
+    }
+
     /// Opens an object or a range of it for reading. Returns the reader and what it holds.
     pub(crate) async fn open_reader(
         &mut self,
@@ -250,18 +285,22 @@ impl TaskState {
         allows: fn(Mode) -> bool,
     ) -> Result<StoreGrant> {
         let grant = self.table.get(this)?.0.clone();
+        self.of_mode(grant, allows)
+    }
+
+    /// Returns a grant if its mode allows the call.
+    fn of_mode(&mut self, grant: StoreGrant, allows: fn(Mode) -> bool) -> Result<StoreGrant> {
         if allows(grant.mode) {
-            Ok(grant)
-        } else {
-            let StoreGrant { alias, mode, .. } = &grant;
-            let missing = format!(
-                "the component {does} the store {alias:?}, which is granted as {mode}: grant it as {wanted} or rw",
-                does = if mode.reads() { "writes to" } else { "reads from" },
-                wanted = if mode.reads() { "wo" } else { "ro" },
-            );
-            self.not_granted("store", alias, &format!("its mode is {mode}"), missing);
-            Err(Error::AccessDenied.into())
+            return Ok(grant);
         }
+        let StoreGrant { alias, mode, .. } = &grant;
+        let missing = format!(
+            "the component {does} the store {alias:?}, which is granted as {mode}: grant it as {wanted} or rw",
+            does = if mode.reads() { "writes to" } else { "reads from" },
+            wanted = if mode.reads() { "wo" } else { "ro" },
+        );
+        self.not_granted("store", alias, &format!("its mode is {mode}"), missing);
+        Err(Error::AccessDenied.into())
     }
 
     /// Returns the grant behind a handle if its mode allows the call and the key is valid.
@@ -271,7 +310,18 @@ impl TaskState {
         allows: fn(Mode) -> bool,
         key: &str,
     ) -> Result<StoreGrant> {
-        let grant = self.allowed(this, allows)?;
+        let grant = self.table.get(this)?.0.clone();
+        self.for_key(grant, allows, key)
+    }
+
+    /// Returns a grant if its mode allows the call and the key is valid.
+    pub(super) fn for_key(
+        &mut self,
+        grant: StoreGrant,
+        allows: fn(Mode) -> bool,
+        key: &str,
+    ) -> Result<StoreGrant> {
+        let grant = self.of_mode(grant, allows)?;
         self.checked_by(check_key, "key", grant, key)
     }
 

@@ -64,7 +64,7 @@ impl TaskState {
     }
 
     /// Copies an object from a store that may be read to one that may be written.
-    pub(super) async fn copy_between(
+    pub(in crate::task::host) async fn copy_between(
         &mut self,
         from: StoreGrant,
         key: String,

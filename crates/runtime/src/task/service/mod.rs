@@ -2,23 +2,27 @@
 //! the same store, limits and outcomes. Its bytes count as received over HTTP, and those of its response as sent.
 //!
 //! The task passes on the response itself, so that a body that the guest leaves unfinished when it fails never ends as if
-//! it were whole, and so that each byte is counted before the task ends.
+//! it were whole, and so that each byte is counted before the task ends. If the task may write files, a client has the end
+//! of the response only when they are objects.
 
-use super::host::{Counted, Direction, Failure, LimitHit, Meter, request_head_bytes};
+mod response;
+
+use self::response::{End, Files, ResponseBody};
+use super::host::files;
+use super::host::{Counted, Direction, Failure, Handled, LimitHit, Meter, request_head_bytes};
 use super::store::{Delivered, TaskState};
 use crate::model::limits::Limit;
 use crate::ports::http::{Body, HttpError};
 use crate::ports::requests::Exchange;
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Frame, SizeHint};
+use http_body::Frame;
 use http_body_util::BodyExt;
-use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Result, Store};
 use wasmtime_wasi_http::p2::bindings::Proxy;
@@ -42,11 +46,7 @@ pub(super) struct ClientGone;
 type Answer = std::result::Result<Response<HyperOutgoingBody>, ErrorCode>;
 
 /// Calls the handler with the request of this message, and sends its response.
-pub(super) async fn run(
-    instance: &Proxy,
-    store: &mut Store<TaskState>,
-    delivered: &Delivered,
-) -> Result<std::result::Result<(), Failure>> {
+pub(super) async fn run(instance: &Proxy, store: &mut Store<TaskState>, delivered: &Delivered) -> Handled {
     let requests = store.data().config.requests.clone();
     let exchange = requests.and_then(|requests| requests.take(&delivered.message.id)).ok_or(ClientGone)?;
     let Exchange { request, respond, gone } = exchange;
@@ -62,18 +62,23 @@ async fn answer(
     store: &mut Store<TaskState>,
     request: Request<Body>,
     respond: oneshot::Sender<Response<Body>>,
-) -> Result<std::result::Result<(), Failure>> {
+) -> Handled {
     let (received, sent) = {
         let http = &store.data().http;
         (http.meter(Direction::Received), http.meter(Direction::Sent))
     };
-    let longest_pause = store.data().config.limits.http_timeout;
+    let config = store.data().config.clone();
+    let longest_pause = config.limits.http_timeout;
     let request = counted(request, received, longest_pause)?;
     let (sender, answer) = oneshot::channel();
     let mut http = store.data_mut().http();
     let request = http.new_incoming_request(Scheme::Http, request)?;
     let out = http.new_response_outparam(sender)?;
-    let mut sending = pin!(send(answer, respond, sent));
+    let writes_files = config.grants.directories.iter().any(|directory| directory.mode.writes());
+    let (reached, at_the_end) = oneshot::channel();
+    let (written, are_written) = oneshot::channel();
+    let files = writes_files.then_some(Files { reached, are_written });
+    let mut sending = pin!(send(answer, respond, sent, files));
     let mut is_sent = None;
     {
         let handler = instance.wasi_http_incoming_handler();
@@ -91,6 +96,17 @@ async fn answer(
     }
     // Ends a response that the guest has neither given nor finished.
     store.data_mut().table = ResourceTable::new();
+    if writes_files {
+        tokio::select! {
+            biased;
+            failed = &mut sending => return failed,
+            _ = at_the_end => {}
+        }
+        if let Err(failure) = files::complete(store.data_mut()).await? {
+            return Ok(Err(failure));
+        }
+        let _ = written.send(());
+    }
     sending.await
 }
 
@@ -108,7 +124,8 @@ async fn send(
     answer: oneshot::Receiver<Answer>,
     respond: oneshot::Sender<Response<Body>>,
     meter: Meter,
-) -> Result<std::result::Result<(), Failure>> {
+    files: Option<Files>,
+) -> Handled {
     let (parts, mut body) = match answer.await {
         Ok(Ok(response)) => response.into_parts(),
         Ok(Err(error)) => {
@@ -123,13 +140,18 @@ async fn send(
         ))));
     }
     meter.count_head(&parts.headers).map_err(|_| LimitHit(Limit::HttpSentSize))?;
-    let mut passed_on = ResponseBody::new(http_body::Body::size_hint(&body));
+    let hint = http_body::Body::size_hint(&body);
+    let (mut passed_on, mut end) = (ResponseBody::new(hint), End::new(files, &parts, hint));
     // A small response is passed on as a whole: each part on its own would wake the connection's thread.
     while passed_on.ahead.len() < PARTS_AHEAD && !passed_on.is_whole {
-        match unless_waiting(body.frame()).await {
-            Some(Some(Ok(frame))) => passed_on.ahead.push_back(sent(frame, &meter)?),
+        let next = if end.is_held() { Some(body.frame().await) } else { unless_waiting(body.frame()).await };
+        match next {
+            Some(Some(Ok(frame))) => passed_on.ahead.extend(end.pass(sent(frame, &meter)?)),
             Some(Some(Err(_))) => return Ok(Err(unfinished())),
-            Some(None) => passed_on.is_whole = true,
+            Some(None) => {
+                passed_on.ahead.extend(end.reach().await);
+                passed_on.is_whole = true;
+            }
             None => break,
         }
     }
@@ -142,9 +164,13 @@ async fn send(
     let Some(frames) = frames else { return Ok(Ok(())) };
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else { return Ok(Err(unfinished())) };
-        let _ = frames.send(Some(sent(frame, &meter)?)).await;
+        if let Some(frame) = end.pass(sent(frame, &meter)?) {
+            let _ = frames.send(Some(frame)).await;
+        }
     }
-    let _ = frames.send(None).await;
+    for frame in end.reach().await.into_iter().map(Some).chain([None]) {
+        let _ = frames.send(frame).await;
+    }
     Ok(Ok(()))
 }
 
@@ -175,108 +201,9 @@ async fn unless_waiting<T>(future: impl Future<Output = T>) -> Option<T> {
     .await
 }
 
-/// The body of a response, as the task passes it on.
-struct ResponseBody {
-    /// Frames that were passed on with the head.
-    ahead: VecDeque<Frame<Bytes>>,
-    /// Those that follow, and `None` as their end.
-    rest: Option<mpsc::Receiver<Option<Frame<Bytes>>>>,
-    hint: SizeHint,
-    /// Whether nothing follows `ahead`.
-    is_whole: bool,
-}
-
-impl ResponseBody {
-    fn new(hint: SizeHint) -> Self {
-        Self { ahead: VecDeque::new(), rest: None, hint, is_whole: false }
-    }
-
-    /// Returns where to send the frames that follow.
-    fn begin_rest(&mut self) -> mpsc::Sender<Option<Frame<Bytes>>> {
-        let (frames, rest) = mpsc::channel(PARTS_AHEAD.saturating_sub(self.ahead.len()).max(1));
-        self.rest = Some(rest);
-        frames
-    }
-
-    /// Returns the bytes that are left of a whole body without trailers.
-    fn left(&self) -> Option<u64> {
-        let bytes = self.ahead.iter().map(|frame| Some(frame.data_ref()?.len() as u64));
-        if self.is_whole { bytes.sum() } else { None }
-    }
-}
-
-impl http_body::Body for ResponseBody {
-    type Data = Bytes;
-    type Error = HttpError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<std::result::Result<Frame<Bytes>, HttpError>>> {
-        if let Some(frame) = self.ahead.pop_front() {
-            return Poll::Ready(Some(Ok(frame)));
-        }
-        if self.is_whole {
-            return Poll::Ready(None);
-        }
-        let Some(rest) = &mut self.rest else { return Poll::Ready(Some(Err(HttpError::Task))) };
-        rest.poll_recv(context).map(|frame| match frame {
-            Some(Some(frame)) => Some(Ok(frame)),
-            Some(None) => {
-                self.is_whole = true;
-                None
-            }
-            // The task has ended early.
-            None => Some(Err(HttpError::Task)),
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.is_whole && self.ahead.is_empty() || self.hint.exact() == Some(0)
-    }
-
-    /// A response that is passed on as a whole says its length, even if the guest didn't.
-    fn size_hint(&self) -> SizeHint {
-        self.left().map_or(self.hint, SizeHint::with_exact)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderMap;
-    use http_body::Body as _;
-
-    fn whole(frames: impl IntoIterator<Item = Frame<Bytes>>) -> ResponseBody {
-        let ahead = frames.into_iter().collect();
-        ResponseBody { ahead, is_whole: true, ..ResponseBody::new(SizeHint::new()) }
-    }
-
-    fn data(text: &'static str) -> Frame<Bytes> {
-        Frame::data(Bytes::from_static(text.as_bytes()))
-    }
-
-    #[tokio::test]
-    async fn a_whole_response_says_its_length_unless_trailers_follow() {
-        let mut body = whole([data("ab"), data("cde")]);
-        assert_eq!(body.size_hint().exact(), Some(5));
-        body.frame().await.expect("a frame").expect("no error");
-        assert!(body.size_hint().exact() == Some(3) && !body.is_end_stream());
-        body.frame().await.expect("a frame").expect("no error");
-        assert!(body.is_end_stream() && body.frame().await.is_none());
-        assert_eq!(whole([data("ab"), Frame::trailers(HeaderMap::new())]).size_hint().exact(), None);
-    }
-
-    #[tokio::test]
-    async fn a_response_whose_task_ends_early_never_ends_as_if_it_were_whole() {
-        let mut body = ResponseBody::new(SizeHint::new());
-        let frames = body.begin_rest();
-        body.ahead.push_back(data("ab"));
-        drop(frames);
-        assert_eq!(body.size_hint().exact(), None);
-        assert!(body.frame().await.expect("a frame").is_ok() && !body.is_end_stream());
-        assert!(body.frame().await.expect("an error").is_err());
-    }
 
     #[tokio::test]
     async fn what_the_guest_gives_at_its_next_poll_is_taken_and_nothing_later_is_waited_for() {
