@@ -53,12 +53,13 @@ async fn work(args: RunArgs, stop: Stop, ready: CancellationToken) -> Result<Exi
     let (file, text) = ConfigFile::read_aside(args.task.config.clone()).await?;
     let plan = RunPlan::new(args, file, own_variable)?;
     let output = logging::start(&plan.task.log)?;
-    let opened = open(&plan, None).await?;
+    let mut opened = open(&plan, None).await?;
     opened.warn_of_rejected(&plan);
     if plan.is_check {
         opened.say_checked(&plan, &output);
         return Ok(ExitCode::SUCCESS);
     }
+    opened.listen(&plan).await?;
     // Without a configuration file, there is nothing to reload.
     let reload = typed.task.config.is_some().then(|| Reload {
         args: typed,

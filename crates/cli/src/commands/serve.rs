@@ -25,11 +25,12 @@ async fn work(args: ServeArgs, stop: Stop, ready: CancellationToken) -> Result<E
     let (file, _) = ConfigFile::read_aside(args.task.config.clone()).await?;
     let plan = RunPlan::of_service(args, file, own_variable)?;
     let output = logging::start(&plan.task.log)?;
-    let opened = open(&plan, None).await?;
+    let mut opened = open(&plan, None).await?;
     if plan.is_check {
         output.line(format_args!("ok: the component is ready to answer requests at {}", plan.queue_names()));
         return Ok(ExitCode::SUCCESS);
     }
+    opened.listen(&plan).await?;
     // Settings need a restart.
     signals::reload_on_hangup(None, stop.drain.clone())?;
     signals::log_status_on_usr1(opened.worker.clone())?;

@@ -36,25 +36,32 @@ pub(crate) struct Opened {
     /// Scale-in protection of this ECS task.
     pub(super) protection: Option<Protection>,
     pub(super) ecs: EcsTask,
-    /// Answers HTTP requests for metrics, status and health.
+    /// Answers HTTP requests for metrics, status and health, once this listens.
     pub(super) server: Option<Server>,
-    /// Takes the requests of an operator.
+    /// Takes the requests of an operator, once this listens.
     pub(super) control: Option<Control>,
     /// Where requests come from, if this is a service.
     pub(super) service: Option<Service>,
-    /// The queues that didn't exist at the start, as the user named them.
-    pub(super) planned: Vec<String>,
+    /// The queues that don't exist yet.
+    pub(super) planned: Option<Planned>,
     /// The queues in which rejected messages stay.
     pub(super) keep_rejected: Vec<String>,
 }
 
-/// Opens everything, and returns the first error. A planned queue is created last, so that a failed start leaves no
-/// queue behind. Reports the end of each task to `shown`, too.
+/// Queues of which some don't exist yet, and what their worker is created with once they do.
+pub(super) struct Planned {
+    backends: Backends,
+    work: Vec<WorkQueue>,
+    options: WorkerOptions,
+}
+
+/// Opens everything that another worker may use at the same time, and returns the first error. Reports the end of each
+/// task to `shown`, too.
 pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -> Result<Opened, Failure> {
     let backends = Backends::new(plan.task.aws.clone());
     let is_traced = plan.otlp.traces.is_some();
     let planned = |service| Service::new(service, &plan.task.limits, &plan.queue_names(), is_traced);
-    let mut service = plan.service.as_ref().map(planned);
+    let service = plan.service.as_ref().map(planned);
     let work = match &service {
         Some(service) => vec![service.work()],
         None => work_queues(&backends, &plan.queues, plan.worker.dead_letter.as_deref()).await?,
@@ -83,17 +90,14 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
         observers: all_observers(usage.as_ref(), &observers, [shown, answered]),
         ..options
     };
-    // A check doesn't listen, as another worker may use the address.
-    let server = if plan.is_check { None } else { watch::bind(plan.watching.listen).await? };
-    let control = open_control(plan)?;
-    let planned = work.iter().filter(|work| work.is_planned).map(|work| work.setting.url.clone()).collect();
+    if let Some(path) = plan.control.as_ref().filter(|_| plan.is_check) {
+        control::check(path)?;
+    }
     let keep_rejected = without_dead_letters(&work).filter(|_| plan.keeps_rejected());
     let keep_rejected = keep_rejected.map(|work| work.queue.url().to_owned()).collect();
-    let worker = start(plan, &backends, work, &routes, options).await?;
-    // Nor does a check listen here.
-    if let Some(service) = service.as_mut().filter(|_| !plan.is_check) {
-        service.listen()?;
-    }
+    let worker = worker(&work, &routes, options.clone()).await?;
+    let is_planned = work.iter().any(|work| work.is_planned);
+    let planned = is_planned.then(|| Planned { backends, work, options });
     Ok(Opened {
         routes,
         worker: Arc::new(worker),
@@ -101,8 +105,8 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
         observers,
         protection,
         ecs,
-        server,
-        control,
+        server: None,
+        control: None,
         service,
         planned,
         keep_rejected,
@@ -162,15 +166,6 @@ fn once(plan: &RunPlan, OpenLedger { ledger, .. }: OpenLedger) -> OnceOptions {
         ledger,
         key: plan.worker.once_by.clone().unwrap_or_default(),
         window: plan.worker.once_window(),
-    }
-}
-
-/// Creates the control socket, or checks that it can be created.
-fn open_control(plan: &RunPlan) -> Result<Option<Control>, Failure> {
-    match &plan.control {
-        Some(path) if plan.is_check => control::check(path).map(|_| None),
-        Some(path) => Control::bind(path).map(Some),
-        None => Ok(None),
     }
 }
 
@@ -241,27 +236,43 @@ fn all_observers(
     .collect()
 }
 
-/// Creates the worker, which checks that its settings fit the queues. Then creates the planned queues, unless this is
-/// only a check.
-async fn start(
-    plan: &RunPlan,
-    backends: &Backends,
-    mut work: Vec<WorkQueue>,
-    routes: &Routes,
-    options: WorkerOptions,
-) -> Result<Worker, Failure> {
-    let of_worker = |work: &[WorkQueue]| work.iter().map(WorkQueue::of_worker).collect();
-    let worker = Worker::of_queues(of_worker(&work), routes.clone(), options.clone()).await?;
-    if plan.is_check || work.iter().all(|work| !work.is_planned) {
-        return Ok(worker);
+/// Creates the worker, which checks that its settings fit the queues.
+async fn worker(work: &[WorkQueue], routes: &Routes, options: WorkerOptions) -> Result<Worker, Failure> {
+    let queues = work.iter().map(WorkQueue::of_worker).collect();
+    Ok(Worker::of_queues(queues, routes.clone(), options).await?)
+}
+
+impl Planned {
+    /// Returns the queues that don't exist yet, as the user named them.
+    pub(super) fn urls(&self) -> impl Iterator<Item = &str> {
+        self.work.iter().filter(|work| work.is_planned).map(|work| work.setting.url.as_str())
     }
-    for work in work.iter_mut().filter(|work| work.is_planned) {
-        *work = create_planned(backends, &work.setting, plan.worker.dead_letter.as_deref()).await?;
+
+    /// Creates the queues, and returns their worker.
+    async fn create(self, plan: &RunPlan, routes: &Routes) -> Result<Worker, Failure> {
+        let Self { backends, mut work, options } = self;
+        for work in work.iter_mut().filter(|work| work.is_planned) {
+            *work = create_planned(&backends, &work.setting, plan.worker.dead_letter.as_deref()).await?;
+        }
+        worker(&work, routes, options).await
     }
-    Ok(Worker::of_queues(of_worker(&work), routes.clone(), options).await?)
 }
 
 impl Opened {
+    /// Listens where the settings say, which only one worker can. Then creates the queues that don't exist yet: last, so
+    /// that a failed start leaves no queue behind.
+    pub(crate) async fn listen(&mut self, plan: &RunPlan) -> Result<(), Failure> {
+        self.server = watch::bind(plan.watching.listen).await?;
+        self.control = plan.control.as_deref().map(Control::bind).transpose()?;
+        if let Some(service) = &mut self.service {
+            service.listen()?;
+        }
+        if let Some(planned) = self.planned.take() {
+            self.worker = Arc::new(planned.create(plan, &self.routes).await?);
+        }
+        Ok(())
+    }
+
     /// Names the bound that determines the concurrency limit.
     pub(super) fn bounded_by(&self, plan: &RunPlan) -> String {
         match self.routes.capacity().bounded_by {

@@ -1,6 +1,6 @@
 //! Runs a worker.
 
-use super::open::Opened;
+use super::open::{Opened, Planned};
 use super::plan::RunPlan;
 use crate::output::Output;
 use crate::output::failure::Failure;
@@ -49,7 +49,7 @@ impl Opened {
                 output.line(format_args!("ok: {queues} and the components of {routes} routes are ready"))
             }
         }
-        for queue in &self.planned {
+        for queue in self.planned.iter().flat_map(Planned::urls) {
             output.line(format_args!("the queue {queue} does not exist yet: `wasmrun run` creates it"));
         }
         if !self.keep_rejected.is_empty() {
