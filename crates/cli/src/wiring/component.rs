@@ -15,7 +15,7 @@ use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tracing::Instrument;
 use wasmrun_registry::Digest;
 use wasmrun_runtime::engine::cache::Cache;
@@ -61,6 +61,8 @@ pub(crate) struct ReadComponent {
     pub(crate) name: String,
     /// Its path or URL: with the digest, if it comes from a registry.
     pub(crate) place: String,
+    /// The digest of its bytes, once somebody has asked for it.
+    digest: OnceLock<String>,
 }
 
 /// Reads the component from its file, or fetches it.
@@ -72,31 +74,32 @@ pub(crate) async fn read(
     backends: &Backends,
 ) -> Result<ReadComponent, Failure> {
     registry.check(source)?;
-    let (name, place) = (source.name(), source.to_string());
+    let (name, place, digest) = (source.name(), source.to_string(), OnceLock::new());
     match source {
         Source::Object(_) | Source::Artefact(_) if engine.is_precompiled() => Err(Failure::usage(format!(
             "cannot use the component {source}: precompiled code is run as it is, and so only from a local file"
         ))),
         Source::Object(url) => {
             let bytes = backends.fetch(url, MAX_COMPONENT_BYTES).await?;
-            Ok(ReadComponent { bytes, name, place })
+            Ok(ReadComponent { bytes, name, place, digest })
         }
         Source::Artefact(reference) => {
             let pulled = backends.pull(reference, registry, cache).await?;
             let pinned = reference.pinned(&pulled.digest);
-            Ok(ReadComponent { name: pinned.versioned(), place: pinned.to_string(), bytes: pulled.component })
+            let (name, place, bytes) = (pinned.versioned(), pinned.to_string(), pulled.component);
+            Ok(ReadComponent { bytes, name, place, digest })
         }
         Source::File(path) => {
             let bytes = read_component(path, engine.is_precompiled())?;
-            Ok(ReadComponent { bytes, name, place })
+            Ok(ReadComponent { bytes, name, place, digest })
         }
     }
 }
 
 impl ReadComponent {
     /// Returns the digest of its bytes.
-    pub(crate) fn digest(&self) -> String {
-        Digest::of(&self.bytes).to_string()
+    pub(crate) fn digest(&self) -> &str {
+        self.digest.get_or_init(|| Digest::of(&self.bytes).to_string())
     }
 
     /// Returns the name of this version of the component. If others may follow, it has a digest wherever it comes from.
