@@ -8,7 +8,7 @@ use crate::settings::flags::RunArgs;
 use crate::wiring::worker::{RunPlan, own_variable};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use wasmrun_runtime::worker::{Sizing, Worker};
+use wasmrun_runtime::worker::Worker;
 
 /// Reloads the configuration of a worker.
 pub(crate) struct Reload {
@@ -43,7 +43,7 @@ impl Reload {
         let (file, text) = ConfigFile::read_again(args.task.config.clone()).await?;
         // Settings that need a restart are checked as well, so that the restart doesn't fail.
         let plan = RunPlan::new(args, file, own_variable)?;
-        let asked = Sizing { most: plan.worker.instances()?, scale: plan.worker.scale()? };
+        let asked = plan.sizing;
         let set_level = self.output.level(plan.task.log.level.as_deref())?;
         let sizing = self.worker.resize(asked);
         set_level();

@@ -15,10 +15,12 @@ use crate::wiring::control::{self, Control};
 use crate::wiring::protected::FileUse::{Alone, Queue};
 use crate::wiring::protected::Protected;
 use crate::wiring::routes;
-use crate::wiring::usage_log::UsageLog;
+use crate::wiring::usage_log::{UsageLog, cannot_use};
 use crate::wiring::watch::{self, Observers};
+use std::path::PathBuf;
 use std::sync::Arc;
 use wasmrun_aws::ecs::{EcsTask, Protection};
+use wasmrun_local::resolve;
 use wasmrun_otlp::trigger::{self, Trigger};
 use wasmrun_runtime::engine::capacity::BoundedBy;
 use wasmrun_runtime::model::usage::TaskObserver;
@@ -40,6 +42,7 @@ pub(crate) struct Opened {
     pub(super) server: Option<Server>,
     /// Takes the requests of an operator, once this listens.
     pub(super) control: Option<Control>,
+    paths: Paths,
     /// Where requests come from, if this is a service.
     pub(super) service: Option<Service>,
     /// The queues that don't exist yet.
@@ -55,9 +58,18 @@ pub(super) struct Planned {
     options: WorkerOptions,
 }
 
+/// Paths with all links resolved, so that no link hides that a guest may write to a file.
+struct Paths {
+    /// The usage file, and the size in bytes at which it's rotated.
+    usage: Option<(PathBuf, u64)>,
+    /// The control socket.
+    control: Option<PathBuf>,
+}
+
 /// Opens everything that another worker may use at the same time, and returns the first error. Reports the end of each
 /// task to `shown`, too.
 pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -> Result<Opened, Failure> {
+    let paths = Paths::resolve(plan)?;
     let backends = Backends::new(plan.task.aws.clone());
     let is_traced = plan.otlp.traces.is_some();
     let planned = |service| Service::new(service, &plan.task.limits, &plan.queue_names(), is_traced);
@@ -69,9 +81,9 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
     let ecs = EcsTask::find().await.unwrap_or_default();
     let requests = service.as_ref().map(|service| service.requests.clone());
     let answering = requests.clone().map(|requests| requests as Arc<dyn Requests>);
-    let (routes, options) = load(plan, &backends, &work, ecs.memory_bytes, answering).await?;
+    let (routes, options) = load(plan, &paths, &backends, &work, ecs.memory_bytes, answering).await?;
     // Opened after the check that no guest may write to the file.
-    let usage = match &plan.usage {
+    let usage = match &paths.usage {
         Some((path, most_bytes)) => Some(Arc::new(UsageLog::start(path, *most_bytes)?)),
         None => None,
     };
@@ -90,7 +102,7 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
         observers: all_observers(usage.as_ref(), &observers, [shown, answered]),
         ..options
     };
-    if let Some(path) = plan.control.as_ref().filter(|_| plan.is_check) {
+    if let Some(path) = paths.control.as_ref().filter(|_| plan.is_check) {
         control::check(path)?;
     }
     let keep_rejected = without_dead_letters(&work).filter(|_| plan.keeps_rejected());
@@ -107,6 +119,7 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
         ecs,
         server: None,
         control: None,
+        paths,
         service,
         planned,
         keep_rejected,
@@ -117,6 +130,7 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
 /// protection.
 async fn load(
     plan: &RunPlan,
+    paths: &Paths,
     backends: &Backends,
     work: &[WorkQueue],
     memory_bytes: Option<u64>,
@@ -133,9 +147,9 @@ async fn load(
     let budgets = OpenBudgets::open(backends, plan.budgets.as_ref()).await?;
     let ledger = open_ledger(plan, backends).await?;
     let placement = Placement {
-        instances: plan.worker.instances()?,
+        instances: plan.sizing.most,
         host: component::host(memory_bytes).without(plan.held_bytes()),
-        protected: protected(plan, work, &notified, budgets.as_ref(), ledger.as_ref()),
+        protected: protected(plan, paths, work, &notified, budgets.as_ref(), ledger.as_ref()),
         requests,
     };
     let (notify, groups) = notified.options(routes::digests(&plan.task, &read));
@@ -145,7 +159,7 @@ async fn load(
     }
     let once = ledger.map(|ledger| once(plan, ledger));
     let budgets = budgets.map(|open| open.options);
-    let options = plan.options(routes.capacity().instances)?;
+    let options = plan.options(routes.capacity().instances);
     Ok((routes, WorkerOptions { bodies, notify, groups, budgets, once, ..options }))
 }
 
@@ -172,19 +186,19 @@ fn once(plan: &RunPlan, OpenLedger { ledger, .. }: OpenLedger) -> OnceOptions {
 /// Files that no guest may write to.
 fn protected(
     plan: &RunPlan,
+    paths: &Paths,
     work: &[WorkQueue],
     notified: &Notified,
     budgets: Option<&OpenBudgets>,
     ledger: Option<&OpenLedger>,
 ) -> Vec<Protected> {
-    let usage = plan.usage.as_ref().map(|(path, _)| path);
     let ledger = ledger.and_then(|ledger| ledger.file.as_ref());
     [
         (Alone("the ledger of --once"), ledger),
         (Alone("the budget store"), budgets.and_then(|open| open.file.as_ref())),
         (Alone("the price table"), plan.budgets.as_ref().and_then(|budgets| budgets.prices.as_ref())),
-        (Alone("the usage file"), usage),
-        (Alone("the control socket"), plan.control.as_ref()),
+        (Alone("the usage file"), paths.usage.as_ref().map(|(path, _)| path)),
+        (Alone("the control socket"), paths.control.as_ref()),
     ]
     .into_iter()
     .chain(work.iter().map(|work| (Queue("the queue"), work.file.as_ref())))
@@ -242,6 +256,18 @@ async fn worker(work: &[WorkQueue], routes: &Routes, options: WorkerOptions) -> 
     Ok(Worker::of_queues(queues, routes.clone(), options).await?)
 }
 
+impl Paths {
+    fn resolve(plan: &RunPlan) -> Result<Self, Failure> {
+        let usage = plan.usage.as_ref().map(|(path, most_bytes)| {
+            let resolved = resolve(path).map_err(|error| cannot_use(path, &error));
+            resolved.map(|path| (path, *most_bytes))
+        });
+        let control = plan.worker.control.as_ref();
+        let control = control.map(|path| resolve(path).map_err(|error| control::cannot_create(path, &error)));
+        Ok(Self { usage: usage.transpose()?, control: control.transpose()? })
+    }
+}
+
 impl Planned {
     /// Returns the queues that don't exist yet, as the user named them.
     pub(super) fn urls(&self) -> impl Iterator<Item = &str> {
@@ -263,7 +289,7 @@ impl Opened {
     /// that a failed start leaves no queue behind.
     pub(crate) async fn listen(&mut self, plan: &RunPlan) -> Result<(), Failure> {
         self.server = watch::bind(plan.watching.listen).await?;
-        self.control = plan.control.as_deref().map(Control::bind).transpose()?;
+        self.control = self.paths.control.as_deref().map(Control::bind).transpose()?;
         if let Some(service) = &mut self.service {
             service.listen()?;
         }
