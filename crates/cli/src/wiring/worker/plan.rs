@@ -14,7 +14,7 @@ use crate::settings::usage_size::usage_bytes;
 use crate::settings::watch::WatchSettings;
 use crate::settings::worker::{Interval, WorkerSettings};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::message::MAX_MESSAGE_BYTES;
 use wasmrun_runtime::model::outcome::{Action, Policy};
@@ -28,6 +28,40 @@ pub(crate) type Variable = fn(&str) -> Option<String>;
 /// Returns the value of a variable of this process, if it is set and UTF-8.
 pub(crate) fn own_variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// Arguments of a command whose worker works until it's stopped.
+#[derive(Clone)]
+pub(crate) enum WorkArgs {
+    Run(Box<RunArgs>),
+    Serve(Box<ServeArgs>),
+}
+
+impl WorkArgs {
+    /// Returns the path of the configuration file.
+    pub(crate) fn config(&self) -> Option<&Path> {
+        match self {
+            Self::Run(args) => args.task.config.as_deref(),
+            Self::Serve(args) => args.task.config.as_deref(),
+        }
+    }
+
+    /// Returns whether somebody waits for the result. If stopped early, a check has none and the queue may not be empty, so
+    /// the exit code isn't 0.
+    pub(crate) fn is_awaited(&self) -> bool {
+        match self {
+            Self::Run(args) => args.check || args.worker.until_empty == Some(true),
+            Self::Serve(args) => args.check,
+        }
+    }
+
+    /// Merges and validates settings.
+    pub(crate) fn plan(self, file: ConfigFile) -> Result<RunPlan, Failure> {
+        match self {
+            Self::Run(args) => RunPlan::new(*args, file, own_variable),
+            Self::Serve(args) => RunPlan::of_service(*args, file, own_variable),
+        }
+    }
 }
 
 /// Settings of a worker, merged and validated before anything is opened.
@@ -207,7 +241,7 @@ impl RunPlan {
 
     /// Returns whether rejected messages stay in a queue that has no dead-letter queue, as they should go there.
     pub(super) fn keeps_rejected(&self) -> bool {
-        self.outcomes.policy.rejected == Action::DeadLetter
+        self.service.is_none() && self.outcomes.policy.rejected == Action::DeadLetter
     }
 
     /// Returns whether anybody is told the depths of queues.

@@ -43,6 +43,9 @@ impl Opened {
     /// Prints the result of a check.
     pub(crate) fn say_checked(&self, plan: &RunPlan, output: &Output) {
         let queues = plan.queue_names();
+        if plan.service.is_some() {
+            return output.line(format_args!("ok: the component is ready to answer requests at {queues}"));
+        }
         match self.routes.routes().len() {
             0 => output.line(format_args!("ok: {queues} and the component are ready")),
             routes => {
