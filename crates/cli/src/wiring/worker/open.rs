@@ -84,6 +84,8 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
     let (routes, options) = load(plan, &paths, &backends, &work, ecs.memory_bytes, answering).await?;
     // Opened after the check that no guest may write to the file.
     let usage = match &paths.usage {
+        // A check by root would leave a file that the worker's user can't open.
+        Some((path, _)) if plan.is_check => UsageLog::check(path).map(|()| None)?,
         Some((path, most_bytes)) => Some(Arc::new(UsageLog::start(path, *most_bytes)?)),
         None => None,
     };
