@@ -4,9 +4,9 @@ use crate::output::failure::Failure;
 use crate::output::log_lines::{self, LogFormat};
 use crate::settings::file::ConfigFile;
 use crate::settings::flags::{Cli, Command};
-use crate::settings::outcome_actions::outcome_actions;
-use crate::settings::task::TaskPlan;
+use crate::settings::queues::QueueSetting;
 use crate::wiring::component;
+use crate::wiring::worker::RunPlan;
 use clap::Parser;
 use parking_lot::Mutex;
 use std::io::{self, Write};
@@ -15,24 +15,25 @@ use tracing_subscriber::EnvFilter;
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::text::tamed;
 
-/// Merges and validates settings as `wasmrun run` does, without opening anything. Returns `None` if `arguments` aren't
-/// valid arguments of `wasmrun run`.
+/// Merges and validates settings as `wasmrun run` does, without opening anything. Adds a queue if none is named. Returns
+/// `None` if `arguments` aren't valid arguments of `wasmrun run`.
 ///
 /// # Errors
 ///
 /// Returns the sentence that the user would read.
 pub fn settings(config: &str, arguments: &[&str]) -> Option<Result<Limits, String>> {
     let words = ["wasmrun", "run"].iter().chain(arguments);
-    let Ok(Cli { command: Some(Command::Run(args)), .. }) = Cli::try_parse_from(words) else { return None };
+    let Ok(Cli { command: Some(Command::Run(mut args)), .. }) = Cli::try_parse_from(words) else {
+        return None;
+    };
     let merged = (|| -> Result<Limits, Failure> {
-        let mut file = ConfigFile::parse(config, &"wasmrun.toml")?;
-        let worker = args.worker.over(std::mem::take(&mut file.worker));
-        worker.instances()?;
-        outcome_actions(&args.on, std::mem::take(&mut file.on))?;
-        let plan = TaskPlan::new(args.component, args.task, &mut file, &worker)?;
-        log_lines::filter(plan.log.level.as_deref())?;
-        plan.engine.threads()?;
-        Ok(component::limits(&plan))
+        let file = ConfigFile::parse(config, &"wasmrun.toml")?;
+        if args.queue.is_empty() && file.queue.is_empty() {
+            args.queue.push(QueueSetting::of("q"));
+        }
+        let plan = RunPlan::new(*args, file, |_| None)?;
+        log_lines::filter(plan.task.log.level.as_deref())?;
+        Ok(component::limits(&plan.task))
     })();
     Some(merged.map_err(|failure| failure.to_string()))
 }

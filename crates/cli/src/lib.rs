@@ -21,11 +21,12 @@ mod wiring;
 use self::commands::compile;
 use self::commands::{
     cases, control, enqueue, health, inspect, invoke, manifest, new, policy, push, queue, replay, report,
-    run, serve, simulate, top,
+    run, simulate, top,
 };
 use self::output::failure::Failure;
 use self::settings::flags::{Cli, Command, help};
 use self::settings::variables;
+use self::wiring::worker::WorkArgs;
 use clap::FromArgMatches;
 use clap::error::ErrorKind;
 use std::borrow::Cow;
@@ -103,8 +104,8 @@ fn raise_file_limit() {
 
 fn dispatch(command: Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Run(args) => block_on(run::run(*args)),
-        Command::Serve(args) => block_on(serve::serve(*args)),
+        Command::Run(args) => block_on(run::run(WorkArgs::Run(args))),
+        Command::Serve(args) => block_on(run::run(WorkArgs::Serve(args))),
         Command::Invoke(args) => block_on(invoke::invoke(*args)),
         Command::Replay(args) => block_on(replay::replay(*args)),
         Command::Enqueue(args) => block_on(enqueue::enqueue(args)),

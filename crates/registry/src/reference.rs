@@ -58,11 +58,11 @@ impl Reference {
         self.repository.rsplit('/').next().unwrap_or_default()
     }
 
-    /// Returns the name of the component with its tag and its digest, such as `thumbnail:1.2@sha256:…`.
-    pub fn versioned(&self) -> String {
+    /// Returns a name of the component with the tag and the digest behind it, such as `thumbnail:1.2@sha256:…`.
+    pub fn versioned(&self, name: &str) -> String {
         let tag = self.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
         let digest = self.digest.as_ref().map(|digest| format!("@{digest}")).unwrap_or_default();
-        format!("{}{tag}{digest}", self.name())
+        format!("{name}{tag}{digest}")
     }
 
     /// Returns the same name with this digest.
@@ -242,7 +242,7 @@ mod tests {
         }
         let reference: Reference = "oci://r.test/a/thumbnail:1".parse().expect("valid");
         let pinned = reference.pinned(&digest);
-        assert_eq!(pinned.versioned(), format!("thumbnail:1@{digest}"));
+        assert_eq!(pinned.versioned("thumbnail"), format!("thumbnail:1@{digest}"));
         assert_eq!(pinned.to_string(), format!("oci://r.test/a/thumbnail:1@{digest}"));
         assert_eq!(reference.to_string(), "oci://r.test/a/thumbnail:1");
     }

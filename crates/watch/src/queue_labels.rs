@@ -1,25 +1,16 @@
 //! The names of queues in labels and dimensions.
 
-/// Returns a name for each queue: the last part of its URL's path. Names of different queues differ: where the last part is
-/// the same, as many parts come before it as tell the queues apart, such as `a/q.db` and `b/q.db`.
+use wasmrun_runtime::model::text::distinct_end;
+
+/// Returns a name for each queue: the last part of its URL's path, or as much of its end as tells it apart from the others.
 pub(crate) fn queue_labels<'a>(urls: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let paths: Vec<&str> = urls.into_iter().map(path).collect();
-    let label = |&one: &&'a str| {
-        let is_its_own =
-            |end: &&str| paths.iter().all(|path| *path == one || ends(path).all(|other| other != *end));
-        ends(one).find(is_its_own).unwrap_or(one)
-    };
-    paths.iter().map(label).collect()
+    paths.iter().map(|path| distinct_end(path, &paths)).collect()
 }
 
 fn path(url: &str) -> &str {
     let path = url.trim_end_matches('/');
     path.strip_prefix("sqlite:").unwrap_or(path)
-}
-
-/// Returns the ends of a path that begin behind a slash, from the shortest to the whole path.
-fn ends(path: &str) -> impl Iterator<Item = &str> {
-    path.rmatch_indices('/').map(|(at, _)| &path[at + 1..]).chain([path])
 }
 
 #[cfg(test)]

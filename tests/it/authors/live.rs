@@ -111,6 +111,19 @@ fn a_changed_configuration_file_is_read_again() {
 }
 
 #[test]
+fn the_worker_of_a_rebuilt_component_takes_over_the_control_socket() {
+    let world = project("empty");
+    let dev = world.wasmrun(["dev", "--queue", "sqlite:jobs.db", "--control", "control.sock"]).start();
+    dev.until_printed(1, "waiting for changes");
+    install(&world, "misbehave");
+    dev.until_printed(2, "running ./guest.wasm on");
+    let paused = world.wasmrun(["pause", "--control", "control.sock"]).succeeds();
+    assert!(paused.stdout[0].starts_with("paused"), "{paused}");
+    ends(dev);
+    assert!(!world.path("control.sock").exists());
+}
+
+#[test]
 fn a_worker_that_ends_by_itself_is_said_and_the_next_change_starts_another() {
     let world = project("empty");
     world.send(["x", "y"]);

@@ -2,6 +2,7 @@
 
 use super::serve;
 use crate::harness::{Wire, World, guest};
+use rustix::process::Signal;
 use std::net::TcpListener;
 
 #[test]
@@ -70,7 +71,8 @@ fn an_address_in_use_is_named_with_an_exit_code_of_its_own() {
 fn a_check_starts_nothing() {
     let world = World::new();
     let output = serve(&world).arg("--check").succeeds();
-    assert!(output.stdout[0].contains("ok"), "{output}");
+    assert!(output.stdout[0].contains("ready to answer requests"), "{output}");
+    assert!(!output.to_string().contains("dead-letter"), "{output}");
     assert!(!output.to_string().contains("listening"), "{output}");
 }
 
@@ -91,6 +93,32 @@ fn a_configuration_file_and_variables_say_the_same_as_flags() {
     let command = world.wasmrun(["serve"]).arg(guest("web")).args(World::grants());
     let process = command.env("WASMRUN_SERVE_LISTEN", "127.0.0.1:0").start();
     assert_eq!(Wire::to(process.serves_at()).get("/hello").status(), 200);
+}
+
+#[test]
+fn sighup_reads_the_configuration_of_a_service_again() {
+    let world = World::new();
+    let configure = |worker: &str| {
+        let file = format!("[serve]\nlisten = '127.0.0.1:0'\n[worker]\n{worker}\n");
+        world.write("service.toml", file);
+    };
+    configure("instances = 4");
+    let command =
+        world.wasmrun(["serve", "--config", "service.toml"]).arg(guest("web")).args(World::grants());
+    let process = command.start();
+    let address = process.serves_at();
+    process.until_logged("\"ready\"");
+    configure("instances = 2");
+    process.signal(Signal::HUP);
+    process.until_logged("reloaded the configuration");
+    assert_eq!(process.logs_with("reloaded the configuration")[0]["instances"], 2);
+    // A setting that a start refuses is refused.
+    configure("until-empty = true");
+    process.signal(Signal::HUP);
+    process.until_logged("rejected the configuration");
+    assert_eq!(Wire::to(address).get("/hello").status(), 200);
+    process.signal(Signal::TERM);
+    process.finish().succeeded();
 }
 
 #[test]

@@ -52,6 +52,22 @@ fn an_upload_becomes_an_object_a_message_and_a_thumbnail() {
 }
 
 #[test]
+fn a_file_of_any_bytes_is_uploaded_by_hand_as_a_whole_or_refused() {
+    let world = World::with_queue(&[]);
+    let bytes: Vec<u8> = (0..3 << 19).map(|number| (number % 251) as u8).collect();
+    world.write("bytes", &bytes);
+    let grants = ["--store", "uploads=dir:in:wo", "--send", "jobs=sqlite:jobs.db", "--env", "BUCKET=dir:in"];
+    let invoke = || world.wasmrun(["invoke", "--http", "PUT /whole", "--message", "@bytes"]).args(grants);
+    invoke()
+        .args(["--http-received-size", "1MiB"])
+        .arg(guest("upload"))
+        .fails_with(2, "--http-received-size");
+    assert!(!world.path("in/whole").exists());
+    invoke().arg(guest("upload")).succeeds();
+    assert!(world.read("in/whole") == bytes, "it is cut");
+}
+
+#[test]
 fn an_upload_to_sqs_and_s3_becomes_an_object_with_its_content_type_and_a_thumbnail() {
     let Some((world, amazon, queue)) = Amazon::with_jobs(30, 3) else { return };
     let command = serve(&world)

@@ -6,7 +6,7 @@
 //! | `exported` | the metrics that a collector receives |
 //! | `logs` | the effects of guests on the log |
 //! | `page` | the page, in a browser |
-//! | `queue_labels` | the labels of queues with the same name |
+//! | `queue_labels` | the labels of queues and components with the same name |
 //! | `report` | the report on the usage file |
 //! | `traces` | the traces that a collector receives |
 //! | `usage` | the file that records the usage of each task |

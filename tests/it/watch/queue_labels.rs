@@ -1,6 +1,6 @@
-//! The labels of queues with the same name.
+//! The labels of queues and of components with the same name.
 
-use crate::harness::{World, get, guest};
+use crate::harness::{World, get, guest, wait_for_tasks};
 use rustix::process::Signal;
 
 #[test]
@@ -20,6 +20,33 @@ fn queues_whose_files_have_the_same_name_have_different_labels() {
         "wasmrun_queue_info{queue=\"a/q.db, b/q.db, r.db\"} 1",
     ] {
         assert!(metrics.contains(&format!("\n{sample}\n")), "no {sample} in {metrics}");
+    }
+    worker.signal(Signal::TERM);
+    worker.finish().succeeded();
+}
+
+#[test]
+fn components_whose_files_have_the_same_name_are_counted_apart() {
+    let world = World::with_queue(&[]);
+    let mut file = "unmatched = 'reject'\n".to_owned();
+    for name in ["a", "b"] {
+        std::fs::create_dir(world.path(name)).expect("a directory");
+        std::fs::copy(guest("empty"), world.path(name).join("x.wasm")).expect("a component");
+        file += &format!(
+            "[[route]]\nname = '{name}'\ncomponent = '{name}/x.wasm'\nmatch.attribute = {{ kind = '{name}' }}\n"
+        );
+    }
+    world.write("wasmrun.toml", file);
+    let queue = ["--queue", "sqlite:jobs.db"];
+    let worker = world.wasmrun(["run", "--config", "wasmrun.toml", "--listen", "0"]).args(queue).start();
+    let address = worker.listens_on();
+    world.wasmrun(["enqueue", "--attribute", "kind=a", "--message", "x"]).args(queue).succeeds();
+    wait_for_tasks(address, 1);
+    let metrics = get(address, "/metrics").body;
+    for (component, completed) in [("a/x.wasm", 1), ("b/x.wasm", 0)] {
+        let labels = format!("component=\"{component}\",result=\"completed\"");
+        let sample = format!("\nwasmrun_component_tasks_total{{{labels}}} {completed}\n");
+        assert!(metrics.contains(&sample), "no {sample} in {metrics}");
     }
     worker.signal(Signal::TERM);
     worker.finish().succeeded();

@@ -271,7 +271,10 @@ fn what_is_no_place_for_a_usage_file_is_refused_before_any_work() {
         assert_eq!(code, Some(3), "{output}");
         let error = output.error();
         assert!(error.contains("cannot use the usage file") && error.contains(said), "{error}");
+        world.run("misbehave").args(["--usage", file, "--check"]).fails_with(3, said);
     }
+    let output = world.run("misbehave").args(["--usage", "new.jsonl", "--check"]).succeeds();
+    assert!(!world.path("new.jsonl").exists(), "{output}");
     let small = worker(&world).args(["--usage-size", "1KiB"]);
     small.fails_with(2, "--usage-size 1 KiB is too small: at least 64 KiB");
     assert_eq!(world.depth(), Depth::visible(1));

@@ -167,7 +167,7 @@ fn written(metrics: &BTreeMap<String, Metric>) -> String {
         let values: Vec<String> = values.iter().map(|value| code(value)).collect();
         page += &row(&[code(label), values.join(", ")]);
     }
-    page += "\n`store` and `queue` are aliases of grants. In `wasmrun_queue_info` and `wasmrun_queue_failing`, `queue` is the name of the queue:\nthe last part of its URL, such as `uploads` or `jobs.db`. Where a worker's queues have the same name, as much of the URL\ncomes before it as tells them apart, such as `a/jobs.db` and `b/jobs.db`. It is the same in the dimension of EMF.\n`route` is the name of a [route](../guides/routes.md), or `-`. Without routes, there are no metrics of them.\n";
+    page += "\n`store` and `queue` are aliases of grants. In `wasmrun_queue_info` and `wasmrun_queue_failing`, `queue` is the name of the queue:\nthe last part of its URL, such as `uploads` or `jobs.db`. Where a worker's queues have the same name, as much of the URL\ncomes before it as tells them apart, such as `a/jobs.db` and `b/jobs.db`. It is the same in the dimension of EMF.\n`component` is made of the places of the components in the same way.\n`route` is the name of a [route](../guides/routes.md), or `-`. Without routes, there are no metrics of them.\n";
     page
 }
 

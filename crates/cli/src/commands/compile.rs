@@ -1,19 +1,20 @@
 //! `wasmrun compile`: compiles a component to a file of native code.
 
 use crate::output::failure::Failure;
+use crate::output::files::replace;
 use crate::settings::flags::CompileArgs;
 use crate::settings::source::Source;
 use crate::wiring::backends::Backends;
 use crate::wiring::compiler::{compiler, open_cache};
 use crate::wiring::component::read;
 use crate::wiring::logging;
-use std::fs::{self, File, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::io::Write;
 use std::process::ExitCode;
 use wasmrun_runtime::engine::CodeOptions;
 use wasmrun_runtime::task::component::precompile;
+
+/// Mode of a file of code: a worker refuses code that others than its owner can write to.
+const CODE_MODE: u32 = 0o644;
 
 pub(crate) async fn compile(args: CompileArgs) -> Result<ExitCode, Failure> {
     let output = logging::start(&args.log)?;
@@ -38,28 +39,10 @@ pub(crate) async fn compile(args: CompileArgs) -> Result<ExitCode, Failure> {
     let compiler = compiler(&args.engine, cache)?;
     let code =
         precompile(&read.bytes, &compiler, code).await.map_err(|error| Failure::component(&shown, &error))?;
-    write(&args.output, &code).map_err(|error| {
+    // In one step, so that a worker that starts meanwhile reads either the old or the new file.
+    replace(&args.output, Some(CODE_MODE), |file| file.write_all(&code)).map_err(|error| {
         Failure::backend(format!("cannot write the file {}: {error}", args.output.display()))
     })?;
     output.line(format_args!("{}: {} bytes of code", args.output.display(), code.len()));
     Ok(ExitCode::SUCCESS)
-}
-
-/// Replaces the file in one step, so that a worker that starts meanwhile reads either the old or the new file.
-fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let written = (|| {
-        let mut file = File::create_new(&temporary)?;
-        // Whatever the umask: a worker refuses code that others than its owner can write to.
-        file.set_permissions(Permissions::from_mode(0o644))?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written
 }

@@ -3,7 +3,7 @@
 use crate::output::failure::Failure;
 use crate::settings::file::ConfigFile;
 use crate::settings::flags::InvokeArgs;
-use crate::settings::message::{attributes_from, body_from};
+use crate::settings::message::{attributes_from, body_from, bytes_from};
 use crate::settings::otlp::TracesPlan;
 use crate::settings::task::{TaskPlan, of_one_task};
 use crate::wiring::backends::Backends;
@@ -16,17 +16,20 @@ use wasmrun_runtime::model::message::{Message, OutgoingMessage};
 
 pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
     let mut file = ConfigFile::read(args.task.config.as_deref())?;
-    let (message, request) = match &args.http {
-        None => (message(&args)?, None),
-        Some(line) => {
-            let body = args.message.as_deref().map(body_from).transpose()?.unwrap_or_default();
-            (of_request(&args), Some(OneRequest::new(request_from(line, &args.header, body)?)))
-        }
-    };
+    let message = if args.http.is_some() { of_request(&args) } else { message(&args)? };
     let otlp = args.otlp.as_ref().map(|url| TracesPlan::asked(url, own_variable));
     let otlp = otlp.transpose()?.flatten();
     let worker = of_one_task(args.key, &mut file);
     let plan = TaskPlan::new(args.component, args.task, &mut file, &worker)?;
+    let most = plan.limits.http_received_bytes;
+    let body = |text: &str| bytes_from(text, most, "--http-received-size");
+    let request = match &args.http {
+        None => None,
+        Some(line) => {
+            let body = args.message.as_deref().map(body).transpose()?.unwrap_or_default();
+            Some(OneRequest::new(request_from(line, &args.header, body.into())?))
+        }
+    };
     if request.is_some() && !plan.routes.routes.is_empty() {
         return Err(Failure::usage(
             "--http is for a service, which has no routes: leave out --config, or send a message with --message",

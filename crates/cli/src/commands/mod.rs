@@ -16,6 +16,5 @@ pub(crate) mod queue;
 pub(crate) mod replay;
 pub(crate) mod report;
 pub(crate) mod run;
-pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod top;

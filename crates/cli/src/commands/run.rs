@@ -1,30 +1,30 @@
-//! `wasmrun run`: runs a worker, and prints its summary.
+//! `wasmrun run` and `wasmrun serve`: run a worker, and print its summary.
 
 use crate::output::failure::{EXIT_INTERRUPTED, Failure};
 use crate::settings::file::ConfigFile;
-use crate::settings::flags::RunArgs;
 use crate::wiring::logging;
 use crate::wiring::reload::Reload;
 use crate::wiring::signals::{self, Stop};
-use crate::wiring::worker::{RunPlan, open, own_variable, serve};
+use crate::wiring::worker::{RunPlan, WorkArgs, open, serve};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 use wasmrun_runtime::worker::Summary;
 
-pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
+/// Runs a worker until it ends, or until a signal stops it.
+pub(crate) async fn run(args: WorkArgs) -> Result<ExitCode, Failure> {
     // Signals are handled before anything else. The kernel doesn't deliver a signal without a handler to the first
     // process of a container, and compiling or waiting for a service may take a while.
     let stop = Stop::on_signals()?;
-    // If stopped early, a check has no result and the queue may not be empty, so the exit code isn't 0.
-    let is_awaited = args.check || args.worker.until_empty == Some(true);
+    let is_awaited = args.is_awaited();
     let ready = CancellationToken::new();
     until_stopped(&stop, &ready, is_awaited, work(args, stop.clone(), ready.clone())).await
 }
 
 /// Works until a signal comes before `ready` is cancelled; after that, the worker itself answers the signals.
 /// `is_awaited` says that somebody waits for the result: the exit code then tells that there is none.
-pub(super) async fn until_stopped(
+async fn until_stopped(
     stop: &Stop,
     ready: &CancellationToken,
     is_awaited: bool,
@@ -46,22 +46,22 @@ pub(super) async fn until_stopped(
     }
 }
 
-/// Plans, opens and serves. Cancels `ready` once the worker itself answers the signals.
-async fn work(args: RunArgs, stop: Stop, ready: CancellationToken) -> Result<ExitCode, Failure> {
+/// Plans, opens and works. Cancels `ready` once the worker itself answers the signals.
+async fn work(args: WorkArgs, stop: Stop, ready: CancellationToken) -> Result<ExitCode, Failure> {
     let started_at = SystemTime::now();
-    let typed = args.clone();
-    let (file, text) = ConfigFile::read_aside(args.task.config.clone()).await?;
-    let plan = RunPlan::new(args, file, own_variable)?;
+    let (file, text) = ConfigFile::read_aside(args.config().map(Path::to_owned)).await?;
+    let plan = args.clone().plan(file)?;
     let output = logging::start(&plan.task.log)?;
-    let opened = open(&plan, None).await?;
+    let mut opened = open(&plan, None).await?;
     opened.warn_of_rejected(&plan);
     if plan.is_check {
         opened.say_checked(&plan, &output);
         return Ok(ExitCode::SUCCESS);
     }
+    opened.listen(&plan).await?;
     // Without a configuration file, there is nothing to reload.
-    let reload = typed.task.config.is_some().then(|| Reload {
-        args: typed,
+    let reload = args.config().is_some().then(|| Reload {
+        args: args.clone(),
         output: output.clone(),
         worker: opened.worker.clone(),
         text,

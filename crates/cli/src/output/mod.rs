@@ -8,12 +8,14 @@
 //! | `log_lines` | formats and filters log lines |
 //! | `progress` | draws the progress of a worker on a terminal |
 //! | `results` | prints the result of a task and the summary of a worker |
+//! | `files` | replaces files in one step |
 //! | `failure` | the sentence of an error, and its exit code |
 //! | `show` | formats numbers |
 //! | `tree` | writes documents as JSON and YAML |
 //! | `version` | prints the version and the build information |
 
 pub(crate) mod failure;
+pub(crate) mod files;
 pub(crate) mod log_lines;
 pub(crate) mod progress;
 mod results;

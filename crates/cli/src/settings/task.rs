@@ -32,6 +32,8 @@ use wasmrun_runtime::task::directory::Directory;
 pub(crate) struct TaskPlan {
     /// Where the component is.
     pub(crate) component: Source,
+    /// Its name, which no other component of the worker has.
+    pub(crate) component_name: String,
     /// Whether other versions of the component may follow.
     pub(crate) refreshed: bool,
     /// Where the keys of messages are found.
@@ -99,6 +101,7 @@ impl TaskPlan {
         let limits = limit_settings.clone().resolve(LimitSettings::default(), fetches_bodies)?;
         let plan = Self {
             component: any,
+            component_name: String::new(),
             refreshed: false,
             key: worker.key.clone(),
             config: args.config,
@@ -127,7 +130,9 @@ impl TaskPlan {
         let (component, limits) = (component.as_ref(), &limit_settings);
         let shared = Shared { task: &plan, component, limits, fetches_bodies };
         let routes = RoutesPlan::new(routes, file.unmatched, &shared)?;
-        Ok(Self { routes, ..plan })
+        let plan = Self { routes, ..plan };
+        let all: Vec<Source> = plan.components().map(|(_, task)| task.component.clone()).collect();
+        Ok(plan.with_each(|task| task.component_name = task.component.name_among(&all)))
     }
 
     /// Returns the plan of each component: of the default one, and of each route, with the route's name.

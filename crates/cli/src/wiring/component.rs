@@ -15,9 +15,9 @@ use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tracing::Instrument;
-use wasmrun_registry::Digest;
+use wasmrun_registry::{Digest, Reference};
 use wasmrun_runtime::engine::cache::Cache;
 use wasmrun_runtime::engine::capacity::{Host, HostMemory};
 use wasmrun_runtime::engine::compile::{Compiler, MAX_COMPONENT_BYTES};
@@ -57,10 +57,12 @@ impl Placement {
 /// A component that was read.
 pub(crate) struct ReadComponent {
     pub(crate) bytes: Vec<u8>,
-    /// Its name in logs, metrics and results: with the digest, if it comes from a registry.
-    pub(crate) name: String,
     /// Its path or URL: with the digest, if it comes from a registry.
     pub(crate) place: String,
+    /// The artefact with its digest, if it comes from a registry.
+    pinned: Option<Reference>,
+    /// The digest of its bytes, once somebody has asked for it.
+    digest: OnceLock<String>,
 }
 
 /// Reads the component from its file, or fetches it.
@@ -72,40 +74,42 @@ pub(crate) async fn read(
     backends: &Backends,
 ) -> Result<ReadComponent, Failure> {
     registry.check(source)?;
-    let (name, place) = (source.name(), source.to_string());
+    let (place, digest) = (source.to_string(), OnceLock::new());
     match source {
         Source::Object(_) | Source::Artefact(_) if engine.is_precompiled() => Err(Failure::usage(format!(
             "cannot use the component {source}: precompiled code is run as it is, and so only from a local file"
         ))),
         Source::Object(url) => {
             let bytes = backends.fetch(url, MAX_COMPONENT_BYTES).await?;
-            Ok(ReadComponent { bytes, name, place })
+            Ok(ReadComponent { bytes, place, pinned: None, digest })
         }
         Source::Artefact(reference) => {
             let pulled = backends.pull(reference, registry, cache).await?;
             let pinned = reference.pinned(&pulled.digest);
-            Ok(ReadComponent { name: pinned.versioned(), place: pinned.to_string(), bytes: pulled.component })
+            let (bytes, place) = (pulled.component, pinned.to_string());
+            Ok(ReadComponent { bytes, place, pinned: Some(pinned), digest })
         }
         Source::File(path) => {
             let bytes = read_component(path, engine.is_precompiled())?;
-            Ok(ReadComponent { bytes, name, place })
+            Ok(ReadComponent { bytes, place, pinned: None, digest })
         }
     }
 }
 
 impl ReadComponent {
     /// Returns the digest of its bytes.
-    pub(crate) fn digest(&self) -> String {
-        Digest::of(&self.bytes).to_string()
+    pub(crate) fn digest(&self) -> &str {
+        self.digest.get_or_init(|| Digest::of(&self.bytes).to_string())
     }
 
-    /// Returns the name of this version of the component. If others may follow, it has a digest wherever it comes from.
+    /// Returns the name of this version of the component in logs, metrics and results: with a digest if it comes from a
+    /// registry, or if others may follow.
     pub(crate) fn version_name(&self, plan: &TaskPlan) -> String {
-        match plan.component {
-            Source::File(_) | Source::Object(_) if plan.refreshed => {
-                format!("{}@{}", self.name, self.digest())
-            }
-            Source::File(_) | Source::Object(_) | Source::Artefact(_) => self.name.clone(),
+        let name = &plan.component_name;
+        match &self.pinned {
+            Some(reference) => reference.versioned(name),
+            None if plan.refreshed => format!("{name}@{}", self.digest()),
+            None => name.clone(),
         }
     }
 }

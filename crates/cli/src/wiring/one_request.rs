@@ -18,9 +18,9 @@ pub(crate) struct OneRequest(Mutex<Option<Exchange>>);
 
 impl OneRequest {
     /// Returns the request, and where its response arrives, which fails if the task gives none.
-    pub(crate) fn new(request: Request<String>) -> (Self, oneshot::Receiver<Response<Body>>) {
+    pub(crate) fn new(request: Request<Bytes>) -> (Self, oneshot::Receiver<Response<Body>>) {
         let (respond, response) = oneshot::channel();
-        let body = |text: String| Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync();
+        let body = |bytes: Bytes| Full::new(bytes).map_err(|never| match never {}).boxed_unsync();
         let exchange = Exchange { request: request.map(body), respond, gone: CancellationToken::new() };
         (Self(Mutex::new(Some(exchange))), response)
     }
@@ -33,7 +33,7 @@ impl Requests for OneRequest {
 }
 
 /// Reads a request: `line` is `METHOD PATH` or a path, and each header `NAME: VALUE`.
-pub(crate) fn request_from(line: &str, headers: &[String], body: String) -> Result<Request<String>, Failure> {
+pub(crate) fn request_from(line: &str, headers: &[String], body: Bytes) -> Result<Request<Bytes>, Failure> {
     let wrong =
         || Failure::usage(format!("--http {line:?} is no request: write 'METHOD /PATH', such as 'GET /'"));
     let (method, path) = line.split_once(' ').unwrap_or(("GET", line));
@@ -58,9 +58,9 @@ pub(crate) fn request_from(line: &str, headers: &[String], body: String) -> Resu
 mod tests {
     use super::*;
 
-    fn read(line: &str, headers: &[&str]) -> Result<Request<String>, String> {
+    fn read(line: &str, headers: &[&str]) -> Result<Request<Bytes>, String> {
         let headers: Vec<_> = headers.iter().map(|&header| header.to_owned()).collect();
-        request_from(line, &headers, String::new()).map_err(|failure| failure.to_string())
+        request_from(line, &headers, Bytes::new()).map_err(|failure| failure.to_string())
     }
 
     #[test]

@@ -71,11 +71,11 @@ impl Refresh {
         if self.seen.as_ref() == Some(&revision) {
             return Ok(());
         }
-        let TaskPlan { component: source, engine, registry, .. } = &self.plan;
+        let TaskPlan { component: source, component_name, engine, registry, .. } = &self.plan;
         // Only the version of an artefact has a name before it is read.
         let named = match source {
             Source::Artefact(reference) => {
-                revision.parse().ok().map(|digest| reference.pinned(&digest).versioned())
+                revision.parse().ok().map(|digest| reference.pinned(&digest).versioned(component_name))
             }
             Source::File(_) | Source::Object(_) => None,
         };

@@ -4,16 +4,16 @@
 use crate::output::Output;
 use crate::output::failure::Failure;
 use crate::settings::file::ConfigFile;
-use crate::settings::flags::RunArgs;
-use crate::wiring::worker::{RunPlan, own_variable};
+use crate::wiring::worker::WorkArgs;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
-use wasmrun_runtime::worker::{Sizing, Worker};
+use wasmrun_runtime::worker::Worker;
 
 /// Reloads the configuration of a worker.
 pub(crate) struct Reload {
     /// The arguments of the command, which win over the file on each reload.
-    pub(crate) args: RunArgs,
+    pub(crate) args: WorkArgs,
     pub(crate) output: Output,
     pub(crate) worker: Arc<Worker>,
     /// Text of the configuration file at the worker's start.
@@ -39,11 +39,10 @@ impl Reload {
     }
 
     async fn apply(&self) -> Result<(), Failure> {
-        let args = self.args.clone();
-        let (file, text) = ConfigFile::read_again(args.task.config.clone()).await?;
+        let (file, text) = ConfigFile::read_again(self.args.config().map(Path::to_owned)).await?;
         // Settings that need a restart are checked as well, so that the restart doesn't fail.
-        let plan = RunPlan::new(args, file, own_variable)?;
-        let asked = Sizing { most: plan.worker.instances()?, scale: plan.worker.scale()? };
+        let plan = self.args.clone().plan(file)?;
+        let asked = plan.sizing;
         let set_level = self.output.level(plan.task.log.level.as_deref())?;
         let sizing = self.worker.resize(asked);
         set_level();

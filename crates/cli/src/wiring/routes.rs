@@ -5,36 +5,45 @@ use super::compiler::compiler;
 use super::component::{self, Placement, ReadComponent};
 use super::protected::{protected_files, refuse_shared_files};
 use crate::output::failure::Failure;
+use crate::settings::source::Source;
 use crate::settings::task::TaskPlan;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use wasmrun_runtime::engine::cache::Cache;
 use wasmrun_runtime::task::routes::{NewRoute, RouteTooSmall, Routes};
 
-/// Reads all components, in the order of [`TaskPlan::components`].
+/// Reads all components, in the order of [`TaskPlan::components`]. One that routes share is read once.
 pub(crate) async fn read(
     plan: &TaskPlan,
     cache: Option<&Cache>,
     backends: &Backends,
-) -> Result<Vec<ReadComponent>, Failure> {
-    let mut all = Vec::new();
+) -> Result<Vec<Arc<ReadComponent>>, Failure> {
+    let mut all: Vec<(&Source, Arc<ReadComponent>)> = Vec::new();
     for (route, task) in plan.components() {
-        let read = component::read(&task.component, &task.engine, &task.registry, cache, backends).await;
-        all.push(read.map_err(|failure| failure.of_route(route))?);
+        let source = &task.component;
+        let read = match all.iter().find(|(before, _)| *before == source) {
+            Some((_, read)) => read.clone(),
+            None => {
+                let read = component::read(source, &task.engine, &task.registry, cache, backends).await;
+                Arc::new(read.map_err(|failure| failure.of_route(route))?)
+            }
+        };
+        all.push((source, read));
     }
-    Ok(all)
+    Ok(all.into_iter().map(|(_, read)| read).collect())
 }
 
 /// Returns the digest of each component that was read, by the name of its route; `None` is the default component.
-pub(crate) fn digests(plan: &TaskPlan, read: &[ReadComponent]) -> BTreeMap<Option<String>, String> {
+pub(crate) fn digests(plan: &TaskPlan, read: &[Arc<ReadComponent>]) -> BTreeMap<Option<String>, String> {
     let named = plan.components().map(|(route, _)| route.map(str::to_owned));
-    named.zip(read.iter().map(ReadComponent::digest)).collect()
+    named.zip(read.iter().map(|read| read.digest().to_owned())).collect()
 }
 
 /// Opens the grants of all components, and loads the components that were read.
 pub(crate) async fn load(
     plan: &TaskPlan,
     backends: &Backends,
-    read: Vec<ReadComponent>,
+    read: Vec<Arc<ReadComponent>>,
     cache: Option<Cache>,
     mut placement: Placement,
 ) -> Result<Routes, Failure> {
@@ -77,4 +86,44 @@ pub(crate) async fn load(
 
 fn none() -> Failure {
     Failure::usage("there is no component to run")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::file::ConfigFile;
+    use crate::settings::flags::{Cli, Command};
+    use crate::settings::worker::WorkerSettings;
+    use clap::Parser;
+
+    #[tokio::test]
+    async fn a_component_that_routes_share_is_read_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        for name in ["a.wasm", "b.wasm"] {
+            std::fs::write(path(name), name).expect("written");
+        }
+        let route = |name: &str, component: &str| {
+            format!("[[route]]\nname = '{name}'\nmatch.group = '{name}'\n{component}\n")
+        };
+        let other = format!("component = '{}'", path("b.wasm"));
+        let file = [format!("component = '{}'\n", path("a.wasm")), route("one", ""), route("two", &other)];
+        let mut file = ConfigFile::parse(&file.concat(), &"wasmrun.toml").expect("a file");
+        let Some(Command::Run(args)) = Cli::try_parse_from(["wasmrun", "run"]).expect("arguments").command
+        else {
+            panic!("another command")
+        };
+        let plan = TaskPlan::new(None, args.task, &mut file, &WorkerSettings::default());
+        let plan = plan.expect("a plan");
+        let read = read(&plan, None, &Backends::new(plan.aws.clone())).await.expect("read");
+        assert!(Arc::ptr_eq(&read[0], &read[1]));
+        assert_eq!(
+            read.iter().map(|read| &*read.bytes).collect::<Vec<_>>(),
+            [b"a.wasm", b"a.wasm", b"b.wasm"]
+        );
+        let digests = digests(&plan, &read);
+        assert!(
+            digests[&None] == digests[&Some("one".into())] && digests[&None] != digests[&Some("two".into())]
+        );
+    }
 }

@@ -121,6 +121,18 @@ pub fn first_chars(text: &str, most: usize) -> String {
     }
 }
 
+/// Returns a name for the thing at a path: the path's last part, or as many more parts before it as tell it apart from all
+/// other paths, such as `a/q.db` next to `b/q.db`. Names of different paths differ.
+pub fn distinct_end<'a>(path: &'a str, all: &[&str]) -> &'a str {
+    let is_its_own = |end: &&str| all.iter().all(|it| *it == path || ends(it).all(|other| other != *end));
+    ends(path).find(is_its_own).unwrap_or(path)
+}
+
+/// Returns the ends of a path that begin behind a slash, from the shortest to the whole path.
+fn ends(path: &str) -> impl Iterator<Item = &str> {
+    path.rmatch_indices('/').map(|(at, _)| &path[at + 1..]).chain([path])
+}
+
 /// Formats the first `max_bytes` bytes of a text and stops there. The names of a guest's functions have no bound on
 /// their length.
 pub(crate) fn beginning(text: fmt::Arguments<'_>, max_bytes: usize) -> String {

@@ -70,6 +70,7 @@ fn what_cannot_work_for_a_service_is_refused_by_name() {
         (works, "ecs --until-empty", "--until-empty has no meaning for a service"),
         (works, "ecs --store in=dir:in:ro", "the store in is dir:in"),
         (works, "ecs", "no queue names the account: add --task-role"),
+        ("component = '/a.wasm'\nusage = '/no/u.jsonl'\n[serve]", "ecs", "the usage file is /no/u.jsonl"),
         ("queue = 'jobs'\ncomponent = '/a.wasm'\n[serve]", "kubernetes", "a service has no queue"),
         (
             "component = '/a.wasm'\n[serve]\nlisten = 80",

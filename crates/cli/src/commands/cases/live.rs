@@ -55,7 +55,7 @@ impl Live {
     }
 
     /// Replaces the worker by one that runs the component as it is now. Tasks of the old worker finish first. If the
-    /// new one can't be started, the old one keeps running.
+    /// new one can't be opened, the old one keeps running.
     pub(super) async fn replace(&mut self, component: &Path) -> Result<(), Failure> {
         let args = RunArgs { component: Some(component.to_owned()), ..self.args.clone() };
         let (file, _) = ConfigFile::read_again(args.task.config.clone()).await?;
@@ -64,8 +64,10 @@ impl Live {
         (plan.usage, plan.watching) = (None, WatchSettings::default());
         plan.otlp = OtlpPlan::default();
         plan.task = plan.task.with_each(|task| task.sampling = None);
-        let opened = open(&plan, Some(self.shown.clone())).await?;
+        let mut opened = open(&plan, Some(self.shown.clone())).await?;
         self.finish().await;
+        // Both have the same control socket.
+        opened.listen(&plan).await?;
         opened.warn_of_rejected(&plan);
         self.output.line(format_args!("running {} on {}", component.display(), plan.queue_names()));
         self.running = Some(self.start(plan, opened));

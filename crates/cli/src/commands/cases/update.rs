@@ -1,11 +1,13 @@
 //! Writes what was seen of a task into its case.
 
 use super::judge::{Finding, Part, attributes_of};
+use crate::output::files::replace;
 use crate::settings::project::{CASE_FILE, CaseFile, Expect, ExpectedObject, SentMessage, Text, quoted};
 use crate::wiring::cases::{Case, Seen, expected_path};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use wasmrun_runtime::model::message::OutgoingMessage;
 use wasmrun_runtime::model::outcome::OutcomeKind;
@@ -26,8 +28,14 @@ pub(super) fn update(case: &Case, seen: &Seen, findings: &[Finding]) -> Result<b
     let text = with_section(&case.text, &section.text(&objects.listed))?;
     objects.write(case)?;
     let path = case.directory.join(CASE_FILE);
-    fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    // An empty file would be a valid case.
+    write(&path, text.as_bytes()).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     Ok(true)
+}
+
+/// Replaces a file in one step.
+fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    replace(path, None, |file| file.write_all(content)).map(drop)
 }
 
 /// The objects that a case expects from now on.
@@ -96,7 +104,7 @@ impl<'a> Objects<'a> {
         for (path, content) in &paths {
             let parent = path.parent().unwrap_or(&case.directory);
             fs::create_dir_all(parent).map_err(|error| failed(parent, error))?;
-            fs::write(path, content).map_err(|error| failed(path, error))?;
+            write(path, content).map_err(|error| failed(path, error))?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 //! store and not the number of changes.
 
 use crate::output::failure::Failure;
+use crate::output::files::replace;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
@@ -252,44 +253,21 @@ impl SeenFile {
         Ok(())
     }
 
-    /// Replaces the file by one with the known objects, atomically and durably: a crash leaves the old or the new file.
+    /// Replaces the file by one with the known objects.
     fn rewrite(&mut self, known: &Known) -> io::Result<()> {
-        let directory = self.path.parent().unwrap_or(Path::new("/"));
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = directory.join(format!(".{name}.{}", std::process::id()));
-        let replaced = self.write_to(&temporary, known).and_then(|file| {
-            std::fs::rename(&temporary, &self.path)?;
-            File::open(directory)?.sync_all()?;
-            Ok(file)
-        });
-        match replaced {
-            Ok(file) => {
-                (self.file, self.lines, self.is_whole) = (file, known.len() + 1, true);
-                Ok(())
+        let head = &self.head;
+        let file = replace(&self.path, None, |file| {
+            // Before it has its name, so that no other process can take the file.
+            let _ = file.try_lock();
+            let mut writer = BufWriter::new(file);
+            writer.write_all(&json_line(head))?;
+            for (key, etag) in known {
+                writer.write_all(&json_line(&(key, etag)))?;
             }
-            Err(error) => {
-                let _ = std::fs::remove_file(&temporary);
-                Err(error)
-            }
-        }
-    }
-
-    fn write_to(&self, path: &Path, known: &Known) -> io::Result<File> {
-        // A file of this name is left over from a process that was killed.
-        let _ = std::fs::remove_file(path);
-        let file = File::options().create_new(true).read(true).append(true).open(path)?;
-        file.set_permissions(self.file.metadata()?.permissions())?;
-        // Locked before it is renamed, so that no other process can take the file.
-        let _ = file.try_lock();
-        let mut writer = BufWriter::new(&file);
-        writer.write_all(&json_line(&self.head))?;
-        for (key, etag) in known {
-            writer.write_all(&json_line(&(key, etag)))?;
-        }
-        writer.flush()?;
-        drop(writer);
-        file.sync_all()?;
-        Ok(file)
+            writer.flush()
+        })?;
+        (self.file, self.lines, self.is_whole) = (file, known.len() + 1, true);
+        Ok(())
     }
 }
 

@@ -94,15 +94,16 @@ fn a_file_that_cannot_be_replaced_grows_on() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("seen");
     let mut seen = Seen::in_file(&path, "sqlite:q", "dir:s/").expect("usable");
-    // A rewrite creates a temporary file of this name, which fails if a directory has the name.
-    let in_the_way = directory.path().join(format!(".seen.{}", std::process::id()));
-    std::fs::create_dir(&in_the_way).expect("a directory");
+    // A rewrite creates the new file in the directory of this path, and that is missing.
+    let missing = directory.path().join("missing").join("seen");
+    let path_of = |seen: &mut Seen, path: &Path| seen.record.as_mut().expect("a file").path = path.to_owned();
+    path_of(&mut seen, &missing);
     for round in 0..2 * SPARE_LINES {
         seen.add(&[object("a", &round.to_string())]).expect("written");
     }
     let lines = || std::fs::read_to_string(&path).expect("text").lines().count();
     assert_eq!(lines(), 2 * SPARE_LINES + 1);
-    std::fs::remove_dir(&in_the_way).expect("removed");
+    path_of(&mut seen, &path);
     for _ in 0..SPARE_LINES {
         seen.add(&[object("a", "last")]).expect("written");
     }

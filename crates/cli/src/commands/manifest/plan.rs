@@ -7,13 +7,12 @@ use crate::settings::deployment::{Architecture, Memory, Vcpu};
 use crate::settings::file::ConfigFile;
 use crate::settings::flags::{ContainerArgs, RunArgs, ServeArgs};
 use crate::settings::notify::NotifySetting;
-use crate::settings::queues::{QueueSetting, queues};
+use crate::settings::queues::QueueSetting;
 use crate::settings::read::{MAX_TOML_BYTES, read_stream};
 use crate::settings::registry::{KeySetting, read_keys};
 use crate::settings::serve::ServeSettings;
 use crate::settings::source::Source;
 use crate::settings::task::TaskPlan;
-use crate::settings::watch::WatchSettings;
 use crate::wiring::worker::{RunPlan, Variable};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -96,7 +95,7 @@ impl Plan {
     /// Names the first setting that is wrong, or that can't work in a container.
     pub(super) fn new(container: &ContainerArgs, args: RunArgs, mut typed: Flags) -> Result<Self, Failure> {
         let text = args.task.config.as_deref().map(read).transpose()?;
-        let (mut file, in_file) = match &text {
+        let (file, in_file) = match &text {
             Some((shown, text)) => (
                 ConfigFile::parse(text, shown)?,
                 Flags::of_file(text, &format!("the configuration {shown}"))?,
@@ -108,25 +107,14 @@ impl Plan {
         }
         let settings = typed.clone().over(in_file.clone());
         check_environment(&settings, &file)?;
-        let whole = (args.clone(), file.clone());
         let is_component_typed = args.component.is_some();
-        let work = work(&args, &mut file, &settings)?;
-        let worker = args.worker.over(std::mem::take(&mut file.worker));
-        worker.scale()?;
-        worker.instances()?;
-        let usage = args.usage.usage.or_else(|| file.usage.take());
-        let watch = WatchSettings { listen: args.listen, ..args.watch }.or(file.watch());
-        let task = TaskPlan::new(args.component, args.task, &mut file, &worker)?;
-
-        let notify = worker.notify.as_ref();
-        needs_no_disk(&worker, usage.as_deref())?;
-        for (route, task) in task.components() {
+        let plan = merged(args, file, settings.is_service())?;
+        let work = Work::of(&plan, settings.has_requests())?;
+        needs_no_disk(&plan.worker, plan.usage.as_ref().map(|(path, _)| path.as_path()))?;
+        for (route, task) in plan.task.components() {
             fits_container(task).map_err(|failure| failure.of_route(route))?;
         }
-        // All other checks are those of the worker.
-        if let Work::Queues(_) = work {
-            RunPlan::new(whole.0, whole.1, NO_VARIABLES)?;
-        }
+        let RunPlan { task, worker, watching, .. } = plan;
         let component = task.component.to_string();
         // The container has no such file, so it gets the keys themselves.
         if let Some(path) = task.registry.verify_key.as_ref().and_then(KeySetting::file) {
@@ -136,8 +124,8 @@ impl Plan {
         let endpoint = task.aws.endpoint_url.clone();
         let of_components = task.components().flat_map(|(_, task)| reached(task));
         let of_queues = work.queues().iter().filter_map(|queue| queue.place.url.clone());
-        let of_server = notify.and_then(NotifySetting::server).map(str::to_owned);
-        let of_collector = watch.otlp.as_ref().map(|collector| collector.0.clone());
+        let of_server = worker.notify.as_ref().and_then(NotifySetting::server).map(str::to_owned);
+        let of_collector = watching.otlp.as_ref().map(|collector| collector.0.clone());
         let urls = [endpoint.clone(), of_server, of_collector].into_iter().flatten().chain(of_queues);
         let ports = of_components.chain(urls).filter_map(|url| port_of(&url)).chain([HTTPS]).collect();
         Ok(Self {
@@ -146,7 +134,7 @@ impl Plan {
             component,
             is_component_typed,
             settings: Settings { file: text.map(|(_, text)| text), typed, in_file },
-            listen: watch.listen.map(|listen| listen.0),
+            listen: watching.listen.map(|listen| listen.0),
             is_cache_off: task.engine.cache.as_deref() == Some(Path::new("off")),
             stop_timeout: worker.stop_timeout.unwrap_or(WorkerOptions::default().stop_timeout),
             until_empty: worker.until_empty,
@@ -183,6 +171,21 @@ impl Container {
 }
 
 impl Work {
+    /// Returns where the tasks of this plan come from. `is_address_set`: the settings have an address for requests.
+    fn of(plan: &RunPlan, is_address_set: bool) -> Result<Self, Failure> {
+        if let Some(service) = &plan.service {
+            let address = if is_address_set { service.listen } else { REQUESTS };
+            check_address("[serve] listen", "clients", address)?;
+            return Ok(Self::Requests(address));
+        }
+        let queues = plan.queues.iter().map(|QueueSetting { url, .. }| {
+            of_amazon("queue", url)?;
+            let place = QueuePlace::of(url).map_err(Failure::usage)?;
+            Ok(Queue { place, address: url.clone() })
+        });
+        Ok(Self::Queues(queues.collect::<Result<_, Failure>>()?))
+    }
+
     pub(super) fn queues(&self) -> &[Queue] {
         match self {
             Self::Queues(queues) => queues,
@@ -213,27 +216,21 @@ impl Work {
     }
 }
 
-/// Returns where the tasks come from: requests if the configuration has the table `serve`, else a queue.
-fn work(args: &RunArgs, file: &mut ConfigFile, settings: &Flags) -> Result<Work, Failure> {
-    if settings.is_service() {
-        return requests(args.clone(), file.clone(), settings.has_requests());
+/// Merges and validates the settings, as `serve` does for a service and `run` for a worker on a queue.
+fn merged(args: RunArgs, file: ConfigFile, is_service: bool) -> Result<RunPlan, Failure> {
+    if is_service {
+        return merged_service(args, file);
     }
-    let named = queues(args.queue.clone(), &mut file.queue)?;
-    if named.is_empty() {
+    if args.queue.is_empty() && file.queue.is_empty() {
         return Err(Failure::usage(
             "no queue: add --queue URL, or set `queue` in the configuration, or give a service its table [serve]",
         ));
     }
-    let of_worker = named.into_iter().map(|QueueSetting { url: address, .. }| {
-        of_amazon("queue", &address)?;
-        let place = QueuePlace::of(&address).map_err(Failure::usage)?;
-        Ok(Queue { place, address })
-    });
-    Ok(Work::Queues(of_worker.collect::<Result<_, Failure>>()?))
+    RunPlan::new(args, file, NO_VARIABLES)
 }
 
-/// Returns the address of a service's requests, whose settings are checked as `serve` does.
-fn requests(args: RunArgs, file: ConfigFile, is_set: bool) -> Result<Work, Failure> {
+/// Merges and validates the settings of a service, which may have none of a queue.
+fn merged_service(args: RunArgs, file: ConfigFile) -> Result<RunPlan, Failure> {
     let of_queue = [
         ("--queue", args.queue.is_empty()),
         ("--on", args.on.is_empty()),
@@ -248,10 +245,7 @@ fn requests(args: RunArgs, file: ConfigFile, is_set: bool) -> Result<Work, Failu
     let RunArgs { component, usage, task, listen, worker, watch, .. } = args;
     let (serve, check) = (ServeSettings::of_variables()?.0, false);
     let args = ServeArgs { component, serve, status: listen, usage, check, task, worker, watch };
-    let service = RunPlan::of_service(args, file, NO_VARIABLES)?.service;
-    let address = service.filter(|_| is_set).map_or(REQUESTS, |service| service.listen);
-    check_address("[serve] listen", "clients", address)?;
-    Ok(Work::Requests(address))
+    RunPlan::of_service(args, file, NO_VARIABLES)
 }
 
 /// Refuses an address that others than the container can't reach.

@@ -36,18 +36,8 @@ pub(crate) fn new(args: &NewArgs) -> Result<ExitCode, Failure> {
         ("sdk", sdk(args.sdk.as_deref())?),
         ("build", args.lang.build().to_owned()),
     ];
-    let directory = Path::new(&args.name);
-    fs::create_dir(directory).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => {
-            Failure::usage(format!("{} is there already: nothing is overwritten, name another", args.name))
-        }
-        _ => Failure::backend(format!("cannot create the directory {}: {error}", args.name)),
-    })?;
-    for (path, content) in files(args.lang, args.kind) {
-        let path = directory.join(path);
-        write(&path, &content.filled(&values))
-            .map_err(|error| Failure::backend(format!("cannot write {}: {error}", path.display())))?;
-    }
+    let files = files(args.lang, args.kind);
+    create(Path::new(&args.name), files.into_iter().map(|(path, content)| (path, content.filled(&values))))?;
     let mut text = format!("created {}: see its README.md and {PROJECT_FILE}. Next:\n\n", args.name);
     text.push_str(&format!("  cd {}\n", args.name));
     for line in args.lang.setup().iter().chain([&args.lang.build(), &"wasmrun test"]) {
@@ -92,6 +82,26 @@ fn sdk(path: Option<&Path>) -> Result<String, Failure> {
     }
     let text = found.to_str().ok_or_else(|| wrong("its path is not UTF-8".into()))?;
     Ok(format!("wasmrun-guest = {{ path = {} }}", crate::settings::project::quoted(text)))
+}
+
+/// Creates a directory with files, or nothing.
+fn create(directory: &Path, files: impl Iterator<Item = (&'static str, Vec<u8>)>) -> Result<(), Failure> {
+    let shown = directory.display();
+    fs::create_dir(directory).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            Failure::usage(format!("{shown} is there already: nothing is overwritten, name another"))
+        }
+        _ => Failure::backend(format!("cannot create the directory {shown}: {error}")),
+    })?;
+    for (path, content) in files {
+        let path = directory.join(path);
+        if let Err(error) = write(&path, &content) {
+            // The user could not create the project again if a part of it was there.
+            let _ = fs::remove_dir_all(directory);
+            return Err(Failure::backend(format!("cannot write {}: {error}", path.display())));
+        }
+    }
+    Ok(())
 }
 
 fn write(path: &Path, content: &[u8]) -> io::Result<()> {
@@ -155,6 +165,20 @@ mod tests {
         for name in ["x", "thumbnail", "a-1"] {
             assert!(check_name(name).is_ok(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_project_that_cannot_be_written_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let directory = folder.path().join("x");
+        let files = || [("a", b"a".to_vec()), ("b/c", b"c".to_vec())].into_iter();
+        // A file is no directory for another one.
+        let error = create(&directory, files().chain([("a/d", Vec::new())])).expect_err("refused");
+        assert!(error.to_string().starts_with("cannot write "), "{error}");
+        assert!(!directory.exists());
+        create(&directory, files()).expect("created");
+        assert_eq!(fs::read(directory.join("b/c")).expect("read"), b"c");
+        assert!(create(&directory, files()).is_err() && directory.join("a").exists());
     }
 
     #[test]

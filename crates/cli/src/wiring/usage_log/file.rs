@@ -6,7 +6,7 @@
 //! A batch of lines is one write. SIGKILL during that write, a crash of the machine or a full disk may leave a part of
 //! a line at the end of the file. The next writer ends such a torn line with a line break, and readers skip it.
 
-use rustix::fs::{FlockOperation, OFlags};
+use rustix::fs::{Access, FlockOperation, OFlags};
 use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -37,6 +37,17 @@ struct Locked<'a> {
 }
 
 impl UsageFile {
+    /// Checks that the file can be opened, or that it can be created in its directory.
+    pub(super) fn check(path: &Path) -> io::Result<()> {
+        match open(path, false) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let directory = path.parent().unwrap_or(path);
+                Ok(rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK)?)
+            }
+            opened => opened.map(drop),
+        }
+    }
+
     /// Opens the file. Creates a missing file with mode 0600.
     pub(super) fn open(path: &Path, max_bytes: u64) -> io::Result<Self> {
         let mut file = Self { path: path.to_owned(), max_bytes, open: None };
@@ -90,7 +101,7 @@ impl UsageFile {
         for _ in 0..ATTEMPTS {
             let file = match self.open.take() {
                 Some(file) => file,
-                None => open(&self.path)?,
+                None => open(&self.path, true)?,
             };
             wait_for_lock(&file, deadline)?;
             let is = file.metadata()?;
@@ -148,11 +159,11 @@ impl Drop for Locked<'_> {
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
+fn open(path: &Path, create: bool) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
         .append(true)
-        .create(true)
+        .create(create)
         .mode(0o600)
         // The path was resolved and compared with the guests' stores before, so a link here is new and not followed.
         .custom_flags(OFlags::NOFOLLOW.bits() as i32)
@@ -304,6 +315,18 @@ mod tests {
         std::os::unix::fs::symlink(directory.path().join("elsewhere"), &path).expect("a link");
         assert!(UsageFile::open(&path, 10_000).is_err(), "a link was followed");
         assert!(UsageFile::open(Path::new("/dev/null"), 10_000).is_err());
+    }
+
+    #[test]
+    fn a_check_creates_no_file_and_finds_what_would_fail() {
+        let (directory, path) = scratch();
+        UsageFile::check(&path).expect("it could be created");
+        assert!(!path.exists());
+        UsageFile::open(&path, 10_000).expect("opened");
+        UsageFile::check(&path).expect("it is there");
+        for wrong in [directory.path(), Path::new("/dev/null"), &directory.path().join("no/usage.jsonl")] {
+            assert!(UsageFile::check(wrong).is_err(), "{}", wrong.display());
+        }
     }
 
     #[test]

@@ -68,6 +68,11 @@ impl UsageLog {
         Ok(Self { buffer })
     }
 
+    /// Checks that the file can be used, without creating it.
+    pub(crate) fn check(path: &Path) -> Result<(), Failure> {
+        UsageFile::check(path).map_err(|error| cannot_use(path, &error))
+    }
+
     /// Waits up to `LAST_LINES` until the lines of all tasks are written.
     pub(crate) fn close(&self) {
         let mut pending = self.buffer.pending.lock();

@@ -18,5 +18,5 @@ mod serve;
 mod service;
 
 pub(crate) use self::open::{Opened, open};
-pub(crate) use self::plan::{RunPlan, Variable, own_variable};
+pub(crate) use self::plan::{RunPlan, Variable, WorkArgs, own_variable};
 pub(crate) use self::serve::serve;

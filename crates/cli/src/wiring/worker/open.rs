@@ -15,10 +15,12 @@ use crate::wiring::control::{self, Control};
 use crate::wiring::protected::FileUse::{Alone, Queue};
 use crate::wiring::protected::Protected;
 use crate::wiring::routes;
-use crate::wiring::usage_log::UsageLog;
+use crate::wiring::usage_log::{UsageLog, cannot_use};
 use crate::wiring::watch::{self, Observers};
+use std::path::PathBuf;
 use std::sync::Arc;
 use wasmrun_aws::ecs::{EcsTask, Protection};
+use wasmrun_local::resolve;
 use wasmrun_otlp::trigger::{self, Trigger};
 use wasmrun_runtime::engine::capacity::BoundedBy;
 use wasmrun_runtime::model::usage::TaskObserver;
@@ -36,25 +38,42 @@ pub(crate) struct Opened {
     /// Scale-in protection of this ECS task.
     pub(super) protection: Option<Protection>,
     pub(super) ecs: EcsTask,
-    /// Answers HTTP requests for metrics, status and health.
+    /// Answers HTTP requests for metrics, status and health, once this listens.
     pub(super) server: Option<Server>,
-    /// Takes the requests of an operator.
+    /// Takes the requests of an operator, once this listens.
     pub(super) control: Option<Control>,
+    paths: Paths,
     /// Where requests come from, if this is a service.
     pub(super) service: Option<Service>,
-    /// The queues that didn't exist at the start, as the user named them.
-    pub(super) planned: Vec<String>,
+    /// The queues that don't exist yet.
+    pub(super) planned: Option<Planned>,
     /// The queues in which rejected messages stay.
     pub(super) keep_rejected: Vec<String>,
 }
 
-/// Opens everything, and returns the first error. A planned queue is created last, so that a failed start leaves no
-/// queue behind. Reports the end of each task to `shown`, too.
+/// Queues of which some don't exist yet, and what their worker is created with once they do.
+pub(super) struct Planned {
+    backends: Backends,
+    work: Vec<WorkQueue>,
+    options: WorkerOptions,
+}
+
+/// Paths with all links resolved, so that no link hides that a guest may write to a file.
+struct Paths {
+    /// The usage file, and the size in bytes at which it's rotated.
+    usage: Option<(PathBuf, u64)>,
+    /// The control socket.
+    control: Option<PathBuf>,
+}
+
+/// Opens everything that another worker may use at the same time, and returns the first error. Reports the end of each
+/// task to `shown`, too.
 pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -> Result<Opened, Failure> {
+    let paths = Paths::resolve(plan)?;
     let backends = Backends::new(plan.task.aws.clone());
     let is_traced = plan.otlp.traces.is_some();
     let planned = |service| Service::new(service, &plan.task.limits, &plan.queue_names(), is_traced);
-    let mut service = plan.service.as_ref().map(planned);
+    let service = plan.service.as_ref().map(planned);
     let work = match &service {
         Some(service) => vec![service.work()],
         None => work_queues(&backends, &plan.queues, plan.worker.dead_letter.as_deref()).await?,
@@ -62,9 +81,11 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
     let ecs = EcsTask::find().await.unwrap_or_default();
     let requests = service.as_ref().map(|service| service.requests.clone());
     let answering = requests.clone().map(|requests| requests as Arc<dyn Requests>);
-    let (routes, options) = load(plan, &backends, &work, ecs.memory_bytes, answering).await?;
+    let (routes, options) = load(plan, &paths, &backends, &work, ecs.memory_bytes, answering).await?;
     // Opened after the check that no guest may write to the file.
-    let usage = match &plan.usage {
+    let usage = match &paths.usage {
+        // A check by root would leave a file that the worker's user can't open.
+        Some((path, _)) if plan.is_check => UsageLog::check(path).map(|()| None)?,
         Some((path, most_bytes)) => Some(Arc::new(UsageLog::start(path, *most_bytes)?)),
         None => None,
     };
@@ -83,17 +104,14 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
         observers: all_observers(usage.as_ref(), &observers, [shown, answered]),
         ..options
     };
-    // A check doesn't listen, as another worker may use the address.
-    let server = if plan.is_check { None } else { watch::bind(plan.watching.listen).await? };
-    let control = open_control(plan)?;
-    let planned = work.iter().filter(|work| work.is_planned).map(|work| work.setting.url.clone()).collect();
+    if let Some(path) = paths.control.as_ref().filter(|_| plan.is_check) {
+        control::check(path)?;
+    }
     let keep_rejected = without_dead_letters(&work).filter(|_| plan.keeps_rejected());
     let keep_rejected = keep_rejected.map(|work| work.queue.url().to_owned()).collect();
-    let worker = start(plan, &backends, work, &routes, options).await?;
-    // Nor does a check listen here.
-    if let Some(service) = service.as_mut().filter(|_| !plan.is_check) {
-        service.listen()?;
-    }
+    let worker = worker(&work, &routes, options.clone()).await?;
+    let is_planned = work.iter().any(|work| work.is_planned);
+    let planned = is_planned.then(|| Planned { backends, work, options });
     Ok(Opened {
         routes,
         worker: Arc::new(worker),
@@ -101,8 +119,9 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
         observers,
         protection,
         ecs,
-        server,
-        control,
+        server: None,
+        control: None,
+        paths,
         service,
         planned,
         keep_rejected,
@@ -113,6 +132,7 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
 /// protection.
 async fn load(
     plan: &RunPlan,
+    paths: &Paths,
     backends: &Backends,
     work: &[WorkQueue],
     memory_bytes: Option<u64>,
@@ -129,9 +149,9 @@ async fn load(
     let budgets = OpenBudgets::open(backends, plan.budgets.as_ref()).await?;
     let ledger = open_ledger(plan, backends).await?;
     let placement = Placement {
-        instances: plan.worker.instances()?,
+        instances: plan.sizing.most,
         host: component::host(memory_bytes).without(plan.held_bytes()),
-        protected: protected(plan, work, &notified, budgets.as_ref(), ledger.as_ref()),
+        protected: protected(plan, paths, work, &notified, budgets.as_ref(), ledger.as_ref()),
         requests,
     };
     let (notify, groups) = notified.options(routes::digests(&plan.task, &read));
@@ -141,7 +161,7 @@ async fn load(
     }
     let once = ledger.map(|ledger| once(plan, ledger));
     let budgets = budgets.map(|open| open.options);
-    let options = plan.options(routes.capacity().instances)?;
+    let options = plan.options(routes.capacity().instances);
     Ok((routes, WorkerOptions { bodies, notify, groups, budgets, once, ..options }))
 }
 
@@ -165,31 +185,22 @@ fn once(plan: &RunPlan, OpenLedger { ledger, .. }: OpenLedger) -> OnceOptions {
     }
 }
 
-/// Creates the control socket, or checks that it can be created.
-fn open_control(plan: &RunPlan) -> Result<Option<Control>, Failure> {
-    match &plan.control {
-        Some(path) if plan.is_check => control::check(path).map(|_| None),
-        Some(path) => Control::bind(path).map(Some),
-        None => Ok(None),
-    }
-}
-
 /// Files that no guest may write to.
 fn protected(
     plan: &RunPlan,
+    paths: &Paths,
     work: &[WorkQueue],
     notified: &Notified,
     budgets: Option<&OpenBudgets>,
     ledger: Option<&OpenLedger>,
 ) -> Vec<Protected> {
-    let usage = plan.usage.as_ref().map(|(path, _)| path);
     let ledger = ledger.and_then(|ledger| ledger.file.as_ref());
     [
         (Alone("the ledger of --once"), ledger),
         (Alone("the budget store"), budgets.and_then(|open| open.file.as_ref())),
         (Alone("the price table"), plan.budgets.as_ref().and_then(|budgets| budgets.prices.as_ref())),
-        (Alone("the usage file"), usage),
-        (Alone("the control socket"), plan.control.as_ref()),
+        (Alone("the usage file"), paths.usage.as_ref().map(|(path, _)| path)),
+        (Alone("the control socket"), paths.control.as_ref()),
     ]
     .into_iter()
     .chain(work.iter().map(|work| (Queue("the queue"), work.file.as_ref())))
@@ -241,27 +252,55 @@ fn all_observers(
     .collect()
 }
 
-/// Creates the worker, which checks that its settings fit the queues. Then creates the planned queues, unless this is
-/// only a check.
-async fn start(
-    plan: &RunPlan,
-    backends: &Backends,
-    mut work: Vec<WorkQueue>,
-    routes: &Routes,
-    options: WorkerOptions,
-) -> Result<Worker, Failure> {
-    let of_worker = |work: &[WorkQueue]| work.iter().map(WorkQueue::of_worker).collect();
-    let worker = Worker::of_queues(of_worker(&work), routes.clone(), options.clone()).await?;
-    if plan.is_check || work.iter().all(|work| !work.is_planned) {
-        return Ok(worker);
+/// Creates the worker, which checks that its settings fit the queues.
+async fn worker(work: &[WorkQueue], routes: &Routes, options: WorkerOptions) -> Result<Worker, Failure> {
+    let queues = work.iter().map(WorkQueue::of_worker).collect();
+    Ok(Worker::of_queues(queues, routes.clone(), options).await?)
+}
+
+impl Paths {
+    fn resolve(plan: &RunPlan) -> Result<Self, Failure> {
+        let usage = plan.usage.as_ref().map(|(path, most_bytes)| {
+            let resolved = resolve(path).map_err(|error| cannot_use(path, &error));
+            resolved.map(|path| (path, *most_bytes))
+        });
+        let control = plan.worker.control.as_ref();
+        let control = control.map(|path| resolve(path).map_err(|error| control::cannot_create(path, &error)));
+        Ok(Self { usage: usage.transpose()?, control: control.transpose()? })
     }
-    for work in work.iter_mut().filter(|work| work.is_planned) {
-        *work = create_planned(backends, &work.setting, plan.worker.dead_letter.as_deref()).await?;
+}
+
+impl Planned {
+    /// Returns the queues that don't exist yet, as the user named them.
+    pub(super) fn urls(&self) -> impl Iterator<Item = &str> {
+        self.work.iter().filter(|work| work.is_planned).map(|work| work.setting.url.as_str())
     }
-    Ok(Worker::of_queues(of_worker(&work), routes.clone(), options).await?)
+
+    /// Creates the queues, and returns their worker.
+    async fn create(self, plan: &RunPlan, routes: &Routes) -> Result<Worker, Failure> {
+        let Self { backends, mut work, options } = self;
+        for work in work.iter_mut().filter(|work| work.is_planned) {
+            *work = create_planned(&backends, &work.setting, plan.worker.dead_letter.as_deref()).await?;
+        }
+        worker(&work, routes, options).await
+    }
 }
 
 impl Opened {
+    /// Listens where the settings say, which only one worker can. Then creates the queues that don't exist yet: last, so
+    /// that a failed start leaves no queue behind.
+    pub(crate) async fn listen(&mut self, plan: &RunPlan) -> Result<(), Failure> {
+        self.server = watch::bind(plan.watching.listen).await?;
+        self.control = self.paths.control.as_deref().map(Control::bind).transpose()?;
+        if let Some(service) = &mut self.service {
+            service.listen()?;
+        }
+        if let Some(planned) = self.planned.take() {
+            self.worker = Arc::new(planned.create(plan, &self.routes).await?);
+        }
+        Ok(())
+    }
+
     /// Names the bound that determines the concurrency limit.
     pub(super) fn bounded_by(&self, plan: &RunPlan) -> String {
         match self.routes.capacity().bounded_by {

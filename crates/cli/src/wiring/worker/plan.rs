@@ -13,14 +13,14 @@ use crate::settings::task::TaskPlan;
 use crate::settings::usage_size::usage_bytes;
 use crate::settings::watch::WatchSettings;
 use crate::settings::worker::{Interval, WorkerSettings};
-use crate::wiring::{control, usage_log};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
-use wasmrun_local::resolve;
+use std::path::{Path, PathBuf};
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::message::MAX_MESSAGE_BYTES;
 use wasmrun_runtime::model::outcome::{Action, Policy};
-use wasmrun_runtime::worker::{Backoff, KeyOptions, MOST_ACCOUNTS_BYTES, MOST_HELD_BYTES, WorkerOptions};
+use wasmrun_runtime::worker::{
+    Backoff, KeyOptions, MOST_ACCOUNTS_BYTES, MOST_HELD_BYTES, Sizing, WorkerOptions,
+};
 
 /// Returns the value of a variable, if it is set.
 pub(crate) type Variable = fn(&str) -> Option<String>;
@@ -30,17 +30,51 @@ pub(crate) fn own_variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// Arguments of a command whose worker works until it's stopped.
+#[derive(Clone)]
+pub(crate) enum WorkArgs {
+    Run(Box<RunArgs>),
+    Serve(Box<ServeArgs>),
+}
+
+impl WorkArgs {
+    /// Returns the path of the configuration file.
+    pub(crate) fn config(&self) -> Option<&Path> {
+        match self {
+            Self::Run(args) => args.task.config.as_deref(),
+            Self::Serve(args) => args.task.config.as_deref(),
+        }
+    }
+
+    /// Returns whether somebody waits for the result. If stopped early, a check has none and the queue may not be empty, so
+    /// the exit code isn't 0.
+    pub(crate) fn is_awaited(&self) -> bool {
+        match self {
+            Self::Run(args) => args.check || args.worker.until_empty == Some(true),
+            Self::Serve(args) => args.check,
+        }
+    }
+
+    /// Merges and validates settings.
+    pub(crate) fn plan(self, file: ConfigFile) -> Result<RunPlan, Failure> {
+        match self {
+            Self::Run(args) => RunPlan::new(*args, file, own_variable),
+            Self::Serve(args) => RunPlan::of_service(*args, file, own_variable),
+        }
+    }
+}
+
 /// Settings of a worker, merged and validated before anything is opened.
 pub(crate) struct RunPlan {
     /// The queues, or the URL of the service.
     pub(crate) queues: Vec<QueueSetting>,
     /// The service, if tasks answer requests instead of handling messages.
     pub(crate) service: Option<ServePlan>,
-    /// Path of the usage file, with all links resolved, and the size in bytes at which it's rotated.
+    /// Path of the usage file, and the size in bytes at which it's rotated.
     pub(crate) usage: Option<(PathBuf, u64)>,
-    /// Path of the control socket, with all links resolved.
-    pub(super) control: Option<PathBuf>,
     pub(crate) worker: WorkerSettings,
+    /// The concurrency limit, and how it scales.
+    pub(crate) sizing: Sizing,
     pub(crate) watching: WatchSettings,
     /// Where traces and metrics are exported to.
     pub(crate) otlp: OtlpPlan,
@@ -63,12 +97,7 @@ impl RunPlan {
         if queues.is_empty() {
             return Err(Failure::usage("no queue: add --queue URL, or set `queue` in the configuration"));
         }
-        let usage = args
-            .usage
-            .usage
-            .or_else(|| file.usage.take())
-            .map(|path| resolve(&path).map_err(|error| usage_log::cannot_use(&path, &error)))
-            .transpose()?;
+        let usage = args.usage.usage.or_else(|| file.usage.take());
         let usage_bytes = usage_bytes(args.usage.usage_size.or(file.usage_size))?;
         let worker = args.worker.over(std::mem::take(&mut file.worker));
         if worker.rollout.is_some() && worker.component_refresh.is_none() {
@@ -76,10 +105,7 @@ impl RunPlan {
                 "--rollout has no effect without new versions: add --component-refresh",
             ));
         }
-        let control = worker.control.as_ref();
-        let control = control
-            .map(|path| resolve(path).map_err(|error| control::cannot_create(path, &error)))
-            .transpose()?;
+        let sizing = Sizing { most: worker.instances()?, scale: worker.scale()? };
         worker.check_groups()?;
         if let Some(flag) = worker.useless_of_once() {
             return Err(Failure::usage(format!(
@@ -92,6 +118,9 @@ impl RunPlan {
         let keys = key_options(&worker, &args.weight, std::mem::take(&mut file.weight))?;
         let budgets = budget_plan(&worker, &args.budget, std::mem::take(&mut file.budget))?;
         let task = TaskPlan::new(args.component, args.task, &mut file, &worker)?;
+        // Both are computed where they are needed, which is after queues and stores are open.
+        task.engine.threads()?;
+        task.engine.compile_limits()?;
         let task = task.with_each(|task| {
             task.refreshed = worker.component_refresh.is_some();
             task.records_outputs = worker.notify.is_some();
@@ -102,8 +131,8 @@ impl RunPlan {
             queues,
             service: None,
             usage: usage.map(|path| (path, usage_bytes)),
-            control,
             worker,
+            sizing,
             watching,
             otlp,
             outcomes,
@@ -158,7 +187,11 @@ impl RunPlan {
             worker,
             watch,
         };
-        Ok(Self { service: Some(service), ..Self::new(args, file, variable)? })
+        let plan = Self::new(args, file, variable)?;
+        // A request doesn't wait for a scaler, unless the user asks for one.
+        let scale = plan.sizing.scale.filter(|_| !plan.worker.is_unset());
+        let sizing = Sizing { scale, ..plan.sizing };
+        Ok(Self { service: Some(service), sizing, ..plan })
     }
 
     /// Returns whether the worker ends when the queue is empty.
@@ -208,7 +241,7 @@ impl RunPlan {
 
     /// Returns whether rejected messages stay in a queue that has no dead-letter queue, as they should go there.
     pub(super) fn keeps_rejected(&self) -> bool {
-        self.outcomes.policy.rejected == Action::DeadLetter
+        self.service.is_none() && self.outcomes.policy.rejected == Action::DeadLetter
     }
 
     /// Returns whether anybody is told the depths of queues.
@@ -217,14 +250,14 @@ impl RunPlan {
     }
 
     /// Returns the worker's options, without those that have to be opened: bodies, ledger, protection and observers.
-    pub(super) fn options(&self, instances: NonZeroUsize) -> Result<WorkerOptions, Failure> {
+    pub(super) fn options(&self, instances: NonZeroUsize) -> WorkerOptions {
         let (worker, defaults) = (&self.worker, WorkerOptions::default());
         if self.service.is_some() {
             return self.service_options(instances);
         }
-        Ok(WorkerOptions {
+        WorkerOptions {
             instances,
-            scale: worker.scale()?,
+            scale: self.sizing.scale,
             policy: self.outcomes.policy,
             backoff: self.backoff(),
             until_empty: self.until_empty(),
@@ -237,17 +270,16 @@ impl RunPlan {
             max_age: worker.max_age.map(|Interval(age)| age),
             watch_depth: self.watches_depth(),
             ..defaults
-        })
+        }
     }
 
     /// Returns the options of a service's worker. A request is answered once, whatever its outcome, and a failing backend
     /// is for the guest to handle: other requests may not need it.
-    fn service_options(&self, instances: NonZeroUsize) -> Result<WorkerOptions, Failure> {
+    fn service_options(&self, instances: NonZeroUsize) -> WorkerOptions {
         let (worker, defaults) = (&self.worker, WorkerOptions::default());
-        Ok(WorkerOptions {
+        WorkerOptions {
             instances,
-            // A request doesn't wait for a scaler, unless the user asks for one.
-            scale: if worker.is_unset() { None } else { worker.scale()? },
+            scale: self.sizing.scale,
             policy: Policy::DROP,
             stop_timeout: worker.stop_timeout.unwrap_or(defaults.stop_timeout),
             max_consecutive_failures: None,
@@ -255,7 +287,7 @@ impl RunPlan {
             rate: worker.rate,
             watch_depth: self.watches_depth(),
             ..defaults
-        })
+        }
     }
 }
 
@@ -288,20 +320,21 @@ mod tests {
             ("uploads", "x.wasm")
         );
         assert!(!typed.until_empty() && typed.is_check);
-        let (path, bytes) = typed.usage.expect("a usage file");
-        assert!(path.is_absolute() && !path.exists(), "{}", path.display());
-        assert_eq!(bytes, 1 << 20);
+        assert_eq!(typed.usage, Some(("new.jsonl".into(), 1 << 20)));
     }
 
     #[test]
     fn of_several_wrong_settings_the_same_one_is_always_told_first() {
         let steps = [
             ("", "--queue uploads", "no queue"),
-            ("--usage no/such/file", "--usage new.jsonl", "cannot use the usage file"),
             ("--usage-size 1B", "--usage-size 1MiB", "--usage-size 1 bytes is too small"),
+            ("--instances 1000000", "--instances 0..4", "--instances 1000000 is too many"),
+            ("--target-latency 0s", "--target-latency 1s", "--target-latency 0s cannot be met"),
             ("--on rejected=explode", "--on rejected=drop", "unknown action"),
             ("", "x.wasm", "no component"),
             ("--fuel 0", "--fuel 1", "--fuel 0 is too small"),
+            ("--threads 100000", "--threads 1", "--threads 100000 is too many"),
+            ("--compile-time 0s", "--compile-time 1s", "--compile-time 0s is too short"),
         ];
         let mended = |number: usize| -> String {
             let flags = steps.iter().enumerate();
@@ -318,7 +351,7 @@ mod tests {
     #[test]
     fn what_is_not_set_is_as_the_worker_has_it() {
         let instances = NonZeroUsize::MIN;
-        let options = plan("x.wasm --queue q", "").expect("a plan").options(instances).expect("valid");
+        let options = plan("x.wasm --queue q", "").expect("a plan").options(instances);
         let defaults = WorkerOptions::default();
         assert_eq!(options.stop_timeout, defaults.stop_timeout);
         assert_eq!(options.max_visibility, defaults.max_visibility);
@@ -326,7 +359,7 @@ mod tests {
         assert!(!options.until_empty && !options.watch_depth && options.bodies.is_none());
         let set =
             "x.wasm --queue q --stop-timeout 1s --max-consecutive-failures off --listen 0 --until-empty";
-        let options = plan(set, "").expect("a plan").options(instances).expect("valid");
+        let options = plan(set, "").expect("a plan").options(instances);
         assert_eq!((options.stop_timeout, options.max_consecutive_failures), (Duration::from_secs(1), None));
         assert!(options.until_empty && options.watch_depth);
     }

@@ -1,6 +1,6 @@
 //! Runs a worker.
 
-use super::open::Opened;
+use super::open::{Opened, Planned};
 use super::plan::RunPlan;
 use crate::output::Output;
 use crate::output::failure::Failure;
@@ -43,13 +43,16 @@ impl Opened {
     /// Prints the result of a check.
     pub(crate) fn say_checked(&self, plan: &RunPlan, output: &Output) {
         let queues = plan.queue_names();
+        if plan.service.is_some() {
+            return output.line(format_args!("ok: the component is ready to answer requests at {queues}"));
+        }
         match self.routes.routes().len() {
             0 => output.line(format_args!("ok: {queues} and the component are ready")),
             routes => {
                 output.line(format_args!("ok: {queues} and the components of {routes} routes are ready"))
             }
         }
-        for queue in &self.planned {
+        for queue in self.planned.iter().flat_map(Planned::urls) {
             output.line(format_args!("the queue {queue} does not exist yet: `wasmrun run` creates it"));
         }
         if !self.keep_rejected.is_empty() {
