@@ -1,8 +1,8 @@
 //! Merges the settings of budgets: how much the tasks of each key may use in a period.
 
 use super::keys::{OTHERS, by_key};
+use super::named::BUDGET;
 use super::text::{Written, expected, named_texts};
-use super::variables::variables_with;
 use super::worker::WorkerSettings;
 use crate::output::failure::Failure;
 use serde::Deserializer;
@@ -73,14 +73,11 @@ pub(crate) fn budget_plan(
 }
 
 /// Merges the budgets of flags, variables and the file. Also returns whether any is named, such as one that is off.
-fn budgets(flags: &[String], mut merged: BTreeMap<String, String>) -> Result<(Budgets, bool), Failure> {
-    merged.extend(variables_with("WASMRUN_BUDGET_")?);
+fn budgets(flags: &[String], file: BTreeMap<String, String>) -> Result<(Budgets, bool), Failure> {
     let (off, flags): (Vec<String>, Vec<String>) = flags.iter().cloned().partition(|flag| flag == NO_BUDGETS);
-    if !off.is_empty() {
-        merged.clear();
-    }
+    let merged = if off.is_empty() { BUDGET.merged(&flags, file)? } else { BUDGET.pairs(&flags)? };
     let mut budgets = Budgets::default();
-    let named = by_key("--budget", "KEY=UNIT:AMOUNT/PERIOD, or off", &flags, merged)?;
+    let named = by_key(&BUDGET, merged)?;
     let is_named = !named.is_empty() || !off.is_empty();
     for (key, text) in named {
         let Setting(budget) =

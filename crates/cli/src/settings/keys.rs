@@ -1,10 +1,10 @@
 //! Merges the settings of keys: where they are found, the cap, and the weight of each.
 
+use super::named::{Named, WEIGHT};
 use super::text::Written;
-use super::variables::variables_with;
 use super::worker::WorkerSettings;
 use crate::output::failure::Failure;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use wasmrun_runtime::model::key::{Key, MOST_BYTES};
 use wasmrun_runtime::worker::KeyOptions;
@@ -41,21 +41,19 @@ pub(super) fn shares_without_keys(shares: &ShareOptions) -> Result<(), Failure> 
 
 /// Merges the weights. Flags win over variables, and variables over the file.
 fn weights(flags: &[String], file: BTreeMap<String, u32>) -> Result<ShareOptions, Failure> {
-    let mut merged: BTreeMap<String, String> =
-        file.into_iter().map(|(key, weight)| (key, weight.to_string())).collect();
-    merged.extend(variables_with("WASMRUN_WEIGHT_")?);
-    with_flags(merged, flags)
+    let file = file.into_iter().map(|(key, weight)| (key, weight.to_string())).collect();
+    shares(WEIGHT.merged(flags, file)?)
 }
 
 /// Returns the weights of flags alone.
 pub(super) fn weights_of_flags(flags: &[String]) -> Result<ShareOptions, Failure> {
-    with_flags(BTreeMap::new(), flags)
+    shares(WEIGHT.pairs(flags)?)
 }
 
-/// Adds the weights of flags, and checks all of them.
-fn with_flags(merged: BTreeMap<String, String>, flags: &[String]) -> Result<ShareOptions, Failure> {
+/// Checks the weights.
+fn shares(weights: BTreeMap<String, String>) -> Result<ShareOptions, Failure> {
     let mut shares = ShareOptions::default();
-    for (key, text) in by_key("--weight", "KEY=N", flags, merged)? {
+    for (key, text) in by_key(&WEIGHT, weights)? {
         let weight = NonZeroU32::read(&text).ok().filter(|weight| weight.get() <= MOST_WEIGHT);
         let Some(weight) = weight else {
             return Err(Failure::usage(format!(
@@ -71,29 +69,16 @@ fn with_flags(merged: BTreeMap<String, String>, flags: &[String]) -> Result<Shar
     Ok(shares)
 }
 
-/// Adds the settings of flags that are named by a key to those of variables and the file, over which they win. Refuses a
-/// key that flags name twice.
+/// Checks the names of settings that are named by a key.
 pub(super) fn by_key(
-    flag: &str,
-    form: &str,
-    flags: &[String],
-    mut merged: BTreeMap<String, String>,
+    named: &Named,
+    merged: BTreeMap<String, String>,
 ) -> Result<BTreeMap<Key, String>, Failure> {
-    let mut named = BTreeSet::new();
-    for text in flags {
-        // A key may have a `=` itself.
-        let (key, value) = text
-            .rsplit_once('=')
-            .ok_or_else(|| Failure::usage(format!("{flag} {text} is incomplete: write {flag} {form}")))?;
-        if !named.insert(key) {
-            return Err(Failure::usage(format!("{flag} names {key} twice")));
-        }
-        merged.insert(key.to_owned(), value.to_owned());
-    }
     let keyed = |(key, text): (String, String)| {
         if key.is_empty() || Key::new(&key).as_str() != key {
             return Err(Failure::usage(format!(
-                "{flag} {key}={text}: a key has between 1 and {MOST_BYTES} bytes"
+                "--{} {key}={text}: a key has between 1 and {MOST_BYTES} bytes",
+                named.flag
             )));
         }
         Ok((Key::new(&key), text))

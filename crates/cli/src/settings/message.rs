@@ -1,5 +1,6 @@
 //! Reads the body and the attributes of a message from flags.
 
+use super::named::name_and_value;
 use crate::output::failure::Failure;
 use std::io::Read;
 use wasmrun_runtime::model::message::{Attribute, AttributeValue, MAX_MESSAGE_BYTES};
@@ -29,9 +30,7 @@ pub(crate) fn attributes_from(texts: &[String]) -> Result<Vec<Attribute>, Failur
     texts
         .iter()
         .map(|text| {
-            let (name, value) = text.split_once('=').ok_or_else(|| {
-                Failure::usage(format!("--attribute {text} is incomplete: write NAME=VALUE"))
-            })?;
+            let (name, value) = name_and_value("attribute", "NAME=VALUE", text)?;
             Ok(Attribute { name: name.to_owned(), value: AttributeValue::Text(value.to_owned()) })
         })
         .collect()

@@ -1,6 +1,6 @@
 //! Merges the action for each outcome.
 
-use super::named::named;
+use super::named::ON;
 use super::text::{Written, expected, named_texts};
 use crate::output::failure::Failure;
 use serde::Deserializer;
@@ -21,7 +21,7 @@ pub(crate) fn outcome_actions(
     file: BTreeMap<String, String>,
 ) -> Result<OutcomeActions, Failure> {
     let (mut policy, mut dead_lettered) = (Policy::default(), Vec::new());
-    for (outcome, action) in named("--on", "OUTCOME=ACTION", flags, "WASMRUN_ON_", file)? {
+    for (outcome, action) in ON.merged(flags, file)? {
         let action = set(&mut policy, &outcome, &action)
             .map_err(|wrong| Failure::usage(format!("--on {outcome}={action}: {wrong}")))?;
         if action == Action::DeadLetter {
@@ -87,6 +87,8 @@ mod tests {
         let OutcomeActions { policy: set, dead_lettered } = set.expect("valid");
         assert_eq!(dead_lettered, ["trapped"]);
         assert_eq!((set.rejected, set.trapped, set.retry), (Action::Drop, Action::DeadLetter, Action::Retry));
+        let error = outcome_actions(&["timed_out=drop".into()], BTreeMap::new()).expect_err("refused");
+        assert!(error.to_string().contains("one of retry, rejected, limit-exceeded, timed-out"), "{error}");
         assert!(outcome_actions(&["completed=drop".into()], BTreeMap::new()).is_err());
         assert!(outcome_actions(&["rejected=delete".into()], BTreeMap::new()).is_err());
         assert!(outcome_actions(&["expired=drop".into()], BTreeMap::new()).is_ok());

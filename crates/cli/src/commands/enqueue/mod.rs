@@ -10,7 +10,7 @@ use crate::output::failure::Failure;
 use crate::settings::flags::EnqueueArgs;
 use crate::settings::log::LogSettings;
 use crate::settings::message::{attributes_from, body_from};
-use crate::settings::named::check_alias;
+use crate::settings::named::{check_alias, name_and_value};
 use crate::wiring::backends::{Backends, OpenStore};
 use crate::wiring::logging;
 use std::path::Path;
@@ -103,9 +103,7 @@ fn refuse_announced(store: &OpenStore, prefix: &str, what: &str, path: &Path) ->
 }
 
 async fn store(backends: &Backends, text: &str) -> Result<OpenStore, Failure> {
-    let (alias, url) = text
-        .split_once('=')
-        .ok_or_else(|| Failure::usage(format!("--store {text} is incomplete: write ALIAS=URL")))?;
+    let (alias, url) = name_and_value("store", "ALIAS=URL", text)?;
     check_alias(alias)?;
     backends.open_store(url).await
 }

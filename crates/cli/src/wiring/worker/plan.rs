@@ -5,6 +5,7 @@ use crate::settings::budgets::{BudgetPlan, budget_plan};
 use crate::settings::file::ConfigFile;
 use crate::settings::flags::{RunArgs, ServeArgs, TaskArgs, refused_by_service};
 use crate::settings::keys::key_options;
+use crate::settings::named::no_variables_of_messages;
 use crate::settings::otlp::OtlpPlan;
 use crate::settings::outcome_actions::{OutcomeActions, outcome_actions};
 use crate::settings::queues::{QueueSetting, listed, queues};
@@ -133,6 +134,7 @@ impl RunPlan {
                 "a service has no queue: remove `queue`, `on`, `weight` and `budget` from the configuration",
             ));
         }
+        no_variables_of_messages()?;
         if !file.route.is_empty() {
             return Err(Failure::usage(
                 "a service has no routes, which tell messages of a queue apart: remove the tables [[route]] from the configuration",
