@@ -94,7 +94,7 @@ fn allow_worker(
     let named = queues(run.queue, &mut file.queue)?.into_iter();
     let queues = named.map(|queue| of_amazon(Some(queue.url))).collect::<Result<Vec<_>, _>>()?;
     let queues: Vec<String> = queues.into_iter().flatten().collect();
-    let dead_letter = of_amazon(worker.dead_letter)?;
+    let dead_letter = of_amazon(worker.delivery.dead_letter)?;
     let names_dead_letters = queues.is_empty() || dead_letter.is_some();
     for queue in &queues {
         permissions.work_on(queue).map_err(|why| wrong(queue, why))?;
@@ -102,19 +102,19 @@ fn allow_worker(
     if let Some(queue) = dead_letter {
         permissions.dead_letter_to(&queue).map_err(|why| wrong(&queue, why))?;
     }
-    let notified = worker.notify.as_ref().and_then(NotifySetting::queue).map(str::to_owned);
+    let notified = worker.notify.notify.as_ref().and_then(NotifySetting::queue).map(str::to_owned);
     if let Some(queue) = of_amazon(notified)? {
         permissions.notify(&queue).map_err(|why| wrong(&queue, why))?;
     }
-    for (name, url) in [("Groups", &worker.group_store), ("Budgets", &worker.budget_store)] {
+    for (name, url) in [("Groups", &worker.notify.group_store), ("Budgets", &worker.budgets.budget_store)] {
         if let Some(url) = url.as_ref().filter(|url| url.starts_with("s3:")) {
             permissions.share_objects(name, url).map_err(|why| wrong(url, why))?;
         }
     }
-    if let Some(url) = worker.once.as_ref().filter(|url| url.starts_with("s3:")) {
+    if let Some(url) = worker.once.once.as_ref().filter(|url| url.starts_with("s3:")) {
         permissions.keep_ledger(url).map_err(|why| wrong(url, why))?;
     }
-    if let Some(url) = &worker.body_store {
+    if let Some(url) = &worker.delivery.body_store {
         permissions.read_bodies(url).map_err(|why| wrong(url, why))?;
     }
     for component in components {

@@ -17,7 +17,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     // process of a container, and compiling or waiting for a service may take a while.
     let stop = Stop::on_signals()?;
     // If stopped early, a check has no result and the queue may not be empty, so the exit code isn't 0.
-    let is_awaited = args.check || args.worker.until_empty == Some(true);
+    let is_awaited = args.check || args.worker.delivery.until_empty == Some(true);
     let ready = CancellationToken::new();
     until_stopped(&stop, &ready, is_awaited, work(args, stop.clone(), ready.clone())).await
 }

@@ -44,9 +44,9 @@ pub(crate) fn budget_plan(
     }
     if budgets.is_empty() {
         let unused = [
-            ("budget-store", worker.budget_store.is_some()),
-            ("over-budget", worker.over_budget.is_some()),
-            ("prices", worker.prices.is_some()),
+            ("budget-store", worker.budgets.budget_store.is_some()),
+            ("over-budget", worker.budgets.over_budget.is_some()),
+            ("prices", worker.budgets.prices.is_some()),
         ];
         return match unused.into_iter().find(|(_, is_set)| *is_set) {
             Some((flag, _)) => fails(&format!(
@@ -55,21 +55,21 @@ pub(crate) fn budget_plan(
             None => Ok(None),
         };
     }
-    if worker.key.is_none() {
+    if worker.keys.key.is_none() {
         return fails("--budget has no effect without keys: add --key, such as --key group");
     }
-    let Some(store) = worker.budget_store.clone() else {
+    let Some(store) = worker.budgets.budget_store.clone() else {
         return fails(
             "--budget needs a place to count what keys use: add --budget-store sqlite:FILE or s3://BUCKET/PREFIX",
         );
     };
     let mut all = budgets.keys.values().flatten().chain(&budgets.others);
     let has_cost = all.any(|budget| budget.unit == BudgetUnit::Cost);
-    if worker.prices.is_some() && !has_cost && !is_off {
+    if worker.budgets.prices.is_some() && !has_cost && !is_off {
         return fails("--prices has no effect without a budget of cost, such as --budget acme=cost:2.50/30d");
     }
-    let prices = worker.prices.clone().filter(|_| has_cost);
-    Ok(Some(BudgetPlan { budgets, over: worker.over_budget.unwrap_or_default(), store, prices }))
+    let prices = worker.budgets.prices.clone().filter(|_| has_cost);
+    Ok(Some(BudgetPlan { budgets, over: worker.budgets.over_budget.unwrap_or_default(), store, prices }))
 }
 
 /// Merges the budgets of flags, variables and the file. Also returns whether any is named, such as one that is off.
@@ -171,6 +171,7 @@ impl Written for OverBudget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::worker::{BudgetSettings, KeySettings};
     use wasmrun_runtime::model::key::Key;
 
     fn read(text: &str) -> Result<(BudgetUnit, u64, u64), String> {
@@ -185,11 +186,15 @@ mod tests {
     }
 
     fn with_store() -> WorkerSettings {
-        WorkerSettings {
-            key: Some("group".parse().expect("a source")),
-            budget_store: Some("sqlite:budgets.db".into()),
-            ..WorkerSettings::default()
-        }
+        let keys = KeySettings { key: Some("group".parse().expect("a source")), ..KeySettings::default() };
+        let budgets =
+            BudgetSettings { budget_store: Some("sqlite:budgets.db".into()), ..BudgetSettings::default() };
+        WorkerSettings { keys, budgets, ..WorkerSettings::default() }
+    }
+
+    fn with_prices(worker: WorkerSettings) -> WorkerSettings {
+        let prices = Some("mine.toml".into());
+        WorkerSettings { budgets: BudgetSettings { prices, ..worker.budgets }, ..worker }
     }
 
     #[test]
@@ -274,8 +279,7 @@ mod tests {
         let of_flags = switched_off(&["off", "other=fuel:3/1h"]).expect("budgets").budgets;
         assert_eq!((of_flags.keys.len(), of_flags.others), (1, None));
         // The price table may stay, too.
-        let with_prices = WorkerSettings { prices: Some("mine.toml".into()), ..with_store() };
-        let of_flags = plan(with_prices, &["off", "other=fuel:3/1h"], "'*' = 'cost:1/1h'");
+        let of_flags = plan(with_prices(with_store()), &["off", "other=fuel:3/1h"], "'*' = 'cost:1/1h'");
         assert_eq!(of_flags.expect("valid").expect("budgets").prices, None);
         // A key may have this name, too.
         let named = switched_off(&["off=fuel:4/1h"]).expect("budgets").budgets;
@@ -294,23 +298,15 @@ mod tests {
         let budget = &["a=fuel:1/1h"][..];
         refused(with_store(), &["a=fuel:1/1h", "a=fuel:1/1h"], "--budget names a twice");
         refused(with_store(), &[], "--budget-store has no effect");
-        let prices = || Some(PathBuf::from("mine.toml"));
-        refused(
-            WorkerSettings { prices: prices(), ..WorkerSettings::default() },
-            &[],
-            "--prices has no effect",
-        );
-        refused(WorkerSettings { prices: prices(), ..with_store() }, budget, "without a budget of cost");
-        let costs = WorkerSettings { prices: prices(), ..with_store() };
-        assert_eq!(plan(costs, &["*=cost:1/1h"], "").expect("valid").expect("budgets").prices, prices());
-        let over_budget = Some(OverBudget::Trickle);
-        refused(
-            WorkerSettings { over_budget, ..WorkerSettings::default() },
-            &[],
-            "--over-budget has no effect",
-        );
-        refused(WorkerSettings { key: None, ..with_store() }, budget, "add --key");
-        refused(WorkerSettings { budget_store: None, ..with_store() }, budget, "add --budget-store");
+        refused(with_prices(WorkerSettings::default()), &[], "--prices has no effect");
+        refused(with_prices(with_store()), budget, "without a budget of cost");
+        let costs = plan(with_prices(with_store()), &["*=cost:1/1h"], "").expect("valid").expect("budgets");
+        assert_eq!(costs.prices, Some("mine.toml".into()));
+        let budgets = BudgetSettings { over_budget: Some(OverBudget::Trickle), ..BudgetSettings::default() };
+        refused(WorkerSettings { budgets, ..WorkerSettings::default() }, &[], "--over-budget has no effect");
+        refused(WorkerSettings { keys: KeySettings::default(), ..with_store() }, budget, "add --key");
+        let without_store = WorkerSettings { budgets: BudgetSettings::default(), ..with_store() };
+        refused(without_store, budget, "add --budget-store");
         refused(with_store(), &["fuel:1/1h"], "incomplete");
         refused(with_store(), &["=fuel:1/1h"], "between 1 and 256 bytes");
         refused(with_store(), &[&format!("{}=fuel:1/1h", "x".repeat(257))], "between 1 and 256 bytes");

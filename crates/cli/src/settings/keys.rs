@@ -19,8 +19,8 @@ pub(crate) fn key_options(
     flags: &[String],
     file: BTreeMap<String, u32>,
 ) -> Result<Option<KeyOptions>, Failure> {
-    let shares = ShareOptions { max_per_key: worker.max_per_key, ..weights(flags, file)? };
-    let Some(source) = worker.key.clone() else {
+    let shares = ShareOptions { max_per_key: worker.keys.max_per_key, ..weights(flags, file)? };
+    let Some(source) = worker.keys.key.clone() else {
         shares_without_keys(&shares)?;
         return Ok(None);
     };
@@ -89,6 +89,7 @@ pub(super) fn by_key(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::worker::KeySettings;
 
     fn options(worker: WorkerSettings, flags: &[&str], file: &str) -> Result<Option<KeyOptions>, String> {
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
@@ -96,8 +97,12 @@ mod tests {
             .map_err(|error| error.to_string())
     }
 
+    fn of_keys(keys: KeySettings) -> WorkerSettings {
+        WorkerSettings { keys, ..WorkerSettings::default() }
+    }
+
     fn by_group() -> WorkerSettings {
-        WorkerSettings { key: Some("group".parse().expect("a source")), ..WorkerSettings::default() }
+        of_keys(KeySettings { key: Some("group".parse().expect("a source")), ..KeySettings::default() })
     }
 
     #[test]
@@ -119,7 +124,7 @@ mod tests {
         }
         let error = options(by_group(), &["a=1", "b=2", "a=1"], "").expect_err("refused");
         assert_eq!(error, "--weight names a twice");
-        let capped = WorkerSettings { max_per_key: NonZeroU32::new(1), ..WorkerSettings::default() };
+        let capped = of_keys(KeySettings { max_per_key: NonZeroU32::new(1), ..KeySettings::default() });
         for (worker, weights, flag) in
             [(capped, &[][..], "--max-per-key"), (WorkerSettings::default(), &["a=1"], "--weight")]
         {

@@ -22,7 +22,8 @@
 //! | `as_flags` | writes settings as flags of `run`, for a container's command |
 
 /// Defines a group of settings that flags, variables and a table of the file share. Each setting is optional, so that
-/// groups from two places can be merged.
+/// groups from two places can be merged. The table of one group may hold the keys of further groups, which follow it, each
+/// with the field that it is in.
 macro_rules! settings {
     ($(#[$meta:meta])* $visibility:vis struct $name:ident {
         $($(#[$field_meta:meta])* $field_visibility:vis $field:ident: Option<$kind:ty>,)*
@@ -38,6 +39,69 @@ macro_rules! settings {
             /// Takes each setting that isn't set here from `other`.
             pub(crate) fn or(self, other: Self) -> Self {
                 Self { $($field: self.$field.or(other.$field),)* }
+            }
+        }
+    };
+    ($(#[$meta:meta])* $visibility:vis struct $name:ident {
+        $($(#[$field_meta:meta])* $field_visibility:vis $field:ident: Option<$kind:ty>,)*
+    } $($(#[$group_meta:meta])* $group:ident: struct $group_name:ident {
+        $($(#[$inner_meta:meta])* $inner_visibility:vis $inner:ident: Option<$inner_kind:ty>,)*
+    })+) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default, Args, Deserialize)]
+        #[serde(from = "Table")]
+        $visibility struct $name {
+            $($(#[$field_meta])* $field_visibility $field: Option<$kind>,)*
+            $(#[command(flatten)] $visibility $group: $group_name,)+
+        }
+
+        $(settings! {
+            $(#[$group_meta])*
+            $visibility struct $group_name {
+                $($(#[$inner_meta])* $inner_visibility $inner: Option<$inner_kind>,)*
+            }
+        }
+
+        impl $group_name {
+            /// Names of the flags, with underscores.
+            pub(crate) const FLAGS: &[&str] = &[$(stringify!($inner)),*];
+        })+
+
+        impl $name {
+            /// Names of the flags of each further group, with underscores.
+            pub(crate) const FLAGS_OF_GROUPS: &[&[&str]] = &[$($group_name::FLAGS),+];
+
+            /// Returns the first flag of the further groups that is set.
+            pub(crate) fn first_of_groups(&self) -> Option<String> {
+                let set = [$($((stringify!($inner), self.$group.$inner.is_some()),)*)+];
+                let first = set.into_iter().find(|(_, is_set)| *is_set);
+                first.map(|(flag, _)| flag.replace('_', "-"))
+            }
+
+            /// Takes each setting that isn't set here from `other`.
+            pub(crate) fn or(self, other: Self) -> Self {
+                Self {
+                    $($field: self.$field.or(other.$field),)*
+                    $($group: self.$group.or(other.$group),)+
+                }
+            }
+        }
+
+        /// What the file has. One structure, as with `serde(flatten)`, unknown keys wouldn't be refused, and errors would
+        /// have no line. `Args` is only there for the attributes of flags.
+        #[derive(Default, Args, Deserialize)]
+        #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+        struct Table {
+            $($(#[$field_meta])* $field: Option<$kind>,)*
+            $($($(#[$inner_meta])* $inner: Option<$inner_kind>,)*)+
+        }
+
+        impl From<Table> for $name {
+            fn from(table: Table) -> Self {
+                Self {
+                    $($field: table.$field,)*
+                    $($group: $group_name { $($inner: table.$inner,)* },)+
+                }
             }
         }
     };

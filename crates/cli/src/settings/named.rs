@@ -90,9 +90,9 @@ impl Named {
 
     /// Splits the values of the flag as [`Named::typed`] does. Refuses a name without a value.
     pub(super) fn pairs(&self, flags: &[String]) -> Result<BTreeMap<String, String>, Failure> {
-        let pair = |(name, value): (&str, Option<&str>)| {
-            let value = value.ok_or_else(|| incomplete(self.flag, self.form, name))?;
-            Ok((name.to_owned(), value.to_owned()))
+        let pair = |(name, value): (&str, Option<&str>)| match value {
+            Some(value) => Ok((name.to_owned(), value.to_owned())),
+            None => Err(incomplete(self.flag, self.form, name)),
         };
         self.typed(flags)?.into_iter().map(pair).collect()
     }

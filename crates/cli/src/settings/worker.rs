@@ -16,7 +16,7 @@ use wasmrun_runtime::task::component::Share;
 use wasmrun_runtime::worker::{Backoff, OnLeaseExpired, OverBudget, Rate, WorkerOptions};
 
 settings! {
-    /// How the worker works: a field for each key of the table `worker`.
+    /// How the worker works: its fields, and those of its groups, are the keys of the table `worker`.
     pub(crate) struct WorkerSettings {
         /// Concurrency limit: a number; MIN..MAX, scaled with the work; or auto: 0 to what the host's memory
         /// allows, at most 1000 [default: auto; of a service, as many as the memory allows, at most 1000]
@@ -39,6 +39,32 @@ settings! {
         /// ECS_AGENT_URI is set]
         #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_SCALE_IN_PROTECTION")]
         pub(crate) scale_in_protection: Option<bool>,
+        /// Time that running tasks have to finish when the worker stops [default: 25s]
+        #[arg(long, value_name = "DURATION", env = "WASMRUN_STOP_TIMEOUT", value_parser = typed::<Duration>)]
+        #[serde(deserialize_with = "written")]
+        pub(crate) stop_timeout: Option<Duration>,
+        /// Maximum rate at which this worker starts tasks, such as 50/s, 600/m or 1000/h [default: unlimited]
+        #[arg(long, value_name = "N/TIME", env = "WASMRUN_RATE", value_parser = typed::<Rate>)]
+        #[serde(deserialize_with = "written")]
+        pub(crate) rate: Option<Rate>,
+        /// Accept the requests of `pause`, `resume` and `cancel` at this Unix socket, only from this user and root
+        /// [default: off]
+        #[arg(long, value_name = "FILE", env = "WASMRUN_CONTROL")]
+        #[serde(deserialize_with = "written")]
+        pub(crate) control: Option<PathBuf>,
+        /// Look for a new version of the component at this interval, and start new tasks on it: at least 1s
+        /// [default: the version at the start]
+        #[arg(long, value_name = "DURATION", env = "WASMRUN_COMPONENT_REFRESH", value_parser = typed::<Interval>)]
+        #[serde(deserialize_with = "written")]
+        pub(crate) component_refresh: Option<Interval>,
+        /// Share of the new tasks that a new version runs until it's known to fail no more often than the one before:
+        /// 0.1% to 50% [default: all tasks run it at once]
+        #[arg(long, value_name = "PERCENT", env = "WASMRUN_ROLLOUT", value_parser = typed::<Share>)]
+        #[serde(deserialize_with = "written")]
+        pub(crate) rollout: Option<Share>,
+    }
+    /// How messages are received and settled.
+    delivery: struct DeliverySettings {
         /// Exit when the queue is empty
         #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_UNTIL_EMPTY")]
         pub(crate) until_empty: Option<bool>,
@@ -51,14 +77,15 @@ settings! {
         #[arg(long, value_name = "FIRST..LONGEST", env = "WASMRUN_BACKOFF", value_parser = typed::<Backoff>)]
         #[serde(deserialize_with = "written")]
         pub(crate) backoff: Option<Backoff>,
-        /// Time that running tasks have to finish when the worker stops [default: 25s]
-        #[arg(long, value_name = "DURATION", env = "WASMRUN_STOP_TIMEOUT", value_parser = typed::<Duration>)]
-        #[serde(deserialize_with = "written")]
-        pub(crate) stop_timeout: Option<Duration>,
         /// Longest time that a message is kept from other workers, from its receipt [default: 12h]
         #[arg(long, value_name = "DURATION", env = "WASMRUN_MAX_VISIBILITY", value_parser = typed::<Duration>)]
         #[serde(deserialize_with = "written")]
         pub(crate) max_visibility: Option<Duration>,
+        /// Longest time between the sending of a message and its receive. An older message ends as expired without a
+        /// task, and is dead-lettered unless --on expired=drop [default: unlimited]
+        #[arg(long, value_name = "DURATION", env = "WASMRUN_MAX_AGE", value_parser = typed::<Interval>)]
+        #[serde(deserialize_with = "written")]
+        pub(crate) max_age: Option<Interval>,
         /// Action for a task whose lease expired: another worker may have its message [default: cancel]
         #[arg(long, value_name = "ACTION", env = "WASMRUN_ON_LEASE_EXPIRED")]
         #[serde(deserialize_with = "written")]
@@ -73,10 +100,9 @@ settings! {
         #[arg(long, value_name = "N|off", env = "WASMRUN_MAX_CONSECUTIVE_FAILURES", value_parser = typed::<MaxConsecutiveFailures>)]
         #[serde(deserialize_with = "written")]
         pub(super) max_consecutive_failures: Option<MaxConsecutiveFailures>,
-        /// Maximum rate at which this worker starts tasks, such as 50/s, 600/m or 1000/h [default: unlimited]
-        #[arg(long, value_name = "N/TIME", env = "WASMRUN_RATE", value_parser = typed::<Rate>)]
-        #[serde(deserialize_with = "written")]
-        pub(crate) rate: Option<Rate>,
+    }
+    /// How messages are told apart by keys.
+    keys: struct KeySettings {
         /// Share the concurrency limit fairly among the keys of messages: group (the message group),
         /// attribute:NAME, object-prefix:N (the first N segments of the announced object's key) or
         /// body:/json/pointer (a value of a JSON body) [default: messages start in the queue's order]
@@ -87,6 +113,9 @@ settings! {
         #[arg(long, value_name = "N", env = "WASMRUN_MAX_PER_KEY", value_parser = typed::<NonZeroU32>)]
         #[serde(deserialize_with = "written")]
         pub(crate) max_per_key: Option<NonZeroU32>,
+    }
+    /// Where the use of budgets is counted, and what follows from it.
+    budgets: struct BudgetSettings {
         /// Where the use of budgets is counted: sqlite:FILE, a file of its own, or s3://BUCKET/PREFIX. All workers on the
         /// queue share it
         #[arg(long, value_name = "URL", env = "WASMRUN_BUDGET_STORE")]
@@ -101,16 +130,9 @@ settings! {
         #[arg(long, value_name = "FILE", env = "WASMRUN_PRICES")]
         #[serde(deserialize_with = "written")]
         pub(crate) prices: Option<PathBuf>,
-        /// Longest time between the sending of a message and its receive. An older message ends as expired without a
-        /// task, and is dead-lettered unless --on expired=drop [default: unlimited]
-        #[arg(long, value_name = "DURATION", env = "WASMRUN_MAX_AGE", value_parser = typed::<Interval>)]
-        #[serde(deserialize_with = "written")]
-        pub(crate) max_age: Option<Interval>,
-        /// Accept the requests of `pause`, `resume` and `cancel` at this Unix socket, only from this user and root
-        /// [default: off]
-        #[arg(long, value_name = "FILE", env = "WASMRUN_CONTROL")]
-        #[serde(deserialize_with = "written")]
-        pub(crate) control: Option<PathBuf>,
+    }
+    /// Who is told how messages and groups end.
+    notify: struct NotifySettings {
         /// Send a notification to this queue when a message has ended: completed, dead-lettered or dropped. Also post:URL,
         /// which sends an HTTP request [default: none]
         #[arg(long, value_name = "URL", env = "WASMRUN_NOTIFY", value_parser = typed::<NotifySetting>)]
@@ -126,6 +148,9 @@ settings! {
         #[arg(long, value_name = "URL", env = "WASMRUN_GROUP_STORE")]
         #[serde(deserialize_with = "written")]
         pub(crate) group_store: Option<String>,
+    }
+    /// How messages that come again are recognised.
+    once: struct OnceSettings {
         /// Settle a message without a task if its ID has completed before, and let the outputs of a task appear together
         /// or not at all: the ledger of IDs, sqlite:FILE or s3://BUCKET/PREFIX [default: a message that is delivered
         /// again runs again]
@@ -141,16 +166,6 @@ settings! {
         #[arg(long, value_name = "DURATION", env = "WASMRUN_ONCE_WINDOW", value_parser = typed::<OnceWindow>)]
         #[serde(deserialize_with = "written")]
         pub(crate) once_window: Option<OnceWindow>,
-        /// Look for a new version of the component at this interval, and start new tasks on it: at least 1s
-        /// [default: the version at the start]
-        #[arg(long, value_name = "DURATION", env = "WASMRUN_COMPONENT_REFRESH", value_parser = typed::<Interval>)]
-        #[serde(deserialize_with = "written")]
-        pub(crate) component_refresh: Option<Interval>,
-        /// Share of the new tasks that a new version runs until it's known to fail no more often than the one before:
-        /// 0.1% to 50% [default: all tasks run it at once]
-        #[arg(long, value_name = "PERCENT", env = "WASMRUN_ROLLOUT", value_parser = typed::<Share>)]
-        #[serde(deserialize_with = "written")]
-        pub(crate) rollout: Option<Share>,
     }
 }
 
@@ -267,12 +282,21 @@ impl Written for Backoff {
     }
 }
 
-impl WorkerSettings {
+impl DeliverySettings {
     pub(crate) fn max_consecutive_failures(&self) -> Option<NonZeroU32> {
         let default = WorkerOptions::default().max_consecutive_failures;
         self.max_consecutive_failures.map_or(default, |MaxConsecutiveFailures(most)| most)
     }
 
+    pub(crate) fn on_lease_expired(&self) -> OnLeaseExpired {
+        match self.on_lease_expired {
+            Some(OnLeaseExpiredSetting::Finish) => OnLeaseExpired::Finish,
+            Some(OnLeaseExpiredSetting::Cancel) | None => OnLeaseExpired::Cancel,
+        }
+    }
+}
+
+impl OnceSettings {
     /// Returns the first setting of `--once` that has no effect without it.
     pub(crate) fn useless_of_once(&self) -> Option<&'static str> {
         let set = [("once-by", self.once_by.is_some()), ("once-window", self.once_window.is_some())];
@@ -283,14 +307,9 @@ impl WorkerSettings {
     pub(crate) fn once_window(&self) -> Duration {
         self.once_window.map_or(Duration::from_secs(7 * 86_400), |OnceWindow(window)| window)
     }
+}
 
-    pub(crate) fn on_lease_expired(&self) -> OnLeaseExpired {
-        match self.on_lease_expired {
-            Some(OnLeaseExpiredSetting::Finish) => OnLeaseExpired::Finish,
-            Some(OnLeaseExpiredSetting::Cancel) | None => OnLeaseExpired::Cancel,
-        }
-    }
-
+impl NotifySettings {
     /// Refuses completion groups without what they need, and the other way round.
     pub(crate) fn check_groups(&self) -> Result<(), Failure> {
         let why = match (&self.complete_group, &self.notify, &self.group_store) {
@@ -305,7 +324,9 @@ impl WorkerSettings {
         };
         Err(Failure::usage(why))
     }
+}
 
+impl WorkerSettings {
     /// Takes each setting that flags and variables don't set from the file.
     pub(crate) fn over(self, mut file: Self) -> Self {
         // A goal replaces any goal of the file, and a fixed concurrency limit has no goal.

@@ -118,7 +118,7 @@ impl Plan {
         let watch = WatchSettings { listen: args.listen, ..args.watch }.or(file.watch());
         let task = TaskPlan::new(args.component, args.task, &mut file, &worker)?;
 
-        let notify = worker.notify.as_ref();
+        let notify = worker.notify.notify.as_ref();
         needs_no_disk(&worker, usage.as_deref())?;
         for (route, task) in task.components() {
             fits_container(task).map_err(|failure| failure.of_route(route))?;
@@ -149,7 +149,7 @@ impl Plan {
             listen: watch.listen.map(|listen| listen.0),
             is_cache_off: task.engine.cache.as_deref() == Some(Path::new("off")),
             stop_timeout: worker.stop_timeout.unwrap_or(WorkerOptions::default().stop_timeout),
-            until_empty: worker.until_empty,
+            until_empty: worker.delivery.until_empty,
             endpoint,
             ports,
             has_routes: !task.routes.routes.is_empty(),

@@ -36,11 +36,11 @@ pub(super) struct OpenGroups {
 impl Notified {
     /// Opens what the settings name.
     pub(super) async fn open(backends: &Backends, worker: &WorkerSettings) -> Result<Self, Failure> {
-        let recipient = match &worker.notify {
+        let recipient = match &worker.notify.notify {
             Some(setting) => Some(open_recipient(backends, setting).await?),
             None => None,
         };
-        let groups = match (&worker.complete_group, &worker.group_store) {
+        let groups = match (&worker.notify.complete_group, &worker.notify.group_store) {
             (Some(source), Some(url)) => {
                 let (store, file) = backends.open_groups(url).await?;
                 Some(OpenGroups { options: GroupOptions { source: source.clone(), store }, file })

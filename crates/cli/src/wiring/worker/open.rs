@@ -57,7 +57,7 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
     let mut service = plan.service.as_ref().map(planned);
     let work = match &service {
         Some(service) => vec![service.work()],
-        None => work_queues(&backends, &plan.queues, plan.worker.dead_letter.as_deref()).await?,
+        None => work_queues(&backends, &plan.queues, plan.worker.delivery.dead_letter.as_deref()).await?,
     };
     let ecs = EcsTask::find().await.unwrap_or_default();
     let requests = service.as_ref().map(|service| service.requests.clone());
@@ -121,7 +121,7 @@ async fn load(
     let cache = open_cache(&plan.task.engine)?;
     let read = routes::read(&plan.task, cache.as_ref(), backends).await?;
     without_dead_letters(work).try_for_each(|work| plan.check_dead_letters(&work.setting.url))?;
-    let bodies = match &plan.worker.body_store {
+    let bodies = match &plan.worker.delivery.body_store {
         Some(url) => Some(body_store(backends, url, plan.body_bytes()).await?),
         None => None,
     };
@@ -146,9 +146,9 @@ async fn load(
 }
 
 async fn open_ledger(plan: &RunPlan, backends: &Backends) -> Result<Option<OpenLedger>, Failure> {
-    let Some(url) = &plan.worker.once else { return Ok(None) };
+    let Some(url) = &plan.worker.once.once else { return Ok(None) };
     refuse_key("the ledger of --once", url)?;
-    backends.open_ledger(url, plan.worker.once_window()).await.map(Some)
+    backends.open_ledger(url, plan.worker.once.once_window()).await.map(Some)
 }
 
 /// Returns the queues without a dead-letter queue.
@@ -160,8 +160,8 @@ fn without_dead_letters(work: &[WorkQueue]) -> impl Iterator<Item = &WorkQueue> 
 fn once(plan: &RunPlan, OpenLedger { ledger, .. }: OpenLedger) -> OnceOptions {
     OnceOptions {
         ledger,
-        key: plan.worker.once_by.clone().unwrap_or_default(),
-        window: plan.worker.once_window(),
+        key: plan.worker.once.once_by.clone().unwrap_or_default(),
+        window: plan.worker.once.once_window(),
     }
 }
 
@@ -256,7 +256,7 @@ async fn start(
         return Ok(worker);
     }
     for work in work.iter_mut().filter(|work| work.is_planned) {
-        *work = create_planned(backends, &work.setting, plan.worker.dead_letter.as_deref()).await?;
+        *work = create_planned(backends, &work.setting, plan.worker.delivery.dead_letter.as_deref()).await?;
     }
     Ok(Worker::of_queues(of_worker(&work), routes.clone(), options).await?)
 }

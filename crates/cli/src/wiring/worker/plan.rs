@@ -3,7 +3,7 @@
 use crate::output::failure::Failure;
 use crate::settings::budgets::{BudgetPlan, budget_plan};
 use crate::settings::file::ConfigFile;
-use crate::settings::flags::{RunArgs, ServeArgs, TaskArgs, refused_by_service};
+use crate::settings::flags::{RunArgs, ServeArgs, TaskArgs};
 use crate::settings::keys::key_options;
 use crate::settings::named::no_variables_of_messages;
 use crate::settings::otlp::OtlpPlan;
@@ -81,8 +81,8 @@ impl RunPlan {
         let control = control
             .map(|path| resolve(path).map_err(|error| control::cannot_create(path, &error)))
             .transpose()?;
-        worker.check_groups()?;
-        if let Some(flag) = worker.useless_of_once() {
+        worker.notify.check_groups()?;
+        if let Some(flag) = worker.once.useless_of_once() {
             return Err(Failure::usage(format!(
                 "--{flag} has no effect without a ledger: add --once, such as --once sqlite:ledger.db"
             )));
@@ -95,8 +95,8 @@ impl RunPlan {
         let task = TaskPlan::new(args.component, args.task, &mut file, &worker)?;
         let task = task.with_each(|task| {
             task.refreshed = worker.component_refresh.is_some();
-            task.records_outputs = worker.notify.is_some();
-            task.limits.outputs_bytes = if worker.once.is_some() { Limits::OUTPUTS_BYTES } else { 0 };
+            task.records_outputs = worker.notify.notify.is_some();
+            task.limits.outputs_bytes = if worker.once.once.is_some() { Limits::OUTPUTS_BYTES } else { 0 };
             task.sampling = otlp.traces.as_ref().map(|traces| traces.sampling);
         });
         Ok(Self {
@@ -142,7 +142,7 @@ impl RunPlan {
         }
         let worker = worker.over(std::mem::take(&mut file.worker));
         let task = TaskArgs { raw_body: task.raw_body.or(file.raw_body), ..task };
-        if let Some(flag) = refused_by_service(&worker, &task) {
+        if let Some(flag) = worker.first_of_groups().or_else(|| task.raw_body?.then(|| "raw-body".into())) {
             return Err(Failure::usage(format!(
                 "--{flag} has no meaning for a service, which has no queue: remove it"
             )));
@@ -165,7 +165,7 @@ impl RunPlan {
 
     /// Returns whether the worker ends when the queue is empty.
     pub(crate) fn until_empty(&self) -> bool {
-        self.worker.until_empty.unwrap_or(false)
+        self.worker.delivery.until_empty.unwrap_or(false)
     }
 
     /// Returns the names of the queues, or of the service, as one text for people.
@@ -190,12 +190,12 @@ impl RunPlan {
 
     /// Returns the delays before a failed message is retried.
     pub(super) fn backoff(&self) -> Backoff {
-        self.worker.backoff.unwrap_or(WorkerOptions::default().backoff)
+        self.worker.delivery.backoff.unwrap_or(WorkerOptions::default().backoff)
     }
 
     /// Refuses outcomes that the user sends to a dead-letter queue if this queue has none.
     pub(super) fn check_dead_letters(&self, queue: &str) -> Result<(), Failure> {
-        if self.worker.max_age.is_some() && self.outcomes.policy.expired == Action::DeadLetter {
+        if self.worker.delivery.max_age.is_some() && self.outcomes.policy.expired == Action::DeadLetter {
             return Err(Failure::usage(format!(
                 "--max-age needs a dead-letter queue, and the queue {queue} names none: add --dead-letter URL, or --on expired=drop"
             )));
@@ -231,12 +231,12 @@ impl RunPlan {
             backoff: self.backoff(),
             until_empty: self.until_empty(),
             stop_timeout: worker.stop_timeout.unwrap_or(defaults.stop_timeout),
-            max_visibility: worker.max_visibility.unwrap_or(defaults.max_visibility),
-            on_lease_expired: worker.on_lease_expired(),
-            max_consecutive_failures: worker.max_consecutive_failures(),
+            max_visibility: worker.delivery.max_visibility.unwrap_or(defaults.max_visibility),
+            on_lease_expired: worker.delivery.on_lease_expired(),
+            max_consecutive_failures: worker.delivery.max_consecutive_failures(),
             rate: worker.rate,
             keys: self.keys.clone(),
-            max_age: worker.max_age.map(|Interval(age)| age),
+            max_age: worker.delivery.max_age.map(|Interval(age)| age),
             watch_depth: self.watches_depth(),
             ..defaults
         })
