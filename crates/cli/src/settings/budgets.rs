@@ -1,7 +1,9 @@
 //! Merges the settings of budgets: how much the tasks of each key may use in a period.
 
+use super::SettingsGroup;
 use super::keys::{OTHERS, by_key};
 use super::named::BUDGET;
+use super::needs::{KEYS, no_effect};
 use super::text::{Written, expected, named_texts};
 use super::worker::WorkerSettings;
 use crate::output::failure::Failure;
@@ -38,35 +40,27 @@ pub(crate) fn budget_plan(
 ) -> Result<Option<BudgetPlan>, Failure> {
     let is_off = flags.iter().any(|flag| flag == NO_BUDGETS);
     let (budgets, is_named) = budgets(flags, file)?;
-    let fails = |why: &str| Err(Failure::usage(why));
     if budgets.is_empty() && is_named {
         return Ok(None);
     }
     if budgets.is_empty() {
-        let unused = [
-            ("budget-store", worker.budgets.budget_store.is_some()),
-            ("over-budget", worker.budgets.over_budget.is_some()),
-            ("prices", worker.budgets.prices.is_some()),
-        ];
-        return match unused.into_iter().find(|(_, is_set)| *is_set) {
-            Some((flag, _)) => fails(&format!(
-                "--{flag} has no effect without budgets: add --budget, such as --budget acme=cpu:10m/1d"
-            )),
+        return match worker.budgets.first_set() {
+            Some(flag) => Err(no_effect(&flag, "budgets: add --budget, such as --budget acme=cpu:10m/1d")),
             None => Ok(None),
         };
     }
     if worker.keys.key.is_none() {
-        return fails("--budget has no effect without keys: add --key, such as --key group");
+        return Err(no_effect("budget", KEYS));
     }
     let Some(store) = worker.budgets.budget_store.clone() else {
-        return fails(
+        return Err(Failure::usage(
             "--budget needs a place to count what keys use: add --budget-store sqlite:FILE or s3://BUCKET/PREFIX",
-        );
+        ));
     };
     let mut all = budgets.keys.values().flatten().chain(&budgets.others);
     let has_cost = all.any(|budget| budget.unit == BudgetUnit::Cost);
     if worker.budgets.prices.is_some() && !has_cost && !is_off {
-        return fails("--prices has no effect without a budget of cost, such as --budget acme=cost:2.50/30d");
+        return Err(no_effect("prices", "a budget of cost, such as --budget acme=cost:2.50/30d"));
     }
     let prices = worker.budgets.prices.clone().filter(|_| has_cost);
     Ok(Some(BudgetPlan { budgets, over: worker.budgets.over_budget.unwrap_or_default(), store, prices }))

@@ -1,6 +1,7 @@
 //! Merges the settings of keys: where they are found, the cap, and the weight of each.
 
 use super::named::{Named, WEIGHT};
+use super::needs::{KEYS, no_effect};
 use super::text::Written;
 use super::worker::WorkerSettings;
 use crate::output::failure::Failure;
@@ -30,11 +31,9 @@ pub(crate) fn key_options(
 /// Refuses a cap and weights where there are no keys.
 pub(super) fn shares_without_keys(shares: &ShareOptions) -> Result<(), Failure> {
     let has_weights = !shares.weights.is_empty() || shares.others.is_some();
-    let unused = [("--max-per-key", shares.max_per_key.is_some()), ("--weight", has_weights)];
+    let unused = [("max-per-key", shares.max_per_key.is_some()), ("weight", has_weights)];
     match unused.into_iter().find(|(_, is_set)| *is_set) {
-        Some((flag, _)) => {
-            Err(Failure::usage(format!("{flag} has no effect without keys: add --key, such as --key group")))
-        }
+        Some((flag, _)) => Err(no_effect(flag, KEYS)),
         None => Ok(()),
     }
 }

@@ -13,7 +13,7 @@
 //! | `aws`, `deployment`, `engine`, `instances`, `limit_flags`, `log`, `notify`, `queues`, `registry`, `serve`, `usage_size`, `watch`, `worker` | one group of settings each |
 //! | `flags` | the commands with their flags and help |
 //! | `variables`, `named` | finds and checks the names of variables; merges settings with a name |
-//! | `environment`, `config_values`, `grants`, `by_key`, `outcome_actions`, `keys`, `budgets`, `command`, `message` | settings with a name; the message of a flag |
+//! | `needs`, `environment`, `config_values`, `grants`, `by_key`, `outcome_actions`, `keys`, `budgets`, `command`, `message` | settings with a name; the message of a flag |
 //! | `route_table` | the tables of routes in the configuration file |
 //! | `file` | the configuration file |
 //! | `project` | the files of a guest's project and of its cases |
@@ -62,22 +62,17 @@ macro_rules! settings {
             }
         }
 
-        impl $group_name {
-            /// Names of the flags, with underscores.
-            pub(crate) const FLAGS: &[&str] = &[$(stringify!($inner)),*];
-        })+
+        impl $crate::settings::SettingsGroup for $group_name {
+            const FLAGS: &'static [&'static str] = &[$(stringify!($inner)),*];
 
-        impl $name {
-            /// Names of the flags of each further group, with underscores.
-            pub(crate) const FLAGS_OF_GROUPS: &[&[&str]] = &[$($group_name::FLAGS),+];
-
-            /// Returns the first flag of the further groups that is set.
-            pub(crate) fn first_of_groups(&self) -> Option<String> {
-                let set = [$($((stringify!($inner), self.$group.$inner.is_some()),)*)+];
+            fn first_set(&self) -> Option<String> {
+                let set = [$((stringify!($inner), self.$inner.is_some())),*];
                 let first = set.into_iter().find(|(_, is_set)| *is_set);
                 first.map(|(flag, _)| flag.replace('_', "-"))
             }
+        })+
 
+        impl $name {
             /// Takes each setting that isn't set here from `other`.
             pub(crate) fn or(self, other: Self) -> Self {
                 Self {
@@ -107,6 +102,15 @@ macro_rules! settings {
     };
 }
 
+/// A group of settings whose keys are in the table of another one.
+pub(crate) trait SettingsGroup {
+    /// Names of the flags, with underscores.
+    const FLAGS: &'static [&'static str];
+
+    /// Returns the first flag that is set.
+    fn first_set(&self) -> Option<String>;
+}
+
 pub(crate) mod as_flags;
 pub(crate) mod aws;
 pub(crate) mod budgets;
@@ -125,6 +129,7 @@ pub(crate) mod limit_flags;
 pub(crate) mod log;
 pub(crate) mod message;
 pub(crate) mod named;
+pub(crate) mod needs;
 pub(crate) mod notify;
 pub(crate) mod otlp;
 pub(crate) mod outcome_actions;

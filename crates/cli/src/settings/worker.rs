@@ -1,9 +1,9 @@
 //! Settings of the worker.
 
+use super::SettingsGroup;
 use super::instances::InstancesSetting;
 use super::notify::NotifySetting;
 use super::text::{Written, expected, typed, written};
-use crate::output::failure::Failure;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use std::num::NonZeroU32;
@@ -297,36 +297,33 @@ impl DeliverySettings {
 }
 
 impl OnceSettings {
-    /// Returns the first setting of `--once` that has no effect without it.
-    pub(crate) fn useless_of_once(&self) -> Option<&'static str> {
-        let set = [("once-by", self.once_by.is_some()), ("once-window", self.once_window.is_some())];
-        set.into_iter().filter(|_| self.once.is_none()).find_map(|(flag, is_set)| is_set.then_some(flag))
-    }
-
     /// Returns how long the ledger of `--once` remembers what has completed.
     pub(crate) fn once_window(&self) -> Duration {
         self.once_window.map_or(Duration::from_secs(7 * 86_400), |OnceWindow(window)| window)
     }
 }
 
-impl NotifySettings {
-    /// Refuses completion groups without what they need, and the other way round.
-    pub(crate) fn check_groups(&self) -> Result<(), Failure> {
-        let why = match (&self.complete_group, &self.notify, &self.group_store) {
-            (Some(_), None, _) => "--complete-group needs somebody to notify: add --notify QUEUE",
-            (Some(_), Some(_), None) => {
-                "--complete-group needs a place to count messages: add --group-store sqlite:FILE or s3://BUCKET/PREFIX"
-            }
-            (None, _, Some(_)) => {
-                "--group-store has no effect without groups: add --complete-group ATTRIBUTE"
-            }
-            (Some(_), Some(_), Some(_)) | (None, _, None) => return Ok(()),
-        };
-        Err(Failure::usage(why))
-    }
-}
-
 impl WorkerSettings {
+    /// Names of the flags that only the messages of a queue have, with underscores.
+    pub(crate) const OF_MESSAGES: [&[&str]; 5] = [
+        DeliverySettings::FLAGS,
+        KeySettings::FLAGS,
+        BudgetSettings::FLAGS,
+        NotifySettings::FLAGS,
+        OnceSettings::FLAGS,
+    ];
+
+    /// Returns the first flag that is set of those.
+    pub(crate) fn first_of_messages(&self) -> Option<String> {
+        let Self { delivery, keys, budgets, notify, once, .. } = self;
+        delivery
+            .first_set()
+            .or_else(|| keys.first_set())
+            .or_else(|| budgets.first_set())
+            .or_else(|| notify.first_set())
+            .or_else(|| once.first_set())
+    }
+
     /// Takes each setting that flags and variables don't set from the file.
     pub(crate) fn over(self, mut file: Self) -> Self {
         // A goal replaces any goal of the file, and a fixed concurrency limit has no goal.

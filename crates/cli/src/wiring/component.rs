@@ -3,7 +3,7 @@
 use super::backends::{Backends, http_client, open_bucket, streams_bytes};
 use super::protected::{FileUse, Protected, refuse_protected};
 use crate::output::failure::Failure;
-use crate::settings::engine::EngineSettings;
+use crate::settings::engine::CompileSettings;
 use crate::settings::grants::{HttpSetting, StoreSetting};
 use crate::settings::read::{read_file, regular};
 use crate::settings::registry::RegistrySettings;
@@ -66,7 +66,7 @@ pub(crate) struct ReadComponent {
 /// Reads the component from its file, or fetches it.
 pub(crate) async fn read(
     source: &Source,
-    engine: &EngineSettings,
+    engine: &CompileSettings,
     registry: &RegistrySettings,
     cache: Option<&Cache>,
     backends: &Backends,

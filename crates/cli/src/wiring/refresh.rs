@@ -66,6 +66,7 @@ impl Refresh {
             return Ok(());
         }
         let TaskPlan { component: source, engine, registry, .. } = &self.plan;
+        let engine = &engine.compile;
         // Only the version of an artefact has a name before it is read.
         let named = match source {
             Source::Artefact(reference) => {

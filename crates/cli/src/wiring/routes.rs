@@ -18,7 +18,8 @@ pub(crate) async fn read(
 ) -> Result<Vec<ReadComponent>, Failure> {
     let mut all = Vec::new();
     for (route, task) in plan.components() {
-        let read = component::read(&task.component, &task.engine, &task.registry, cache, backends).await;
+        let read =
+            component::read(&task.component, &task.engine.compile, &task.registry, cache, backends).await;
         all.push(read.map_err(|failure| failure.of_route(route))?);
     }
     Ok(all)
@@ -53,7 +54,7 @@ pub(crate) async fn load(
         opened.map_err(|failure| failure.of_route(route))?;
     }
     let (compiler, threads) =
-        (compiler(&plan.engine, cache)?, component::guest_threads(plan.engine.threads()?)?);
+        (compiler(&plan.engine.compile, cache)?, component::guest_threads(plan.engine.threads()?)?);
     let (mut default, mut routes) = (None, Vec::new());
     for (((route, task), read), grants) in plan.components().zip(read).zip(granted) {
         let loaded =

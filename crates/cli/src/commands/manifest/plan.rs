@@ -147,7 +147,7 @@ impl Plan {
             is_component_typed,
             settings: Settings { file: text.map(|(_, text)| text), typed, in_file },
             listen: watch.listen.map(|listen| listen.0),
-            is_cache_off: task.engine.cache.as_deref() == Some(Path::new("off")),
+            is_cache_off: task.engine.compile.cache.as_deref() == Some(Path::new("off")),
             stop_timeout: worker.stop_timeout.unwrap_or(WorkerOptions::default().stop_timeout),
             until_empty: worker.delivery.until_empty,
             endpoint,

@@ -1,5 +1,7 @@
 //! Arranges the help: commands and flags in groups, with the most used ones first.
 
+use crate::settings::SettingsGroup;
+use crate::settings::engine::CompileSettings;
 use crate::settings::flags::Cli;
 use crate::settings::limit_flags::LimitSettings;
 use crate::settings::worker::{
@@ -101,15 +103,7 @@ const FLAGS: [Group; 14] = [
     Group {
         heading: "Engine",
         common: &[],
-        others: &[&[
-            "cache",
-            "threads",
-            "allocator",
-            "deterministic",
-            "precompiled",
-            "compile-memory",
-            "compile-time",
-        ]],
+        others: &[&["cache", "threads", "allocator", "deterministic"], CompileSettings::FLAGS],
     },
     Group { heading: "AWS", common: &[], others: &[&["endpoint-url"]] },
     Group { heading: "Registry", common: &[], others: &[&["registry-plain-http", "verify-key"]] },
@@ -134,7 +128,7 @@ pub(crate) fn command() -> Command {
 /// Hides flags that a service refuses.
 fn hidden_of_queues(arg: Arg) -> Arg {
     let of_programs = FLAGS.iter().filter(|group| group.heading == PROGRAMS).flat_map(Group::flags);
-    let of_messages = WorkerSettings::FLAGS_OF_GROUPS.iter().copied().flatten().copied();
+    let of_messages = WorkerSettings::OF_MESSAGES.into_iter().flatten().copied();
     let mut hidden = of_programs.chain(of_messages).chain(["raw-body"]);
     let is_hidden = arg.get_long().is_some_and(|long| hidden.any(|flag| flag.replace('_', "-") == long));
     if is_hidden { arg.hide(true) } else { arg }
@@ -246,7 +240,7 @@ mod tests {
     fn the_help_of_serve_hides_what_it_refuses() {
         let command = command();
         let serve = command.find_subcommand("serve").expect("a command");
-        let of_groups = WorkerSettings::FLAGS_OF_GROUPS.concat();
+        let of_groups = WorkerSettings::OF_MESSAGES.concat();
         for flag in of_groups.into_iter().chain(["raw-body"]).map(|flag| flag.replace('_', "-")) {
             let arg = serve.get_arguments().find(|arg| arg.get_long() == Some(flag.as_str())).expect(&flag);
             assert!(arg.is_hide_set(), "{flag}");

@@ -118,7 +118,7 @@ async fn load(
     memory_bytes: Option<u64>,
     requests: Option<Arc<dyn Requests>>,
 ) -> Result<(Routes, WorkerOptions), Failure> {
-    let cache = open_cache(&plan.task.engine)?;
+    let cache = open_cache(&plan.task.engine.compile)?;
     let read = routes::read(&plan.task, cache.as_ref(), backends).await?;
     without_dead_letters(work).try_for_each(|work| plan.check_dead_letters(&work.setting.url))?;
     let bodies = match &plan.worker.delivery.body_store {

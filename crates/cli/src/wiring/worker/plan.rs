@@ -6,6 +6,7 @@ use crate::settings::file::ConfigFile;
 use crate::settings::flags::{RunArgs, ServeArgs, TaskArgs};
 use crate::settings::keys::key_options;
 use crate::settings::named::no_variables_of_messages;
+use crate::settings::needs::check_needs;
 use crate::settings::otlp::OtlpPlan;
 use crate::settings::outcome_actions::{OutcomeActions, outcome_actions};
 use crate::settings::queues::{QueueSetting, listed, queues};
@@ -70,23 +71,14 @@ impl RunPlan {
             .or_else(|| file.usage.take())
             .map(|path| resolve(&path).map_err(|error| usage_log::cannot_use(&path, &error)))
             .transpose()?;
-        let usage_bytes = usage_bytes(args.usage.usage_size.or(file.usage_size))?;
+        let usage_size = args.usage.usage_size.or(file.usage_size);
+        let usage_bytes = usage_bytes(usage_size)?;
         let worker = args.worker.over(std::mem::take(&mut file.worker));
-        if worker.rollout.is_some() && worker.component_refresh.is_none() {
-            return Err(Failure::usage(
-                "--rollout has no effect without new versions: add --component-refresh",
-            ));
-        }
+        check_needs(&worker, usage.is_some(), usage_size.is_some())?;
         let control = worker.control.as_ref();
         let control = control
             .map(|path| resolve(path).map_err(|error| control::cannot_create(path, &error)))
             .transpose()?;
-        worker.notify.check_groups()?;
-        if let Some(flag) = worker.once.useless_of_once() {
-            return Err(Failure::usage(format!(
-                "--{flag} has no effect without a ledger: add --once, such as --once sqlite:ledger.db"
-            )));
-        }
         let watching = WatchSettings { listen: args.listen, ..args.watch }.or(file.watch());
         let otlp = OtlpPlan::new(&watching, variable)?;
         let outcomes = outcome_actions(&args.on, std::mem::take(&mut file.on))?;
@@ -142,7 +134,7 @@ impl RunPlan {
         }
         let worker = worker.over(std::mem::take(&mut file.worker));
         let task = TaskArgs { raw_body: task.raw_body.or(file.raw_body), ..task };
-        if let Some(flag) = worker.first_of_groups().or_else(|| task.raw_body?.then(|| "raw-body".into())) {
+        if let Some(flag) = worker.first_of_messages().or_else(|| task.raw_body?.then(|| "raw-body".into())) {
             return Err(Failure::usage(format!(
                 "--{flag} has no meaning for a service, which has no queue: remove it"
             )));
@@ -279,10 +271,10 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_file_and_nothing_is_opened() {
-        let file = "component = 'no.wasm'\nqueue = 'sqlite:no/q.db'\nusage-size = '1MiB'\n[worker]\nuntil-empty = true";
+        let file = "component = 'no.wasm'\nqueue = 'sqlite:no/q.db'\nusage = 'old.jsonl'\nusage-size = '1MiB'\n[worker]\nuntil-empty = true";
         let from_file = plan("", file).expect("a plan");
         assert_eq!(from_file.queue_names(), "sqlite:no/q.db");
-        assert!(from_file.until_empty() && !from_file.is_check && from_file.usage.is_none());
+        assert!(from_file.until_empty() && !from_file.is_check);
         let typed = plan("x.wasm --queue uploads --until-empty=false --check --usage new.jsonl", file);
         let typed = typed.expect("a plan");
         assert_eq!(
@@ -291,7 +283,7 @@ mod tests {
         );
         assert!(!typed.until_empty() && typed.is_check);
         let (path, bytes) = typed.usage.expect("a usage file");
-        assert!(path.is_absolute() && !path.exists(), "{}", path.display());
+        assert!(path.is_absolute() && path.ends_with("new.jsonl") && !path.exists(), "{}", path.display());
         assert_eq!(bytes, 1 << 20);
     }
 
@@ -315,6 +307,24 @@ mod tests {
             assert!(error.contains(said), "{error} for {}", mended(number));
         }
         assert!(plan(&mended(steps.len()), "").is_ok());
+    }
+
+    #[test]
+    fn a_setting_without_the_one_that_it_belongs_to_is_refused() {
+        for (flags, says) in [
+            ("--usage-size 1MiB", "--usage-size has no effect without a usage file"),
+            ("--rollout 10%", "--rollout has no effect without new versions"),
+            (
+                "--complete-group batch --group-store s3://b",
+                "--complete-group has no effect without a recipient",
+            ),
+            ("--notify done --group-store s3://b", "--group-store has no effect without groups"),
+            ("--notify done --complete-group batch", "--complete-group needs a place"),
+            ("--once-window 1h", "--once-window has no effect without a ledger"),
+        ] {
+            let error = plan(&format!("x.wasm --queue q {flags}"), "").err().expect("refused");
+            assert!(error.starts_with(says), "{error}");
+        }
     }
 
     #[test]
