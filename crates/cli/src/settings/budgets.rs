@@ -150,18 +150,6 @@ fn cost(text: &str) -> Option<u64> {
     Some(if amount > MOST_COST { u64::MAX } else { (amount * PARTS_OF_CURRENCY).round() as u64 })
 }
 
-impl Written for OverBudget {
-    const FORM: &'static str = "park or trickle";
-
-    fn read(text: &str) -> Result<Self, String> {
-        match text {
-            "park" => Ok(Self::Park),
-            "trickle" => Ok(Self::Trickle),
-            _ => Err(expected::<Self>()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

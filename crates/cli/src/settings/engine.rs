@@ -1,10 +1,11 @@
 //! Settings of the compiler and the engine.
 
 use super::range::{at_most, check};
-use super::text::{Written, expected, typed, written};
+use super::text::{typed, written};
+use super::words::one_of;
 use crate::output::failure::Failure;
 use bytesize::ByteSize;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Deserialize;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -25,9 +26,9 @@ settings! {
         #[serde(deserialize_with = "written")]
         threads: Option<NonZeroUsize>,
         /// Allocator of instances: a pool, or the system for each instance [default: auto]
-        #[arg(long, env = "WASMRUN_ALLOCATOR")]
+        #[arg(long, env = "WASMRUN_ALLOCATOR", value_parser = one_of::<Allocator>())]
         #[serde(deserialize_with = "written")]
-        allocator: Option<AllocatorSetting>,
+        allocator: Option<Allocator>,
     }
     /// How components are compiled.
     compile: struct CompileSettings {
@@ -47,22 +48,6 @@ settings! {
         #[arg(long, value_name = "DURATION", env = "WASMRUN_COMPILE_TIME", value_parser = typed::<Duration>)]
         #[serde(deserialize_with = "written")]
         compile_time: Option<Duration>,
-    }
-}
-
-/// Allocator of the memory of instances.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum AllocatorSetting {
-    Auto,
-    Pooling,
-    OnDemand,
-}
-
-impl Written for AllocatorSetting {
-    const FORM: &'static str = "auto, pooling or on-demand";
-
-    fn read(text: &str) -> Result<Self, String> {
-        Self::from_str(text, false).map_err(|_| expected::<Self>())
     }
 }
 
@@ -87,11 +72,7 @@ impl CompileSettings {
 
 impl EngineSettings {
     pub(crate) fn allocator(&self) -> Allocator {
-        match self.allocator.unwrap_or(AllocatorSetting::Auto) {
-            AllocatorSetting::Auto => Allocator::Auto,
-            AllocatorSetting::Pooling => Allocator::Pooling,
-            AllocatorSetting::OnDemand => Allocator::OnDemand,
-        }
+        self.allocator.unwrap_or_default()
     }
 
     pub(crate) fn threads(&self) -> Result<NonZeroUsize, Failure> {

@@ -8,7 +8,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `text`, `range`, `read` | parse values, check their range, read files that a user names |
+//! | `text`, `words`, `range`, `read` | parse values, check their range, read files that a user names |
 //! | `source` | where a component is |
 //! | `aws`, `deployment`, `engine`, `instances`, `limit_flags`, `log`, `notify`, `queues`, `registry`, `serve`, `usage_size`, `watch`, `worker` | one group of settings each |
 //! | `flags` | the commands with their flags and help |
@@ -148,4 +148,5 @@ pub(crate) mod text;
 pub(crate) mod usage_size;
 pub(crate) mod variables;
 pub(crate) mod watch;
+mod words;
 pub(crate) mod worker;

@@ -1,7 +1,7 @@
 //! Merges the action for each outcome.
 
 use super::named::ON;
-use super::text::{Written, expected, named_texts};
+use super::text::{Written, named_texts};
 use crate::output::failure::Failure;
 use serde::Deserializer;
 use std::collections::BTreeMap;
@@ -52,19 +52,6 @@ fn set(policy: &mut Policy, outcome: &str, action: &str) -> Result<Action, Strin
     *place = Action::read(action)
         .map_err(|_| format!("unknown action {action:?} for {outcome}: one of retry, dead-letter, drop"))?;
     Ok(*place)
-}
-
-impl Written for Action {
-    const FORM: &'static str = "retry, dead-letter or drop";
-
-    fn read(text: &str) -> Result<Self, String> {
-        match text {
-            "retry" => Ok(Self::Retry),
-            "dead-letter" => Ok(Self::DeadLetter),
-            "drop" => Ok(Self::Drop),
-            _ => Err(expected::<Self>()),
-        }
-    }
 }
 
 /// Reads the actions of the configuration file.

@@ -4,7 +4,8 @@ use super::SettingsGroup;
 use super::instances::InstancesSetting;
 use super::notify::NotifySetting;
 use super::text::{Written, expected, typed, written};
-use clap::{Args, ValueEnum};
+use super::words::one_of;
+use clap::Args;
 use serde::Deserialize;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -87,9 +88,9 @@ settings! {
         #[serde(deserialize_with = "written")]
         pub(crate) max_age: Option<Interval>,
         /// Action for a task whose lease expired: another worker may have its message [default: cancel]
-        #[arg(long, value_name = "ACTION", env = "WASMRUN_ON_LEASE_EXPIRED")]
+        #[arg(long, value_name = "ACTION", env = "WASMRUN_ON_LEASE_EXPIRED", value_parser = one_of::<OnLeaseExpired>())]
         #[serde(deserialize_with = "written")]
-        pub(super) on_lease_expired: Option<OnLeaseExpiredSetting>,
+        pub(crate) on_lease_expired: Option<OnLeaseExpired>,
         /// Bucket of message bodies that the extended client libraries of SQS and SNS stored in S3:
         /// s3://BUCKET or s3://BUCKET/PREFIX [default: pointers to bodies are delivered as they are]
         #[arg(long, value_name = "URL", env = "WASMRUN_BODY_STORE")]
@@ -204,15 +205,6 @@ impl Written for OnceKey {
     }
 }
 
-/// Action for a task whose lease expired.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum OnLeaseExpiredSetting {
-    /// Cancel the task: what it does would be done twice
-    Cancel,
-    /// Let the task finish, and delete its message if that is still possible (not on a FIFO queue)
-    Finish,
-}
-
 /// Maximum number of tasks that may fail in a row. `None` means `off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct MaxConsecutiveFailures(Option<NonZeroU32>);
@@ -226,14 +218,6 @@ impl Written for MaxConsecutiveFailures {
             "off" => Ok(Self(None)),
             number => number.parse().map(|number| Self(Some(number))).map_err(|_| expected::<Self>()),
         }
-    }
-}
-
-impl Written for OnLeaseExpiredSetting {
-    const FORM: &'static str = "cancel or finish";
-
-    fn read(text: &str) -> Result<Self, String> {
-        Self::from_str(text, false).map_err(|_| expected::<Self>())
     }
 }
 
@@ -286,13 +270,6 @@ impl DeliverySettings {
     pub(crate) fn max_consecutive_failures(&self) -> Option<NonZeroU32> {
         let default = WorkerOptions::default().max_consecutive_failures;
         self.max_consecutive_failures.map_or(default, |MaxConsecutiveFailures(most)| most)
-    }
-
-    pub(crate) fn on_lease_expired(&self) -> OnLeaseExpired {
-        match self.on_lease_expired {
-            Some(OnLeaseExpiredSetting::Finish) => OnLeaseExpired::Finish,
-            Some(OnLeaseExpiredSetting::Cancel) | None => OnLeaseExpired::Cancel,
-        }
     }
 }
 

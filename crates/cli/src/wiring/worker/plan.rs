@@ -224,7 +224,7 @@ impl RunPlan {
             until_empty: self.until_empty(),
             stop_timeout: worker.stop_timeout.unwrap_or(defaults.stop_timeout),
             max_visibility: worker.delivery.max_visibility.unwrap_or(defaults.max_visibility),
-            on_lease_expired: worker.delivery.on_lease_expired(),
+            on_lease_expired: worker.delivery.on_lease_expired.unwrap_or_default(),
             max_consecutive_failures: worker.delivery.max_consecutive_failures(),
             rate: worker.rate,
             keys: self.keys.clone(),
