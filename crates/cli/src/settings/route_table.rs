@@ -6,12 +6,11 @@ use super::environment::EnvValue;
 use super::grants;
 use super::limit_flags::LimitSettings;
 use super::named::well_formed_alias;
-use super::text::{Written, expected, parsed_list, written};
+use super::text::{Written, expected, one_or_more, parsed_list, written};
 use crate::output::failure::Failure;
 use serde::Deserialize;
-use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::de::{self, Deserializer};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::path::PathBuf;
 use wasmrun_runtime::model::message::OUTCOME_ATTRIBUTE;
 use wasmrun_runtime::model::route::{Condition, MOST_TEXT_BYTES, MOST_TEXTS};
@@ -87,29 +86,8 @@ struct Texts(BTreeSet<String>);
 
 impl<'de> Deserialize<'de> for Texts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Texts;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("text in quotes, or a list of texts")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Texts, E> {
-                texts([text.to_owned()].into()).map_err(E::custom)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Texts, A::Error> {
-                let mut read = BTreeSet::new();
-                while let Some(text) = list.next_element::<String>()? {
-                    read.insert(text);
-                }
-                texts(read).map_err(de::Error::custom)
-            }
-        }
-
-        deserializer.deserialize_any(Reader)
+        let listed = one_or_more(deserializer, "text in quotes, or a list of texts")?;
+        texts(listed.into_iter().collect()).map_err(de::Error::custom)
     }
 }
 
