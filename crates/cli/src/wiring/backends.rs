@@ -3,7 +3,7 @@
 use crate::output::failure::Failure;
 use crate::settings::aws::AwsSettings;
 use crate::settings::by_key::refuse_key;
-use crate::settings::registry::{KeySetting, RegistrySettings};
+use crate::settings::registry::{RegistrySettings, VerifyKeySetting};
 use futures_util::future::BoxFuture;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -145,7 +145,7 @@ impl Backends {
     /// Opens the client of registries. Its credentials are those of Docker's configuration, else for ECR those of AWS.
     pub(crate) fn registry(&self, settings: &RegistrySettings) -> Result<Registry, Failure> {
         let client = wasmrun_http::Client::from_environment().map_err(Failure::usage)?;
-        let keys = settings.verify_key.as_ref().map(KeySetting::keys).transpose()?;
+        let keys = settings.verify_key.as_ref().map(VerifyKeySetting::keys).transpose()?;
         let aws = self.aws.clone();
         let credentials = move |host: String| {
             let aws = aws.clone();

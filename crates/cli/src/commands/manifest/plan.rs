@@ -9,7 +9,7 @@ use crate::settings::flags::{ContainerArgs, RunArgs, ServeArgs};
 use crate::settings::notify::NotifySetting;
 use crate::settings::queues::{QueueSetting, queues};
 use crate::settings::read::{MAX_TOML_BYTES, read_stream};
-use crate::settings::registry::{KeySetting, read_keys};
+use crate::settings::registry::{VerifyKeySetting, read_keys};
 use crate::settings::serve::ServeSettings;
 use crate::settings::source::Source;
 use crate::settings::task::TaskPlan;
@@ -129,7 +129,7 @@ impl Plan {
         }
         let component = task.component.to_string();
         // The container has no such file, so it gets the keys themselves.
-        if let Some(path) = task.registry.verify_key.as_ref().and_then(KeySetting::file) {
+        if let Some(path) = task.registry.verify_key.as_ref().and_then(VerifyKeySetting::file) {
             typed.set("verify-key", read_keys(path)?.0);
         }
         let queue = work.queue();
