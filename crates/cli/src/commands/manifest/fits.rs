@@ -8,6 +8,7 @@ use crate::settings::route_table::RouteTable;
 use crate::settings::source::Source;
 use crate::settings::task::TaskPlan;
 use crate::settings::worker::WorkerSettings;
+use crate::wiring::backends::is_s3;
 use std::path::Path;
 use wasmrun_aws::is_queue_address;
 
@@ -22,7 +23,7 @@ pub(super) fn needs_no_disk(worker: &WorkerSettings, usage: Option<&Path>) -> Re
     for (what, url) in
         [("group store", &worker.notify.group_store), ("budget store", &worker.budgets.budget_store)]
     {
-        if let Some(url) = url.as_ref().filter(|url| !url.starts_with("s3:")) {
+        if let Some(url) = url.as_ref().filter(|url| !is_s3(url)) {
             return Err(no_disk(&format!("the {what} is {url}"), "use s3://BUCKET/PREFIX"));
         }
     }
@@ -41,7 +42,7 @@ pub(super) fn needs_no_disk(worker: &WorkerSettings, usage: Option<&Path>) -> Re
             control.display()
         )));
     }
-    if let Some(ledger) = worker.once.once.as_ref().filter(|url| !url.starts_with("s3:")) {
+    if let Some(ledger) = worker.once.once.as_ref().filter(|url| !is_s3(url)) {
         return Err(no_disk(&format!("the ledger of --once is {ledger}"), "use s3://BUCKET/PREFIX"));
     }
     Ok(())
@@ -69,7 +70,7 @@ pub(super) fn fits_container(task: &TaskPlan) -> Result<(), Failure> {
     for (alias, queue) in &task.sends {
         of_amazon(&format!("queue {alias}"), queue)?;
     }
-    if let Some(store) = task.stores.iter().find(|store| !store.url.starts_with("s3:")) {
+    if let Some(store) = task.stores.iter().find(|store| !is_s3(&store.url)) {
         let what = format!("the store {} is {}", store.alias, store.url);
         return Err(no_disk(&what, "use s3://BUCKET"));
     }

@@ -153,13 +153,13 @@ async fn open_ledger(plan: &RunPlan, backends: &Backends) -> Result<Option<OpenL
 
 /// Returns the queues without a dead-letter queue.
 fn without_dead_letters(work: &[WorkQueue]) -> impl Iterator<Item = &WorkQueue> {
-    work.iter().filter(|work| work.dead_letter.queue.is_none())
+    work.iter().filter(|work| work.dead_letter.is_none())
 }
 
 /// Returns what the worker needs of `--once`.
-fn once(plan: &RunPlan, OpenLedger { ledger, .. }: OpenLedger) -> OnceOptions {
+fn once(plan: &RunPlan, open: OpenLedger) -> OnceOptions {
     OnceOptions {
-        ledger,
+        ledger: open.it,
         key: plan.worker.once.once_by.clone().unwrap_or_default(),
         window: plan.worker.once.once_window(),
     }
@@ -184,6 +184,7 @@ fn protected(
 ) -> Vec<Protected> {
     let usage = plan.usage.as_ref().map(|(path, _)| path);
     let ledger = ledger.and_then(|ledger| ledger.file.as_ref());
+    let dead_letters = work.iter().filter_map(|work| work.dead_letter.as_ref());
     [
         (Alone("the ledger of --once"), ledger),
         (Alone("the budget store"), budgets.and_then(|open| open.file.as_ref())),
@@ -193,7 +194,7 @@ fn protected(
     ]
     .into_iter()
     .chain(work.iter().map(|work| (Queue("the queue"), work.file.as_ref())))
-    .chain(work.iter().map(|work| (Queue("the dead-letter queue"), work.dead_letter.file.as_ref())))
+    .chain(dead_letters.map(|open| (Queue("the dead-letter queue"), open.file.as_ref())))
     .chain(notified.files())
     .filter_map(|(used_for, path)| Some(Protected { used_for, path: path?.clone() }))
     .collect()
@@ -207,7 +208,7 @@ async fn body_store(backends: &Backends, url: &str, most_bytes: usize) -> Result
         )));
     }
     refuse_key("the body store", url)?;
-    let store = backends.open_store(url).await?.store;
+    let store = backends.open_store(url).await?.it;
     store.probe(false).await.map_err(|error| Failure::store(url, &error))?;
     Ok(BodyStore { store, most_bytes })
 }
