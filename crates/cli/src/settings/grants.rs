@@ -141,7 +141,11 @@ pub(crate) fn sends(
     flags: &[String],
     file: BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, Failure> {
-    let sends = SEND.merged_by_alias(flags, file)?;
+    checked_sends(SEND.merged_by_alias(flags, file)?)
+}
+
+/// Checks the queues to send to, which are of one place.
+pub(super) fn checked_sends(sends: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Failure> {
     sends.values().try_for_each(|url| refuse_key("the queue", url))?;
     Ok(sends)
 }

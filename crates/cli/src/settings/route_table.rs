@@ -120,7 +120,8 @@ impl RouteTable {
     pub(crate) fn grants_on_aws(self) -> Result<grants::AwsGrants, Failure> {
         let is_granted = |alias: &str| self.store.contains_key(alias) || self.send.contains_key(alias);
         let roles = grants::checked_roles(self.assume_role.clone(), is_granted)?;
-        Ok(grants::AwsGrants { stores: grants::stores_of(self.store)?, sends: self.send, roles })
+        let (stores, sends) = (grants::stores_of(self.store)?, grants::checked_sends(self.send)?);
+        Ok(grants::AwsGrants { stores, sends, roles })
     }
 
     /// Returns whether the environment has a value of the worker's own.
