@@ -40,6 +40,8 @@ fn flags_that_make_no_sense_are_named() {
         ("--on trapped", 2, "--on OUTCOME=ACTION"),
         ("--on trapped=ignore", 2, "unknown action \"ignore\""),
         ("--on completed=drop", 2, "unknown outcome \"completed\""),
+        ("--on timed_out=drop", 2, "unknown outcome \"timed_out\": one of"),
+        ("--env A=1 --env A=2", 2, "--env names A twice"),
         ("--dead-letter sqlite:missing.db", 3, "there is no queue sqlite:missing.db"),
         ("--dead-letter sqlite:jobs.db", 2, "its own dead-letter queue"),
         ("--config missing.toml", 2, "missing.toml"),

@@ -27,6 +27,10 @@ fn settings_of_queues_are_refused_by_name() {
     for setting in settings {
         serve(&world).args(setting).fails_with(2, setting[0]);
     }
+    for variable in ["WASMRUN_ON_RETRY", "WASMRUN_WEIGHT_a", "WASMRUN_BUDGET_a"] {
+        let says = format!("the variable {variable} has no meaning for a service");
+        serve(&world).env(variable, "2").fails_with(2, &says);
+    }
     world.write("service.toml", "queue = 'sqlite:jobs.db'\n");
     serve(&world).args(["--config", "service.toml"]).fails_with(2, "queue");
     world.write("service.toml", "[worker]\ndead-letter = 'sqlite:dead.db'\n");

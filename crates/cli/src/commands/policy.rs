@@ -8,7 +8,7 @@ use crate::settings::grants::{self, AwsGrants, StoreSetting};
 use crate::settings::notify::NotifySetting;
 use crate::settings::queues::queues;
 use crate::settings::source::Source;
-use crate::wiring::backends::{is_sqlite, unknown_queue};
+use crate::wiring::backends::{is_s3, is_sqlite, unknown_queue};
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -67,7 +67,7 @@ fn permissions(args: PolicyArgs) -> Result<(Permissions, bool), Failure> {
     for (route, AwsGrants { stores, sends, roles }) in all {
         // A grant is used with its own role's rights, or with the worker's.
         let is_used = |alias: &str| roles.get(alias) == role.as_ref();
-        for store in stores.iter().filter(|store| is_used(&store.alias) && store.url.starts_with("s3:")) {
+        for store in stores.iter().filter(|store| is_used(&store.alias) && is_s3(&store.url)) {
             let StoreSetting { alias, url, mode, scope } = store;
             let used = permissions.use_store(&named(&route, alias), url, scope, *mode);
             used.map_err(|why| wrong(url, why))?;
@@ -94,7 +94,7 @@ fn allow_worker(
     let named = queues(run.queue, &mut file.queue)?.into_iter();
     let queues = named.map(|queue| of_amazon(Some(queue.url))).collect::<Result<Vec<_>, _>>()?;
     let queues: Vec<String> = queues.into_iter().flatten().collect();
-    let dead_letter = of_amazon(worker.dead_letter)?;
+    let dead_letter = of_amazon(worker.delivery.dead_letter)?;
     let names_dead_letters = queues.is_empty() || dead_letter.is_some();
     for queue in &queues {
         permissions.work_on(queue).map_err(|why| wrong(queue, why))?;
@@ -102,19 +102,19 @@ fn allow_worker(
     if let Some(queue) = dead_letter {
         permissions.dead_letter_to(&queue).map_err(|why| wrong(&queue, why))?;
     }
-    let notified = worker.notify.as_ref().and_then(NotifySetting::queue).map(str::to_owned);
+    let notified = worker.notify.notify.as_ref().and_then(NotifySetting::queue).map(str::to_owned);
     if let Some(queue) = of_amazon(notified)? {
         permissions.notify(&queue).map_err(|why| wrong(&queue, why))?;
     }
-    for (name, url) in [("Groups", &worker.group_store), ("Budgets", &worker.budget_store)] {
-        if let Some(url) = url.as_ref().filter(|url| url.starts_with("s3:")) {
+    for (name, url) in [("Groups", &worker.notify.group_store), ("Budgets", &worker.budgets.budget_store)] {
+        if let Some(url) = url.as_ref().filter(|url| is_s3(url)) {
             permissions.share_objects(name, url).map_err(|why| wrong(url, why))?;
         }
     }
-    if let Some(url) = worker.once.as_ref().filter(|url| url.starts_with("s3:")) {
+    if let Some(url) = worker.once.once.as_ref().filter(|url| is_s3(url)) {
         permissions.keep_ledger(url).map_err(|why| wrong(url, why))?;
     }
-    if let Some(url) = &worker.body_store {
+    if let Some(url) = &worker.delivery.body_store {
         permissions.read_bodies(url).map_err(|why| wrong(url, why))?;
     }
     for component in components {

@@ -43,6 +43,14 @@ fn digits(number: f64) -> String {
     }
 }
 
+/// Formats a number with at most two decimals, and with none from 100 on.
+pub(crate) fn number(number: f64) -> String {
+    match number {
+        ..100.0 => format!("{number:.2}").trim_end_matches('0').trim_end_matches('.').to_owned(),
+        _ => format!("{number:.0}"),
+    }
+}
+
 /// Formats an amount of money, or of vCPU-hours or GB-hours. Uses two decimals, or more if the amount would have fewer
 /// than three significant digits.
 pub(crate) fn amount(amount: f64) -> String {
@@ -94,6 +102,7 @@ mod tests {
             ["0", "99999", "1.23 million", "20.0 billion"]
         );
         assert_eq!([change(203, 200), change(1, 2), change(1, 0)], ["+1.5 %", "-50.0 %", "+0.0 %"]);
+        assert_eq!([0.0, 1.5, 13.826, 99.999, 100.5].map(number), ["0", "1.5", "13.83", "100", "100"]);
         assert_eq!([0.0, 0.000_206_3, 0.5, 206.3].map(amount), ["0.00", "0.000206", "0.500", "206.30"]);
     }
 }

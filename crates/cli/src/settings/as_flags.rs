@@ -6,9 +6,9 @@
 
 use super::budgets::NO_BUDGETS;
 use super::flags::{RunArgs, ServeArgs};
+use super::named::{NAMED, Named};
 use super::read::toml_from;
 use super::serve::ServeSettings;
-use super::variables::families;
 use crate::output::failure::Failure;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command};
@@ -16,20 +16,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use toml::{Table, Value};
 
-/// Flags whose values are `NAME=VALUE`, and whose names are the keys of a table of the file.
-const NAMED: [&str; 11] = [
-    "assume-role",
-    "budget",
-    "config-value",
-    "dir",
-    "env",
-    "exit-code",
-    "keyvalue",
-    "on",
-    "send",
-    "store",
-    "weight",
-];
 /// Settings that are no flags of a worker: the place of the file, what is run, and a check without a worker. Routes are
 /// only in a file.
 const LEFT_OUT: [&str; 5] = ["check", "component", "config", "route", "unmatched"];
@@ -39,10 +25,10 @@ const SERVE: &str = "serve";
 /// Name of that table's key `listen`: the file's own `listen` is the address of the status.
 const REQUESTS: &str = "serve-listen";
 
-/// A setting: the flag, and the name in its value if it is one of [`NAMED`].
+/// A setting: the flag, and the name in its value if it is a [`Named`] one.
 type Key = (String, Option<String>);
 
-/// Settings, and the values of each in their order. The value of a [`NAMED`] flag contains the name.
+/// Settings, and the values of each in their order. The value of a [`Named`] flag contains the name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Flags(BTreeMap<Key, Vec<String>>);
 
@@ -54,13 +40,10 @@ impl Flags {
     /// A variable isn't UTF-8.
     pub(crate) fn typed(matches: &ArgMatches) -> Result<Self, Failure> {
         let (mut typed, mut variables) = (Self::default(), Self::default());
-        for (family, name, value) in families()? {
-            // The names of variables are in upper case; only the environment's, wasi:config's and keys have their own.
-            let name = match family.as_str() {
-                "env" | "config-value" | "weight" | "budget" => name,
-                _ => name.to_ascii_lowercase().replace('_', "-"),
-            };
-            variables.add(&family, &format!("{name}={value}"));
+        for named in &NAMED {
+            for (name, value) in named.variables()? {
+                variables.add(named.flag, &format!("{name}={value}"));
+            }
         }
         for (id, flag) in flags_of(&run()) {
             let values = matches.get_raw(&id).into_iter().flatten().map(|value| value.to_string_lossy());
@@ -110,7 +93,7 @@ impl Flags {
     fn add_table(&mut self, table: Table, flag: fn(&str) -> String) {
         for (key, value) in table {
             match value {
-                Value::Table(named) if NAMED.contains(&key.as_str()) => self.add_named(&key, named),
+                Value::Table(named) if Named::of_flag(&key).is_some() => self.add_named(&key, named),
                 Value::Table(inner) if key == "log" => self.add_table(inner, |key| match key {
                     "level" => "log".to_owned(),
                     key => format!("log-{key}"),
@@ -148,7 +131,7 @@ impl Flags {
         if LEFT_OUT.contains(&flag) {
             return;
         }
-        let name = NAMED.contains(&flag).then(|| name_in(flag, value).to_owned());
+        let name = Named::of_flag(flag).map(|named| named.split(value).0.to_owned());
         self.0.entry((flag.to_owned(), name)).or_default().push(value.to_owned());
     }
 
@@ -216,16 +199,6 @@ impl Flags {
         });
         words.collect()
     }
-}
-
-/// Returns the name in the value of a [`NAMED`] flag.
-fn name_in<'a>(flag: &str, value: &'a str) -> &'a str {
-    let split = match flag {
-        // The key of a message may have a `=` itself.
-        "weight" | "budget" => value.rsplit_once('='),
-        _ => value.split_once('='),
-    };
-    split.map_or(value, |(name, _)| name)
 }
 
 /// Writes a flag with its value.

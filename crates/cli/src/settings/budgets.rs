@@ -1,8 +1,10 @@
 //! Merges the settings of budgets: how much the tasks of each key may use in a period.
 
+use super::SettingsGroup;
 use super::keys::{OTHERS, by_key};
+use super::named::BUDGET;
+use super::needs::{KEYS, no_effect};
 use super::text::{Written, expected, named_texts};
-use super::variables::variables_with;
 use super::worker::WorkerSettings;
 use crate::output::failure::Failure;
 use serde::Deserializer;
@@ -38,49 +40,38 @@ pub(crate) fn budget_plan(
 ) -> Result<Option<BudgetPlan>, Failure> {
     let is_off = flags.iter().any(|flag| flag == NO_BUDGETS);
     let (budgets, is_named) = budgets(flags, file)?;
-    let fails = |why: &str| Err(Failure::usage(why));
     if budgets.is_empty() && is_named {
         return Ok(None);
     }
     if budgets.is_empty() {
-        let unused = [
-            ("budget-store", worker.budget_store.is_some()),
-            ("over-budget", worker.over_budget.is_some()),
-            ("prices", worker.prices.is_some()),
-        ];
-        return match unused.into_iter().find(|(_, is_set)| *is_set) {
-            Some((flag, _)) => fails(&format!(
-                "--{flag} has no effect without budgets: add --budget, such as --budget acme=cpu:10m/1d"
-            )),
+        return match worker.budgets.first_set() {
+            Some(flag) => Err(no_effect(&flag, "budgets: add --budget, such as --budget acme=cpu:10m/1d")),
             None => Ok(None),
         };
     }
-    if worker.key.is_none() {
-        return fails("--budget has no effect without keys: add --key, such as --key group");
+    if worker.keys.key.is_none() {
+        return Err(no_effect("budget", KEYS));
     }
-    let Some(store) = worker.budget_store.clone() else {
-        return fails(
+    let Some(store) = worker.budgets.budget_store.clone() else {
+        return Err(Failure::usage(
             "--budget needs a place to count what keys use: add --budget-store sqlite:FILE or s3://BUCKET/PREFIX",
-        );
+        ));
     };
     let mut all = budgets.keys.values().flatten().chain(&budgets.others);
     let has_cost = all.any(|budget| budget.unit == BudgetUnit::Cost);
-    if worker.prices.is_some() && !has_cost && !is_off {
-        return fails("--prices has no effect without a budget of cost, such as --budget acme=cost:2.50/30d");
+    if worker.budgets.prices.is_some() && !has_cost && !is_off {
+        return Err(no_effect("prices", "a budget of cost, such as --budget acme=cost:2.50/30d"));
     }
-    let prices = worker.prices.clone().filter(|_| has_cost);
-    Ok(Some(BudgetPlan { budgets, over: worker.over_budget.unwrap_or_default(), store, prices }))
+    let prices = worker.budgets.prices.clone().filter(|_| has_cost);
+    Ok(Some(BudgetPlan { budgets, over: worker.budgets.over_budget.unwrap_or_default(), store, prices }))
 }
 
 /// Merges the budgets of flags, variables and the file. Also returns whether any is named, such as one that is off.
-fn budgets(flags: &[String], mut merged: BTreeMap<String, String>) -> Result<(Budgets, bool), Failure> {
-    merged.extend(variables_with("WASMRUN_BUDGET_")?);
+fn budgets(flags: &[String], file: BTreeMap<String, String>) -> Result<(Budgets, bool), Failure> {
     let (off, flags): (Vec<String>, Vec<String>) = flags.iter().cloned().partition(|flag| flag == NO_BUDGETS);
-    if !off.is_empty() {
-        merged.clear();
-    }
+    let merged = if off.is_empty() { BUDGET.merged(&flags, file)? } else { BUDGET.pairs(&flags)? };
     let mut budgets = Budgets::default();
-    let named = by_key("--budget", "KEY=UNIT:AMOUNT/PERIOD, or off", &flags, merged)?;
+    let named = by_key(&BUDGET, merged)?;
     let is_named = !named.is_empty() || !off.is_empty();
     for (key, text) in named {
         let Setting(budget) =
@@ -159,21 +150,10 @@ fn cost(text: &str) -> Option<u64> {
     Some(if amount > MOST_COST { u64::MAX } else { (amount * PARTS_OF_CURRENCY).round() as u64 })
 }
 
-impl Written for OverBudget {
-    const FORM: &'static str = "park or trickle";
-
-    fn read(text: &str) -> Result<Self, String> {
-        match text {
-            "park" => Ok(Self::Park),
-            "trickle" => Ok(Self::Trickle),
-            _ => Err(expected::<Self>()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::worker::{BudgetSettings, KeySettings};
     use wasmrun_runtime::model::key::Key;
 
     fn read(text: &str) -> Result<(BudgetUnit, u64, u64), String> {
@@ -188,11 +168,15 @@ mod tests {
     }
 
     fn with_store() -> WorkerSettings {
-        WorkerSettings {
-            key: Some("group".parse().expect("a source")),
-            budget_store: Some("sqlite:budgets.db".into()),
-            ..WorkerSettings::default()
-        }
+        let keys = KeySettings { key: Some("group".parse().expect("a source")), ..KeySettings::default() };
+        let budgets =
+            BudgetSettings { budget_store: Some("sqlite:budgets.db".into()), ..BudgetSettings::default() };
+        WorkerSettings { keys, budgets, ..WorkerSettings::default() }
+    }
+
+    fn with_prices(worker: WorkerSettings) -> WorkerSettings {
+        let prices = Some("mine.toml".into());
+        WorkerSettings { budgets: BudgetSettings { prices, ..worker.budgets }, ..worker }
     }
 
     #[test]
@@ -277,8 +261,7 @@ mod tests {
         let of_flags = switched_off(&["off", "other=fuel:3/1h"]).expect("budgets").budgets;
         assert_eq!((of_flags.keys.len(), of_flags.others), (1, None));
         // The price table may stay, too.
-        let with_prices = WorkerSettings { prices: Some("mine.toml".into()), ..with_store() };
-        let of_flags = plan(with_prices, &["off", "other=fuel:3/1h"], "'*' = 'cost:1/1h'");
+        let of_flags = plan(with_prices(with_store()), &["off", "other=fuel:3/1h"], "'*' = 'cost:1/1h'");
         assert_eq!(of_flags.expect("valid").expect("budgets").prices, None);
         // A key may have this name, too.
         let named = switched_off(&["off=fuel:4/1h"]).expect("budgets").budgets;
@@ -297,23 +280,15 @@ mod tests {
         let budget = &["a=fuel:1/1h"][..];
         refused(with_store(), &["a=fuel:1/1h", "a=fuel:1/1h"], "--budget names a twice");
         refused(with_store(), &[], "--budget-store has no effect");
-        let prices = || Some(PathBuf::from("mine.toml"));
-        refused(
-            WorkerSettings { prices: prices(), ..WorkerSettings::default() },
-            &[],
-            "--prices has no effect",
-        );
-        refused(WorkerSettings { prices: prices(), ..with_store() }, budget, "without a budget of cost");
-        let costs = WorkerSettings { prices: prices(), ..with_store() };
-        assert_eq!(plan(costs, &["*=cost:1/1h"], "").expect("valid").expect("budgets").prices, prices());
-        let over_budget = Some(OverBudget::Trickle);
-        refused(
-            WorkerSettings { over_budget, ..WorkerSettings::default() },
-            &[],
-            "--over-budget has no effect",
-        );
-        refused(WorkerSettings { key: None, ..with_store() }, budget, "add --key");
-        refused(WorkerSettings { budget_store: None, ..with_store() }, budget, "add --budget-store");
+        refused(with_prices(WorkerSettings::default()), &[], "--prices has no effect");
+        refused(with_prices(with_store()), budget, "without a budget of cost");
+        let costs = plan(with_prices(with_store()), &["*=cost:1/1h"], "").expect("valid").expect("budgets");
+        assert_eq!(costs.prices, Some("mine.toml".into()));
+        let budgets = BudgetSettings { over_budget: Some(OverBudget::Trickle), ..BudgetSettings::default() };
+        refused(WorkerSettings { budgets, ..WorkerSettings::default() }, &[], "--over-budget has no effect");
+        refused(WorkerSettings { keys: KeySettings::default(), ..with_store() }, budget, "add --key");
+        let without_store = WorkerSettings { budgets: BudgetSettings::default(), ..with_store() };
+        refused(without_store, budget, "add --budget-store");
         refused(with_store(), &["fuel:1/1h"], "incomplete");
         refused(with_store(), &["=fuel:1/1h"], "between 1 and 256 bytes");
         refused(with_store(), &[&format!("{}=fuel:1/1h", "x".repeat(257))], "between 1 and 256 bytes");

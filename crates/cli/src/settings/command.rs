@@ -1,6 +1,6 @@
 //! Settings of commands: arguments, exit codes and the objects on the standard streams.
 
-use super::named::named;
+use super::named::EXIT_CODE;
 use super::text::{named_texts, written};
 use crate::output::failure::Failure;
 use clap::Args;
@@ -51,8 +51,7 @@ pub(crate) struct CommandTable {
 impl CommandArgs {
     /// Merges the settings of commands. Arguments of the flags replace those of the file.
     pub(crate) fn resolve(self, file: CommandTable) -> Result<CommandOptions, Failure> {
-        let exit_code =
-            named("--exit-code", "CODE=OUTCOME", &self.exit_code, "WASMRUN_EXIT_CODE_", file.exit_code)?;
+        let exit_code = EXIT_CODE.merged(&self.exit_code, file.exit_code)?;
         let merged = CommandTable {
             arg: if self.arg.is_empty() { file.arg } else { self.arg },
             exit_code,

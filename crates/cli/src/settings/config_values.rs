@@ -1,8 +1,7 @@
 //! The values that a task reads through `wasi:config`.
 
-use super::named::pairs;
+use super::named::CONFIG_VALUE;
 use super::text::named_texts;
-use super::variables::variables_with;
 use crate::output::failure::Failure;
 use serde::Deserializer;
 use std::collections::BTreeMap;
@@ -15,9 +14,7 @@ pub(crate) fn config_values(
     flags: &[String],
     file: BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, Failure> {
-    let mut merged = file;
-    merged.extend(variables_with("WASMRUN_CONFIG_VALUE_")?);
-    merged.extend(pairs("--config-value", "KEY=VALUE", flags)?);
+    let merged = CONFIG_VALUE.merged(flags, file)?;
     check_config_values(&merged)?;
     Ok(merged)
 }

@@ -1,10 +1,11 @@
 //! Settings of the compiler and the engine.
 
 use super::range::{at_most, check};
-use super::text::{Written, expected, typed, written};
+use super::text::{typed, written};
+use super::words::one_of;
 use crate::output::failure::Failure;
 use bytesize::ByteSize;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Deserialize;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -20,10 +21,24 @@ const MAX_THREADS: usize = 1_024;
 settings! {
     /// How components are compiled and run.
     pub(crate) struct EngineSettings {
+        /// Number of threads that guests compute on [default: the number of cores]
+        #[arg(long, value_name = "N", env = "WASMRUN_THREADS", value_parser = typed::<NonZeroUsize>)]
+        #[serde(deserialize_with = "written")]
+        threads: Option<NonZeroUsize>,
+        /// Allocator of instances: a pool, or the system for each instance [default: auto]
+        #[arg(long, env = "WASMRUN_ALLOCATOR", value_parser = one_of::<Allocator>())]
+        #[serde(deserialize_with = "written")]
+        allocator: Option<Allocator>,
+    }
+    /// How components are compiled.
+    compile: struct CompileSettings {
         /// Directory for compiled components, or off [default: wasmrun in the user's cache directory]
         #[arg(long, value_name = "DIRECTORY", env = "WASMRUN_CACHE")]
         #[serde(deserialize_with = "written")]
         pub(crate) cache: Option<PathBuf>,
+        /// Trust the component as code that `wasmrun compile` wrote: it runs without validation
+        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_PRECOMPILED")]
+        precompiled: Option<bool>,
         /// Memory limit for compiling the component [default: 256MiB plus 64 times the component's size, at
         /// most 4GiB and half of the host's memory]
         #[arg(long, value_name = "SIZE", env = "WASMRUN_COMPILE_MEMORY", value_parser = typed::<ByteSize>)]
@@ -33,37 +48,10 @@ settings! {
         #[arg(long, value_name = "DURATION", env = "WASMRUN_COMPILE_TIME", value_parser = typed::<Duration>)]
         #[serde(deserialize_with = "written")]
         compile_time: Option<Duration>,
-        /// Trust the component as code that `wasmrun compile` wrote: it runs without validation
-        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_PRECOMPILED")]
-        precompiled: Option<bool>,
-        /// Number of threads that guests compute on [default: the number of cores]
-        #[arg(long, value_name = "N", env = "WASMRUN_THREADS", value_parser = typed::<NonZeroUsize>)]
-        #[serde(deserialize_with = "written")]
-        threads: Option<NonZeroUsize>,
-        /// Allocator of instances: a pool, or the system for each instance [default: auto]
-        #[arg(long, env = "WASMRUN_ALLOCATOR")]
-        #[serde(deserialize_with = "written")]
-        allocator: Option<AllocatorSetting>,
     }
 }
 
-/// Allocator of the memory of instances.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum AllocatorSetting {
-    Auto,
-    Pooling,
-    OnDemand,
-}
-
-impl Written for AllocatorSetting {
-    const FORM: &'static str = "auto, pooling or on-demand";
-
-    fn read(text: &str) -> Result<Self, String> {
-        Self::from_str(text, false).map_err(|_| expected::<Self>())
-    }
-}
-
-impl EngineSettings {
+impl CompileSettings {
     pub(crate) fn is_precompiled(&self) -> bool {
         self.precompiled.unwrap_or(false)
     }
@@ -80,13 +68,11 @@ impl EngineSettings {
             cpu_time: self.compile_time,
         })
     }
+}
 
+impl EngineSettings {
     pub(crate) fn allocator(&self) -> Allocator {
-        match self.allocator.unwrap_or(AllocatorSetting::Auto) {
-            AllocatorSetting::Auto => Allocator::Auto,
-            AllocatorSetting::Pooling => Allocator::Pooling,
-            AllocatorSetting::OnDemand => Allocator::OnDemand,
-        }
+        self.allocator.unwrap_or_default()
     }
 
     pub(crate) fn threads(&self) -> Result<NonZeroUsize, Failure> {

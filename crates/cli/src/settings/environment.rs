@@ -1,6 +1,6 @@
 //! The environment that a task sees.
 
-use super::variables::variables_with;
+use super::named::ENV;
 use crate::output::failure::Failure;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
@@ -44,15 +44,9 @@ pub(crate) fn environment(
     file: BTreeMap<String, EnvValue>,
 ) -> Result<Vec<(String, String)>, Failure> {
     let mut merged = read(file);
-    for (key, value) in variables_with("WASMRUN_ENV_")? {
-        merged.insert(key, Some(value));
-    }
-    for text in flags {
-        match text.split_once('=') {
-            Some((key, value)) => merged.insert(key.to_owned(), Some(value.to_owned())),
-            None => merged.insert(text.clone(), None),
-        };
-    }
+    merged.extend(ENV.variables()?.into_iter().map(|(key, value)| (key, Some(value))));
+    let typed = ENV.typed(flags)?;
+    merged.extend(typed.into_iter().map(|(key, value)| (key.to_owned(), value.map(str::to_owned))));
     resolved(merged)
 }
 
@@ -110,6 +104,14 @@ fn inherited(key: &str) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_that_flags_name_twice_is_refused() {
+        for flags in [["A=1", "A=2"], ["A=1", "A"], ["A", "A=1"]] {
+            let error = environment(&flags.map(str::to_owned), BTreeMap::new()).expect_err("refused");
+            assert_eq!(error.to_string(), "--env names A twice");
+        }
+    }
 
     #[test]
     fn credentials_of_the_worker_are_not_passed_on_by_name() {

@@ -12,7 +12,7 @@ use super::registry::RegistrySettings;
 use super::route_table::{RouteTable, Unmatched};
 use super::serve::ServeSettings;
 use super::text::{parsed_list, written};
-use super::watch::{CollectorUrl, Listen, Namespace, Percent, WatchSettings};
+use super::watch::{CollectorUrl, EmfNamespace, Listen, Percent, WatchSettings};
 use super::worker::WorkerSettings;
 use super::{budgets, config_values, grants, outcome_actions, queues};
 use crate::output::failure::Failure;
@@ -40,7 +40,7 @@ pub(crate) struct ConfigFile {
     #[serde(deserialize_with = "written")]
     pub(crate) listen: Option<Listen>,
     #[serde(deserialize_with = "written")]
-    pub(crate) emf: Option<Namespace>,
+    pub(crate) emf: Option<EmfNamespace>,
     #[serde(deserialize_with = "written")]
     pub(crate) otlp: Option<CollectorUrl>,
     #[serde(deserialize_with = "written")]

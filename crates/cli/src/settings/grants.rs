@@ -1,7 +1,7 @@
 //! Grants of tasks: stores, queues to send to, key-value buckets, HTTP requests, and the roles that are assumed for them.
 
 use super::by_key::{refuse_key, without_key};
-use super::named::{named, well_formed_alias};
+use super::named::{ASSUME_ROLE, DIR, KEYVALUE, SEND, STORE, well_formed_alias};
 use super::text::named_texts;
 use crate::output::failure::Failure;
 use serde::Deserializer;
@@ -26,7 +26,7 @@ pub(crate) struct StoreSetting {
 
 /// Merges the grants of stores: by alias, flags win over variables, and these over the file.
 pub(crate) fn stores(flags: &[String], file: BTreeMap<String, String>) -> Result<Vec<StoreSetting>, Failure> {
-    stores_of(named("--store", "ALIAS=URL:MODE", flags, "WASMRUN_STORE_", file)?)
+    stores_of(STORE.merged_by_alias(flags, file)?)
 }
 
 /// Parses the grants of stores, which are of one place.
@@ -39,7 +39,7 @@ pub(crate) fn buckets(
     flags: &[String],
     file: BTreeMap<String, String>,
 ) -> Result<Vec<StoreSetting>, Failure> {
-    buckets_of(named("--keyvalue", "ALIAS=sqlite:FILE:MODE", flags, "WASMRUN_KEYVALUE_", file)?)
+    buckets_of(KEYVALUE.merged_by_alias(flags, file)?)
 }
 
 /// Parses the grants of key-value buckets, which are of one place.
@@ -107,16 +107,7 @@ pub(crate) fn directories(
     flags: &[String],
     file: BTreeMap<String, String>,
 ) -> Result<Vec<Arc<Directory>>, Failure> {
-    let mut typed = BTreeMap::new();
-    for flag in flags {
-        let (path, granted) = flag.split_once('=').ok_or_else(|| {
-            Failure::usage(format!("--dir {flag} is incomplete: write --dir PATH=STORE[:PREFIX][:MODE]"))
-        })?;
-        if typed.insert(path.to_owned(), granted.to_owned()).is_some() {
-            return Err(Failure::usage(format!("--dir names {path} twice")));
-        }
-    }
-    let merged = file.into_iter().chain(typed).collect::<BTreeMap<_, _>>();
+    let merged = DIR.merged(flags, file)?;
     let parsed = merged.iter().map(|(path, granted)| {
         let directory = Directory::parse(path, granted).map(Arc::new);
         directory.map_err(|wrong| Failure::usage(format!("--dir {path}={granted}: {wrong}")))
@@ -150,7 +141,11 @@ pub(crate) fn sends(
     flags: &[String],
     file: BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, Failure> {
-    let sends = named("--send", "ALIAS=URL", flags, "WASMRUN_SEND_", file)?;
+    checked_sends(SEND.merged_by_alias(flags, file)?)
+}
+
+/// Checks the queues to send to, which are of one place.
+pub(super) fn checked_sends(sends: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Failure> {
     sends.values().try_for_each(|url| refuse_key("the queue", url))?;
     Ok(sends)
 }
@@ -204,7 +199,7 @@ pub(crate) fn roles(
     file: BTreeMap<String, String>,
     is_granted: impl Fn(&str) -> bool,
 ) -> Result<BTreeMap<String, String>, Failure> {
-    checked_roles(named("--assume-role", "ALIAS=ARN", flags, "WASMRUN_ASSUME_ROLE_", file)?, is_granted)
+    checked_roles(ASSUME_ROLE.merged_by_alias(flags, file)?, is_granted)
 }
 
 /// Checks roles, which are of one place, as [`roles`] does.

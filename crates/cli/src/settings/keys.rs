@@ -1,10 +1,11 @@
 //! Merges the settings of keys: where they are found, the cap, and the weight of each.
 
+use super::named::{Named, WEIGHT};
+use super::needs::{KEYS, no_effect};
 use super::text::Written;
-use super::variables::variables_with;
 use super::worker::WorkerSettings;
 use crate::output::failure::Failure;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use wasmrun_runtime::model::key::{Key, MOST_BYTES};
 use wasmrun_runtime::worker::KeyOptions;
@@ -19,8 +20,8 @@ pub(crate) fn key_options(
     flags: &[String],
     file: BTreeMap<String, u32>,
 ) -> Result<Option<KeyOptions>, Failure> {
-    let shares = ShareOptions { max_per_key: worker.max_per_key, ..weights(flags, file)? };
-    let Some(source) = worker.key.clone() else {
+    let shares = ShareOptions { max_per_key: worker.keys.max_per_key, ..weights(flags, file)? };
+    let Some(source) = worker.keys.key.clone() else {
         shares_without_keys(&shares)?;
         return Ok(None);
     };
@@ -30,32 +31,28 @@ pub(crate) fn key_options(
 /// Refuses a cap and weights where there are no keys.
 pub(super) fn shares_without_keys(shares: &ShareOptions) -> Result<(), Failure> {
     let has_weights = !shares.weights.is_empty() || shares.others.is_some();
-    let unused = [("--max-per-key", shares.max_per_key.is_some()), ("--weight", has_weights)];
+    let unused = [("max-per-key", shares.max_per_key.is_some()), ("weight", has_weights)];
     match unused.into_iter().find(|(_, is_set)| *is_set) {
-        Some((flag, _)) => {
-            Err(Failure::usage(format!("{flag} has no effect without keys: add --key, such as --key group")))
-        }
+        Some((flag, _)) => Err(no_effect(flag, KEYS)),
         None => Ok(()),
     }
 }
 
 /// Merges the weights. Flags win over variables, and variables over the file.
 fn weights(flags: &[String], file: BTreeMap<String, u32>) -> Result<ShareOptions, Failure> {
-    let mut merged: BTreeMap<String, String> =
-        file.into_iter().map(|(key, weight)| (key, weight.to_string())).collect();
-    merged.extend(variables_with("WASMRUN_WEIGHT_")?);
-    with_flags(merged, flags)
+    let file = file.into_iter().map(|(key, weight)| (key, weight.to_string())).collect();
+    shares(WEIGHT.merged(flags, file)?)
 }
 
 /// Returns the weights of flags alone.
 pub(super) fn weights_of_flags(flags: &[String]) -> Result<ShareOptions, Failure> {
-    with_flags(BTreeMap::new(), flags)
+    shares(WEIGHT.pairs(flags)?)
 }
 
-/// Adds the weights of flags, and checks all of them.
-fn with_flags(merged: BTreeMap<String, String>, flags: &[String]) -> Result<ShareOptions, Failure> {
+/// Checks the weights.
+fn shares(weights: BTreeMap<String, String>) -> Result<ShareOptions, Failure> {
     let mut shares = ShareOptions::default();
-    for (key, text) in by_key("--weight", "KEY=N", flags, merged)? {
+    for (key, text) in by_key(&WEIGHT, weights)? {
         let weight = NonZeroU32::read(&text).ok().filter(|weight| weight.get() <= MOST_WEIGHT);
         let Some(weight) = weight else {
             return Err(Failure::usage(format!(
@@ -71,29 +68,16 @@ fn with_flags(merged: BTreeMap<String, String>, flags: &[String]) -> Result<Shar
     Ok(shares)
 }
 
-/// Adds the settings of flags that are named by a key to those of variables and the file, over which they win. Refuses a
-/// key that flags name twice.
+/// Checks the names of settings that are named by a key.
 pub(super) fn by_key(
-    flag: &str,
-    form: &str,
-    flags: &[String],
-    mut merged: BTreeMap<String, String>,
+    named: &Named,
+    merged: BTreeMap<String, String>,
 ) -> Result<BTreeMap<Key, String>, Failure> {
-    let mut named = BTreeSet::new();
-    for text in flags {
-        // A key may have a `=` itself.
-        let (key, value) = text
-            .rsplit_once('=')
-            .ok_or_else(|| Failure::usage(format!("{flag} {text} is incomplete: write {flag} {form}")))?;
-        if !named.insert(key) {
-            return Err(Failure::usage(format!("{flag} names {key} twice")));
-        }
-        merged.insert(key.to_owned(), value.to_owned());
-    }
     let keyed = |(key, text): (String, String)| {
         if key.is_empty() || Key::new(&key).as_str() != key {
             return Err(Failure::usage(format!(
-                "{flag} {key}={text}: a key has between 1 and {MOST_BYTES} bytes"
+                "--{} {key}={text}: a key has between 1 and {MOST_BYTES} bytes",
+                named.flag
             )));
         }
         Ok((Key::new(&key), text))
@@ -104,6 +88,7 @@ pub(super) fn by_key(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::worker::KeySettings;
 
     fn options(worker: WorkerSettings, flags: &[&str], file: &str) -> Result<Option<KeyOptions>, String> {
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
@@ -111,8 +96,12 @@ mod tests {
             .map_err(|error| error.to_string())
     }
 
+    fn of_keys(keys: KeySettings) -> WorkerSettings {
+        WorkerSettings { keys, ..WorkerSettings::default() }
+    }
+
     fn by_group() -> WorkerSettings {
-        WorkerSettings { key: Some("group".parse().expect("a source")), ..WorkerSettings::default() }
+        of_keys(KeySettings { key: Some("group".parse().expect("a source")), ..KeySettings::default() })
     }
 
     #[test]
@@ -134,7 +123,7 @@ mod tests {
         }
         let error = options(by_group(), &["a=1", "b=2", "a=1"], "").expect_err("refused");
         assert_eq!(error, "--weight names a twice");
-        let capped = WorkerSettings { max_per_key: NonZeroU32::new(1), ..WorkerSettings::default() };
+        let capped = of_keys(KeySettings { max_per_key: NonZeroU32::new(1), ..KeySettings::default() });
         for (worker, weights, flag) in
             [(capped, &[][..], "--max-per-key"), (WorkerSettings::default(), &["a=1"], "--weight")]
         {

@@ -1,5 +1,6 @@
 //! Reads the body and the attributes of a message from flags.
 
+use super::named::name_and_value;
 use crate::output::failure::Failure;
 use bytesize::ByteSize;
 use std::fs::File;
@@ -52,9 +53,7 @@ pub(crate) fn attributes_from(texts: &[String]) -> Result<Vec<Attribute>, Failur
     texts
         .iter()
         .map(|text| {
-            let (name, value) = text.split_once('=').ok_or_else(|| {
-                Failure::usage(format!("--attribute {text} is incomplete: write NAME=VALUE"))
-            })?;
+            let (name, value) = name_and_value("attribute", "NAME=VALUE", text)?;
             Ok(Attribute { name: name.to_owned(), value: AttributeValue::Text(value.to_owned()) })
         })
         .collect()

@@ -8,12 +8,12 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `text`, `range`, `read` | parse values, check their range, read files that a user names |
+//! | `text`, `words`, `range`, `read` | parse values, check their range, read files that a user names |
 //! | `source` | where a component is |
 //! | `aws`, `deployment`, `engine`, `instances`, `limit_flags`, `log`, `notify`, `queues`, `registry`, `serve`, `usage_size`, `watch`, `worker` | one group of settings each |
 //! | `flags` | the commands with their flags and help |
-//! | `variables` | finds and checks the names of variables |
-//! | `named`, `environment`, `config_values`, `grants`, `by_key`, `outcome_actions`, `keys`, `budgets`, `command`, `message` | settings with a name; the message of a flag |
+//! | `variables`, `named` | finds and checks the names of variables; merges settings with a name |
+//! | `needs`, `environment`, `config_values`, `grants`, `by_key`, `outcome_actions`, `keys`, `budgets`, `command`, `message` | settings with a name; the message of a flag |
 //! | `route_table` | the tables of routes in the configuration file |
 //! | `file` | the configuration file |
 //! | `project` | the files of a guest's project and of its cases |
@@ -22,7 +22,8 @@
 //! | `as_flags` | writes settings as flags of `run`, for a container's command |
 
 /// Defines a group of settings that flags, variables and a table of the file share. Each setting is optional, so that
-/// groups from two places can be merged.
+/// groups from two places can be merged. The table of one group may hold the keys of further groups, which follow it, each
+/// with the field that it is in.
 macro_rules! settings {
     ($(#[$meta:meta])* $visibility:vis struct $name:ident {
         $($(#[$field_meta:meta])* $field_visibility:vis $field:ident: Option<$kind:ty>,)*
@@ -41,6 +42,73 @@ macro_rules! settings {
             }
         }
     };
+    ($(#[$meta:meta])* $visibility:vis struct $name:ident {
+        $($(#[$field_meta:meta])* $field_visibility:vis $field:ident: Option<$kind:ty>,)*
+    } $($(#[$group_meta:meta])* $group:ident: struct $group_name:ident {
+        $($(#[$inner_meta:meta])* $inner_visibility:vis $inner:ident: Option<$inner_kind:ty>,)*
+    })+) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default, Args, Deserialize)]
+        #[serde(from = "Table")]
+        $visibility struct $name {
+            $($(#[$field_meta])* $field_visibility $field: Option<$kind>,)*
+            $(#[command(flatten)] $visibility $group: $group_name,)+
+        }
+
+        $(settings! {
+            $(#[$group_meta])*
+            $visibility struct $group_name {
+                $($(#[$inner_meta])* $inner_visibility $inner: Option<$inner_kind>,)*
+            }
+        }
+
+        impl $crate::settings::SettingsGroup for $group_name {
+            const FLAGS: &'static [&'static str] = &[$(stringify!($inner)),*];
+
+            fn first_set(&self) -> Option<String> {
+                let set = [$((stringify!($inner), self.$inner.is_some())),*];
+                let first = set.into_iter().find(|(_, is_set)| *is_set);
+                first.map(|(flag, _)| flag.replace('_', "-"))
+            }
+        })+
+
+        impl $name {
+            /// Takes each setting that isn't set here from `other`.
+            pub(crate) fn or(self, other: Self) -> Self {
+                Self {
+                    $($field: self.$field.or(other.$field),)*
+                    $($group: self.$group.or(other.$group),)+
+                }
+            }
+        }
+
+        /// What the file has. One structure, as with `serde(flatten)`, unknown keys wouldn't be refused, and errors would
+        /// have no line. `Args` is only there for the attributes of flags.
+        #[derive(Default, Args, Deserialize)]
+        #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+        struct Table {
+            $($(#[$field_meta])* $field: Option<$kind>,)*
+            $($($(#[$inner_meta])* $inner: Option<$inner_kind>,)*)+
+        }
+
+        impl From<Table> for $name {
+            fn from(table: Table) -> Self {
+                Self {
+                    $($field: table.$field,)*
+                    $($group: $group_name { $($inner: table.$inner,)* },)+
+                }
+            }
+        }
+    };
+}
+
+/// A group of settings whose keys are in the table of another one.
+pub(crate) trait SettingsGroup {
+    /// Names of the flags, with underscores.
+    const FLAGS: &'static [&'static str];
+
+    /// Returns the first flag that is set.
+    fn first_set(&self) -> Option<String>;
 }
 
 pub(crate) mod as_flags;
@@ -61,6 +129,7 @@ pub(crate) mod limit_flags;
 pub(crate) mod log;
 pub(crate) mod message;
 pub(crate) mod named;
+pub(crate) mod needs;
 pub(crate) mod notify;
 pub(crate) mod otlp;
 pub(crate) mod outcome_actions;
@@ -79,4 +148,5 @@ pub(crate) mod text;
 pub(crate) mod usage_size;
 pub(crate) mod variables;
 pub(crate) mod watch;
+mod words;
 pub(crate) mod worker;

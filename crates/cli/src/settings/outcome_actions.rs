@@ -1,7 +1,7 @@
 //! Merges the action for each outcome.
 
-use super::named::named;
-use super::text::{Written, expected, named_texts};
+use super::named::ON;
+use super::text::{Written, named_texts};
 use crate::output::failure::Failure;
 use serde::Deserializer;
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ pub(crate) fn outcome_actions(
     file: BTreeMap<String, String>,
 ) -> Result<OutcomeActions, Failure> {
     let (mut policy, mut dead_lettered) = (Policy::default(), Vec::new());
-    for (outcome, action) in named("--on", "OUTCOME=ACTION", flags, "WASMRUN_ON_", file)? {
+    for (outcome, action) in ON.merged(flags, file)? {
         let action = set(&mut policy, &outcome, &action)
             .map_err(|wrong| Failure::usage(format!("--on {outcome}={action}: {wrong}")))?;
         if action == Action::DeadLetter {
@@ -54,19 +54,6 @@ fn set(policy: &mut Policy, outcome: &str, action: &str) -> Result<Action, Strin
     Ok(*place)
 }
 
-impl Written for Action {
-    const FORM: &'static str = "retry, dead-letter or drop";
-
-    fn read(text: &str) -> Result<Self, String> {
-        match text {
-            "retry" => Ok(Self::Retry),
-            "dead-letter" => Ok(Self::DeadLetter),
-            "drop" => Ok(Self::Drop),
-            _ => Err(expected::<Self>()),
-        }
-    }
-}
-
 /// Reads the actions of the configuration file.
 pub(super) fn actions_of_file<'de, D: Deserializer<'de>>(
     deserializer: D,
@@ -87,6 +74,8 @@ mod tests {
         let OutcomeActions { policy: set, dead_lettered } = set.expect("valid");
         assert_eq!(dead_lettered, ["trapped"]);
         assert_eq!((set.rejected, set.trapped, set.retry), (Action::Drop, Action::DeadLetter, Action::Retry));
+        let error = outcome_actions(&["timed_out=drop".into()], BTreeMap::new()).expect_err("refused");
+        assert!(error.to_string().contains("one of retry, rejected, limit-exceeded, timed-out"), "{error}");
         assert!(outcome_actions(&["completed=drop".into()], BTreeMap::new()).is_err());
         assert!(outcome_actions(&["rejected=delete".into()], BTreeMap::new()).is_err());
         assert!(outcome_actions(&["expired=drop".into()], BTreeMap::new()).is_ok());

@@ -1,9 +1,8 @@
 //! Settings of the worker's queues: which there are, and when each is asked for messages.
 
-use super::text::Written;
+use super::text::{Written, one_or_more};
 use crate::output::failure::Failure;
-use serde::de::{self, Deserializer, SeqAccess, Visitor};
-use std::fmt;
+use serde::de::{self, Deserializer};
 use std::num::NonZeroU32;
 use wasmrun_runtime::worker::shares::MOST_WEIGHT;
 use wasmrun_runtime::worker::{MOST_QUEUES, Priority};
@@ -85,29 +84,8 @@ pub(crate) fn listed(queues: &[QueueSetting]) -> String {
 pub(super) fn queues_of_file<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<QueueSetting>, D::Error> {
-    struct Reader;
-
-    impl<'de> Visitor<'de> for Reader {
-        type Value = Vec<QueueSetting>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a queue as text in quotes, or a list of queues")
-        }
-
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-            Ok(vec![QueueSetting::read(text).map_err(E::custom)?])
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-            let mut queues = Vec::new();
-            while let Some(text) = list.next_element::<String>()? {
-                queues.push(QueueSetting::read(&text).map_err(de::Error::custom)?);
-            }
-            Ok(queues)
-        }
-    }
-
-    deserializer.deserialize_any(Reader)
+    let texts = one_or_more(deserializer, "a queue as text in quotes, or a list of queues")?;
+    texts.iter().map(|text| QueueSetting::read(text).map_err(de::Error::custom)).collect()
 }
 
 #[cfg(test)]

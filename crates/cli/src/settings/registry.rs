@@ -22,22 +22,22 @@ settings! {
         /// Run only components in a registry that cosign signed with one of these keys: a file of public keys in PEM,
         /// such as cosign.pub, or the keys themselves [default: no signature is needed]
         // A key begins with hyphens.
-        #[arg(long, value_name = "FILE", allow_hyphen_values = true, env = "WASMRUN_VERIFY_KEY", value_parser = typed::<KeySetting>)]
+        #[arg(long, value_name = "FILE", allow_hyphen_values = true, env = "WASMRUN_VERIFY_KEY", value_parser = typed::<VerifyKeySetting>)]
         #[serde(deserialize_with = "written")]
-        pub(crate) verify_key: Option<KeySetting>,
+        pub(crate) verify_key: Option<VerifyKeySetting>,
     }
 }
 
 /// Where the keys are.
 #[derive(Clone, Debug)]
-pub(crate) enum KeySetting {
+pub(crate) enum VerifyKeySetting {
     /// In a file.
     File(PathBuf),
     /// In the setting itself, such as in a container that has no file of its own.
     Text(VerifyKeys),
 }
 
-impl Written for KeySetting {
+impl Written for VerifyKeySetting {
     const FORM: &'static str = "a file with public keys, or public keys in PEM";
 
     fn read(text: &str) -> Result<Self, String> {
@@ -55,7 +55,7 @@ impl Written for KeySetting {
     }
 }
 
-impl KeySetting {
+impl VerifyKeySetting {
     /// Returns the file.
     pub(crate) fn file(&self) -> Option<&Path> {
         match self {

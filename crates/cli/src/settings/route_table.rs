@@ -6,12 +6,11 @@ use super::environment::EnvValue;
 use super::grants;
 use super::limit_flags::LimitSettings;
 use super::named::well_formed_alias;
-use super::text::{Written, expected, parsed_list, written};
+use super::text::{Written, expected, one_or_more, parsed_list, written};
 use crate::output::failure::Failure;
 use serde::Deserialize;
-use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::de::{self, Deserializer};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::path::PathBuf;
 use wasmrun_runtime::model::message::OUTCOME_ATTRIBUTE;
 use wasmrun_runtime::model::route::{Condition, MOST_TEXT_BYTES, MOST_TEXTS};
@@ -87,29 +86,8 @@ struct Texts(BTreeSet<String>);
 
 impl<'de> Deserialize<'de> for Texts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Texts;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("text in quotes, or a list of texts")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Texts, E> {
-                texts([text.to_owned()].into()).map_err(E::custom)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Texts, A::Error> {
-                let mut read = BTreeSet::new();
-                while let Some(text) = list.next_element::<String>()? {
-                    read.insert(text);
-                }
-                texts(read).map_err(de::Error::custom)
-            }
-        }
-
-        deserializer.deserialize_any(Reader)
+        let listed = one_or_more(deserializer, "text in quotes, or a list of texts")?;
+        texts(listed.into_iter().collect()).map_err(de::Error::custom)
     }
 }
 
@@ -142,7 +120,8 @@ impl RouteTable {
     pub(crate) fn grants_on_aws(self) -> Result<grants::AwsGrants, Failure> {
         let is_granted = |alias: &str| self.store.contains_key(alias) || self.send.contains_key(alias);
         let roles = grants::checked_roles(self.assume_role.clone(), is_granted)?;
-        Ok(grants::AwsGrants { stores: grants::stores_of(self.store)?, sends: self.send, roles })
+        let (stores, sends) = (grants::stores_of(self.store)?, grants::checked_sends(self.send)?);
+        Ok(grants::AwsGrants { stores, sends, roles })
     }
 
     /// Returns whether the environment has a value of the worker's own.

@@ -103,7 +103,7 @@ impl RoutePlan {
             component,
             stores,
             directories: grants::directories(&[], table.dir)?,
-            sends: table.send.into_iter().collect(),
+            sends: grants::checked_sends(table.send)?.into_iter().collect(),
             buckets: grants::buckets_of(table.keyvalue)?,
             roles,
             http: grants::http(&[], &[], http)?,

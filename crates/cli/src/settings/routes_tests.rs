@@ -98,6 +98,10 @@ fn what_is_wrong_with_a_route_is_said_with_its_name() {
         (with("match.group = 'a'\ncommand.output-object = 'x'"), "in the route a: --output-object x"),
         (with("match.group = 'a'\nassume-role.x = 'arn:aws:iam::123456789012:role/r'"), "in the route a: "),
         (with("match.group = 'a'\nenv.AWS_SECRET_ACCESS_KEY = true"), "in the route a: "),
+        (
+            with("match.group = 'a'\nsend.next = 'sqlite:{key}.db'"),
+            "in the route a: the queue sqlite:{key}.db",
+        ),
         (with("match.group = []"), "between 1 and 64 texts"),
         (with("match.group = ''"), "between 1 and 256 bytes"),
         (with(&format!("match.group = '{long}'")), "between 1 and 256 bytes"),

@@ -14,7 +14,7 @@ use super::registry::RegistrySettings;
 use super::route_table::{RouteTable, Unmatched};
 use super::routes::{RoutesPlan, Shared};
 use super::source::Source;
-use super::worker::WorkerSettings;
+use super::worker::{KeySettings, WorkerSettings};
 use crate::output::failure::Failure;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -72,7 +72,8 @@ pub(crate) struct TaskPlan {
 /// or the configuration sets.
 pub(crate) fn of_one_task(key: Option<KeySource>, file: &mut ConfigFile) -> WorkerSettings {
     let in_file = std::mem::take(&mut file.worker);
-    WorkerSettings { key: key.or(in_file.key), ..WorkerSettings::default() }
+    let keys = KeySettings { key: key.or(in_file.keys.key), ..KeySettings::default() };
+    WorkerSettings { keys, ..WorkerSettings::default() }
 }
 
 impl TaskPlan {
@@ -89,21 +90,21 @@ impl TaskPlan {
         let routes = std::mem::take(&mut file.route);
         let any = component.clone().map_or_else(|| without_default(&routes, file.unmatched), Ok)?;
         let stores = grants::stores(&args.store, std::mem::take(&mut file.store))?;
-        by_key::check_source(&stores, worker.key.as_ref())?;
+        by_key::check_source(&stores, worker.keys.key.as_ref())?;
         let sends = grants::sends(&args.send, std::mem::take(&mut file.send))?;
         let http = HttpSetting {
             rules: std::mem::take(&mut file.allow_http),
             addresses: std::mem::take(&mut file.allow_http_address),
         };
         let http = grants::http(&args.allow_http, &args.allow_http_address, http)?;
-        let fetches_bodies = worker.body_store.is_some();
+        let fetches_bodies = worker.delivery.body_store.is_some();
         let limit_settings = args.limits.or(std::mem::take(&mut file.limits));
         let limits = limit_settings.clone().resolve(LimitSettings::default(), fetches_bodies)?;
         let plan = Self {
             component: any,
             component_name: String::new(),
             refreshed: false,
-            key: worker.key.clone(),
+            key: worker.keys.key.clone(),
             config: args.config,
             roles: grants::roles(&args.assume_role, std::mem::take(&mut file.assume_role), |alias| {
                 stores.iter().any(|store| store.alias == alias) || sends.contains_key(alias)

@@ -2,7 +2,7 @@
 
 use bytesize::ByteSize;
 use serde::Deserialize;
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::marker::PhantomData;
@@ -87,6 +87,36 @@ pub(crate) fn written<'de, D: Deserializer<'de>, T: Written>(deserializer: D) ->
     }
 
     deserializer.deserialize_any(Reader(PhantomData)).map(Some)
+}
+
+/// Reads a text of the configuration file, or a list of texts. `form`: what errors call it.
+pub(crate) fn one_or_more<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    form: &'static str,
+) -> Result<Vec<String>, D::Error> {
+    struct Texts(&'static str);
+
+    impl<'de> Visitor<'de> for Texts {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(vec![text.to_owned()])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut texts = Vec::new();
+            while let Some(text) = list.next_element()? {
+                texts.push(text);
+            }
+            Ok(texts)
+        }
+    }
+
+    deserializer.deserialize_any(Texts(form))
 }
 
 /// Reads a table of the configuration file whose keys the user chooses. `check` refuses a wrong key or value.

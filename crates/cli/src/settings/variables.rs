@@ -1,6 +1,7 @@
 //! Finds `WASMRUN_*` variables: those of flags, those that end in a name, and unknown ones.
 
 use super::flags::Cli;
+use super::named::{NAMED, Named};
 use super::text::nearest;
 use crate::output::failure::Failure;
 use clap::CommandFactory;
@@ -11,17 +12,17 @@ use std::sync::LazyLock;
 /// Variables of all flags.
 static OF_FLAGS: LazyLock<BTreeSet<OsString>> = LazyLock::new(|| variables_of(&Cli::command()));
 
-/// Returns the variables whose names start with `prefix`: the rest of each name, and the value. Skips variables of
+/// Returns the variables of a family, such as `STORE_`: what follows it in each name, and the value. Skips variables of
 /// flags: `WASMRUN_ON_LEASE_EXPIRED` starts like `WASMRUN_ON_RETRY`, and belongs to a flag.
 ///
 /// # Errors
 ///
 /// A value isn't UTF-8.
-pub(super) fn variables_with(prefix: &str) -> Result<Vec<(String, String)>, Failure> {
+pub(super) fn variables_with(family: &str) -> Result<Vec<(String, String)>, Failure> {
     let found = std::env::vars_os().filter_map(|(variable, value)| {
-        let name = variable.to_str()?.strip_prefix(prefix)?.to_owned();
+        let name = variable.to_str()?.strip_prefix(PREFIX)?.strip_prefix(family)?.to_owned();
         let is_name = !name.is_empty() && !OF_FLAGS.contains(&variable);
-        let not_utf8 = |_| Failure::usage(format!("the variable {prefix}{name} is not UTF-8 text"));
+        let not_utf8 = |_| Failure::usage(format!("the variable {PREFIX}{family}{name} is not UTF-8 text"));
         is_name.then(|| value.into_string().map_err(not_utf8).map(|value| (name.clone(), value)))
     });
     found.collect()
@@ -30,38 +31,17 @@ pub(super) fn variables_with(prefix: &str) -> Result<Vec<(String, String)>, Fail
 /// Prefix of all variables.
 const PREFIX: &str = "WASMRUN_";
 /// Beginnings of the variables that end in a name, without [`PREFIX`].
-const FAMILIES: [&str; 10] = [
-    "KEYVALUE_",
-    "STORE_",
-    "SEND_",
-    "ASSUME_ROLE_",
-    "ENV_",
-    "CONFIG_VALUE_",
-    "ON_",
-    "EXIT_CODE_",
-    "WEIGHT_",
-    "BUDGET_",
-];
+static FAMILIES: LazyLock<Vec<String>> = LazyLock::new(|| NAMED.iter().filter_map(Named::family).collect());
 /// Beginnings of the variables that Kubernetes sets in every container for a service named `wasmrun`, without
 /// [`PREFIX`].
 const OF_SERVICES: [&str; 3] = ["SERVICE_HOST", "SERVICE_PORT", "PORT"];
-
-/// Returns the variables that end in a name: the flag that each stands for, the name, and the value.
-pub(super) fn families() -> Result<Vec<(String, String, String)>, Failure> {
-    let mut found = Vec::new();
-    for family in FAMILIES {
-        let flag = family.trim_end_matches('_').to_ascii_lowercase().replace('_', "-");
-        let variables = variables_with(&format!("{PREFIX}{family}"))?;
-        found.extend(variables.into_iter().map(|(name, value)| (flag.clone(), name, value)));
-    }
-    Ok(found)
-}
 
 /// Warns of variables that look like settings but aren't.
 pub(crate) fn warn_of_unknown_variables() {
     for (variable, _) in std::env::vars_os() {
         let Some(name) = variable.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { continue };
-        let is_name = FAMILIES.iter().any(|family| name.len() > family.len() && name.starts_with(family));
+        let is_name =
+            FAMILIES.iter().any(|family| name.len() > family.len() && name.starts_with(family.as_str()));
         let is_service = OF_SERVICES.iter().any(|service| name.starts_with(service));
         if is_name || is_service || OF_FLAGS.contains(&variable) {
             continue;
@@ -87,7 +67,7 @@ fn nearest_variable(name: &str) -> Option<String> {
     // A variable of a family may end in any name, so only its beginning is compared.
     FAMILIES.iter().find_map(|family| {
         let (beginning, end) = name.split_at_checked(family.len())?;
-        nearest(beginning, [*family]).map(|near| format!("{near}{end}"))
+        nearest(beginning, [family.as_str()]).map(|near| format!("{near}{end}"))
     })
 }
 

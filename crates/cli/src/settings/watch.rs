@@ -16,8 +16,8 @@ pub(crate) struct WatchSettings {
     pub(crate) listen: Option<Listen>,
     /// Print metrics for CloudWatch to standard output each minute, in this namespace (Embedded Metric
     /// Format) [default: off]
-    #[arg(long, value_name = "NAMESPACE", env = "WASMRUN_EMF", value_parser = typed::<Namespace>)]
-    pub(crate) emf: Option<Namespace>,
+    #[arg(long, value_name = "NAMESPACE", env = "WASMRUN_EMF", value_parser = typed::<EmfNamespace>)]
+    pub(crate) emf: Option<EmfNamespace>,
     /// Send traces of tasks and metrics to this collector (OTLP over HTTP), with /v1/traces and /v1/metrics
     /// added; OTEL_TRACES_EXPORTER=none or OTEL_METRICS_EXPORTER=none turns one of them off [default:
     /// OTEL_EXPORTER_OTLP_ENDPOINT, or the same for TRACES or METRICS alone, else off]
@@ -142,11 +142,11 @@ impl Written for Percent {
 
 /// CloudWatch namespace of a worker's metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Namespace(pub(crate) String);
+pub(crate) struct EmfNamespace(pub(crate) String);
 
 /// Accepts the namespaces that CloudWatch allows:
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html>
-impl Written for Namespace {
+impl Written for EmfNamespace {
     const FORM: &'static str = "a namespace of 1 to 255 letters, digits, blanks and .-_/#:";
 
     fn read(text: &str) -> Result<Self, String> {
@@ -206,11 +206,11 @@ mod tests {
     #[test]
     fn a_namespace_is_what_cloudwatch_takes() {
         for text in ["Thumbs", "team/thumbs 2", "a.b-c_d#e:f"] {
-            assert!(Namespace::read(text).is_ok(), "{text}");
+            assert!(EmfNamespace::read(text).is_ok(), "{text}");
         }
         let long = "x".repeat(256);
         for text in ["", " ", "AWS/SQS", ":x", "ü", "a\nb", "a,b", &long] {
-            assert!(Namespace::read(text).is_err(), "{text}");
+            assert!(EmfNamespace::read(text).is_err(), "{text}");
         }
     }
 

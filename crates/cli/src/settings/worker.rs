@@ -1,10 +1,11 @@
 //! Settings of the worker.
 
+use super::SettingsGroup;
 use super::instances::InstancesSetting;
 use super::notify::NotifySetting;
 use super::text::{Written, expected, typed, written};
-use crate::output::failure::Failure;
-use clap::{Args, ValueEnum};
+use super::words::one_of;
+use clap::Args;
 use serde::Deserialize;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use wasmrun_runtime::task::component::Share;
 use wasmrun_runtime::worker::{Backoff, OnLeaseExpired, OverBudget, Rate, WorkerOptions};
 
 settings! {
-    /// How the worker works: a field for each key of the table `worker`.
+    /// How the worker works: its fields, and those of its groups, are the keys of the table `worker`.
     pub(crate) struct WorkerSettings {
         /// Concurrency limit: a number; MIN..MAX, scaled with the work; or auto: 0 to what the host's memory
         /// allows, at most 1000 [default: auto; of a service, as many as the memory allows, at most 1000]
@@ -39,6 +40,32 @@ settings! {
         /// ECS_AGENT_URI is set]
         #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_SCALE_IN_PROTECTION")]
         pub(crate) scale_in_protection: Option<bool>,
+        /// Time that running tasks have to finish when the worker stops [default: 25s]
+        #[arg(long, value_name = "DURATION", env = "WASMRUN_STOP_TIMEOUT", value_parser = typed::<Duration>)]
+        #[serde(deserialize_with = "written")]
+        pub(crate) stop_timeout: Option<Duration>,
+        /// Maximum rate at which this worker starts tasks, such as 50/s, 600/m or 1000/h [default: unlimited]
+        #[arg(long, value_name = "N/TIME", env = "WASMRUN_RATE", value_parser = typed::<Rate>)]
+        #[serde(deserialize_with = "written")]
+        pub(crate) rate: Option<Rate>,
+        /// Accept the requests of `pause`, `resume` and `cancel` at this Unix socket, only from this user and root
+        /// [default: off]
+        #[arg(long, value_name = "FILE", env = "WASMRUN_CONTROL")]
+        #[serde(deserialize_with = "written")]
+        pub(crate) control: Option<PathBuf>,
+        /// Look for a new version of the component at this interval, and start new tasks on it: at least 1s
+        /// [default: the version at the start]
+        #[arg(long, value_name = "DURATION", env = "WASMRUN_COMPONENT_REFRESH", value_parser = typed::<Interval>)]
+        #[serde(deserialize_with = "written")]
+        pub(crate) component_refresh: Option<Interval>,
+        /// Share of the new tasks that a new version runs until it's known to fail no more often than the one before:
+        /// 0.1% to 50% [default: all tasks run it at once]
+        #[arg(long, value_name = "PERCENT", env = "WASMRUN_ROLLOUT", value_parser = typed::<Share>)]
+        #[serde(deserialize_with = "written")]
+        pub(crate) rollout: Option<Share>,
+    }
+    /// How messages are received and settled.
+    delivery: struct DeliverySettings {
         /// Exit when the queue is empty
         #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_UNTIL_EMPTY")]
         pub(crate) until_empty: Option<bool>,
@@ -51,18 +78,19 @@ settings! {
         #[arg(long, value_name = "FIRST..LONGEST", env = "WASMRUN_BACKOFF", value_parser = typed::<Backoff>)]
         #[serde(deserialize_with = "written")]
         pub(crate) backoff: Option<Backoff>,
-        /// Time that running tasks have to finish when the worker stops [default: 25s]
-        #[arg(long, value_name = "DURATION", env = "WASMRUN_STOP_TIMEOUT", value_parser = typed::<Duration>)]
-        #[serde(deserialize_with = "written")]
-        pub(crate) stop_timeout: Option<Duration>,
         /// Longest time that a message is kept from other workers, from its receipt [default: 12h]
         #[arg(long, value_name = "DURATION", env = "WASMRUN_MAX_VISIBILITY", value_parser = typed::<Duration>)]
         #[serde(deserialize_with = "written")]
         pub(crate) max_visibility: Option<Duration>,
-        /// Action for a task whose lease expired: another worker may have its message [default: cancel]
-        #[arg(long, value_name = "ACTION", env = "WASMRUN_ON_LEASE_EXPIRED")]
+        /// Longest time between the sending of a message and its receive. An older message ends as expired without a
+        /// task, and is dead-lettered unless --on expired=drop [default: unlimited]
+        #[arg(long, value_name = "DURATION", env = "WASMRUN_MAX_AGE", value_parser = typed::<Interval>)]
         #[serde(deserialize_with = "written")]
-        pub(super) on_lease_expired: Option<OnLeaseExpiredSetting>,
+        pub(crate) max_age: Option<Interval>,
+        /// Action for a task whose lease expired: another worker may have its message [default: cancel]
+        #[arg(long, value_name = "ACTION", env = "WASMRUN_ON_LEASE_EXPIRED", value_parser = one_of::<OnLeaseExpired>())]
+        #[serde(deserialize_with = "written")]
+        pub(crate) on_lease_expired: Option<OnLeaseExpired>,
         /// Bucket of message bodies that the extended client libraries of SQS and SNS stored in S3:
         /// s3://BUCKET or s3://BUCKET/PREFIX [default: pointers to bodies are delivered as they are]
         #[arg(long, value_name = "URL", env = "WASMRUN_BODY_STORE")]
@@ -73,10 +101,9 @@ settings! {
         #[arg(long, value_name = "N|off", env = "WASMRUN_MAX_CONSECUTIVE_FAILURES", value_parser = typed::<MaxConsecutiveFailures>)]
         #[serde(deserialize_with = "written")]
         pub(super) max_consecutive_failures: Option<MaxConsecutiveFailures>,
-        /// Maximum rate at which this worker starts tasks, such as 50/s, 600/m or 1000/h [default: unlimited]
-        #[arg(long, value_name = "N/TIME", env = "WASMRUN_RATE", value_parser = typed::<Rate>)]
-        #[serde(deserialize_with = "written")]
-        pub(crate) rate: Option<Rate>,
+    }
+    /// How messages are told apart by keys.
+    keys: struct KeySettings {
         /// Share the concurrency limit fairly among the keys of messages: group (the message group),
         /// attribute:NAME, object-prefix:N (the first N segments of the announced object's key) or
         /// body:/json/pointer (a value of a JSON body) [default: messages start in the queue's order]
@@ -87,6 +114,9 @@ settings! {
         #[arg(long, value_name = "N", env = "WASMRUN_MAX_PER_KEY", value_parser = typed::<NonZeroU32>)]
         #[serde(deserialize_with = "written")]
         pub(crate) max_per_key: Option<NonZeroU32>,
+    }
+    /// Where the use of budgets is counted, and what follows from it.
+    budgets: struct BudgetSettings {
         /// Where the use of budgets is counted: sqlite:FILE, a file of its own, or s3://BUCKET/PREFIX. All workers on the
         /// queue share it
         #[arg(long, value_name = "URL", env = "WASMRUN_BUDGET_STORE")]
@@ -101,16 +131,9 @@ settings! {
         #[arg(long, value_name = "FILE", env = "WASMRUN_PRICES")]
         #[serde(deserialize_with = "written")]
         pub(crate) prices: Option<PathBuf>,
-        /// Longest time between the sending of a message and its receive. An older message ends as expired without a
-        /// task, and is dead-lettered unless --on expired=drop [default: unlimited]
-        #[arg(long, value_name = "DURATION", env = "WASMRUN_MAX_AGE", value_parser = typed::<Interval>)]
-        #[serde(deserialize_with = "written")]
-        pub(crate) max_age: Option<Interval>,
-        /// Accept the requests of `pause`, `resume` and `cancel` at this Unix socket, only from this user and root
-        /// [default: off]
-        #[arg(long, value_name = "FILE", env = "WASMRUN_CONTROL")]
-        #[serde(deserialize_with = "written")]
-        pub(crate) control: Option<PathBuf>,
+    }
+    /// Who is told how messages and groups end.
+    notify: struct NotifySettings {
         /// Send a notification to this queue when a message has ended: completed, dead-lettered or dropped. Also post:URL,
         /// which sends an HTTP request [default: none]
         #[arg(long, value_name = "URL", env = "WASMRUN_NOTIFY", value_parser = typed::<NotifySetting>)]
@@ -126,6 +149,9 @@ settings! {
         #[arg(long, value_name = "URL", env = "WASMRUN_GROUP_STORE")]
         #[serde(deserialize_with = "written")]
         pub(crate) group_store: Option<String>,
+    }
+    /// How messages that come again are recognised.
+    once: struct OnceSettings {
         /// Settle a message without a task if its ID has completed before, and let the outputs of a task appear together
         /// or not at all: the ledger of IDs, sqlite:FILE or s3://BUCKET/PREFIX [default: a message that is delivered
         /// again runs again]
@@ -141,16 +167,6 @@ settings! {
         #[arg(long, value_name = "DURATION", env = "WASMRUN_ONCE_WINDOW", value_parser = typed::<OnceWindow>)]
         #[serde(deserialize_with = "written")]
         pub(crate) once_window: Option<OnceWindow>,
-        /// Look for a new version of the component at this interval, and start new tasks on it: at least 1s
-        /// [default: the version at the start]
-        #[arg(long, value_name = "DURATION", env = "WASMRUN_COMPONENT_REFRESH", value_parser = typed::<Interval>)]
-        #[serde(deserialize_with = "written")]
-        pub(crate) component_refresh: Option<Interval>,
-        /// Share of the new tasks that a new version runs until it's known to fail no more often than the one before:
-        /// 0.1% to 50% [default: all tasks run it at once]
-        #[arg(long, value_name = "PERCENT", env = "WASMRUN_ROLLOUT", value_parser = typed::<Share>)]
-        #[serde(deserialize_with = "written")]
-        pub(crate) rollout: Option<Share>,
     }
 }
 
@@ -189,15 +205,6 @@ impl Written for OnceKey {
     }
 }
 
-/// Action for a task whose lease expired.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum OnLeaseExpiredSetting {
-    /// Cancel the task: what it does would be done twice
-    Cancel,
-    /// Let the task finish, and delete its message if that is still possible (not on a FIFO queue)
-    Finish,
-}
-
 /// Maximum number of tasks that may fail in a row. `None` means `off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct MaxConsecutiveFailures(Option<NonZeroU32>);
@@ -211,14 +218,6 @@ impl Written for MaxConsecutiveFailures {
             "off" => Ok(Self(None)),
             number => number.parse().map(|number| Self(Some(number))).map_err(|_| expected::<Self>()),
         }
-    }
-}
-
-impl Written for OnLeaseExpiredSetting {
-    const FORM: &'static str = "cancel or finish";
-
-    fn read(text: &str) -> Result<Self, String> {
-        Self::from_str(text, false).map_err(|_| expected::<Self>())
     }
 }
 
@@ -267,43 +266,39 @@ impl Written for Backoff {
     }
 }
 
-impl WorkerSettings {
+impl DeliverySettings {
     pub(crate) fn max_consecutive_failures(&self) -> Option<NonZeroU32> {
         let default = WorkerOptions::default().max_consecutive_failures;
         self.max_consecutive_failures.map_or(default, |MaxConsecutiveFailures(most)| most)
     }
+}
 
-    /// Returns the first setting of `--once` that has no effect without it.
-    pub(crate) fn useless_of_once(&self) -> Option<&'static str> {
-        let set = [("once-by", self.once_by.is_some()), ("once-window", self.once_window.is_some())];
-        set.into_iter().filter(|_| self.once.is_none()).find_map(|(flag, is_set)| is_set.then_some(flag))
-    }
-
+impl OnceSettings {
     /// Returns how long the ledger of `--once` remembers what has completed.
     pub(crate) fn once_window(&self) -> Duration {
         self.once_window.map_or(Duration::from_secs(7 * 86_400), |OnceWindow(window)| window)
     }
+}
 
-    pub(crate) fn on_lease_expired(&self) -> OnLeaseExpired {
-        match self.on_lease_expired {
-            Some(OnLeaseExpiredSetting::Finish) => OnLeaseExpired::Finish,
-            Some(OnLeaseExpiredSetting::Cancel) | None => OnLeaseExpired::Cancel,
-        }
-    }
+impl WorkerSettings {
+    /// Names of the flags that only the messages of a queue have, with underscores.
+    pub(crate) const OF_MESSAGES: [&[&str]; 5] = [
+        DeliverySettings::FLAGS,
+        KeySettings::FLAGS,
+        BudgetSettings::FLAGS,
+        NotifySettings::FLAGS,
+        OnceSettings::FLAGS,
+    ];
 
-    /// Refuses completion groups without what they need, and the other way round.
-    pub(crate) fn check_groups(&self) -> Result<(), Failure> {
-        let why = match (&self.complete_group, &self.notify, &self.group_store) {
-            (Some(_), None, _) => "--complete-group needs somebody to notify: add --notify QUEUE",
-            (Some(_), Some(_), None) => {
-                "--complete-group needs a place to count messages: add --group-store sqlite:FILE or s3://BUCKET/PREFIX"
-            }
-            (None, _, Some(_)) => {
-                "--group-store has no effect without groups: add --complete-group ATTRIBUTE"
-            }
-            (Some(_), Some(_), Some(_)) | (None, _, None) => return Ok(()),
-        };
-        Err(Failure::usage(why))
+    /// Returns the first flag that is set of those.
+    pub(crate) fn first_of_messages(&self) -> Option<String> {
+        let Self { delivery, keys, budgets, notify, once, .. } = self;
+        delivery
+            .first_set()
+            .or_else(|| keys.first_set())
+            .or_else(|| budgets.first_set())
+            .or_else(|| notify.first_set())
+            .or_else(|| once.first_set())
     }
 
     /// Takes each setting that flags and variables don't set from the file.

@@ -3,7 +3,7 @@
 use crate::output::failure::Failure;
 use crate::settings::aws::AwsSettings;
 use crate::settings::by_key::refuse_key;
-use crate::settings::registry::{KeySetting, RegistrySettings};
+use crate::settings::registry::{RegistrySettings, VerifyKeySetting};
 use futures_util::future::BoxFuture;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,26 +35,16 @@ pub(crate) struct Backends {
     aws: Arc<Aws>,
 }
 
-/// A queue that is open.
-pub(crate) struct OpenQueue {
-    pub(crate) queue: Arc<dyn QueueAdmin>,
-    /// Path of its file. `None` for a queue of SQS.
+/// A queue, a store or something alike that is open.
+pub(crate) struct Open<T: ?Sized> {
+    pub(crate) it: Arc<T>,
+    /// Path of its file or directory. `None`: it is in AWS, in memory or a server.
     pub(crate) file: Option<PathBuf>,
 }
 
-/// A store that is open.
-pub(crate) struct OpenStore {
-    pub(crate) store: Arc<dyn ObjectStore>,
-    /// Path of its directory. `None` for a store in S3.
-    pub(crate) directory: Option<PathBuf>,
-}
-
-/// A ledger of `--once` that is open.
-pub(crate) struct OpenLedger {
-    pub(crate) ledger: Arc<dyn Ledger>,
-    /// Path of its file. `None` for a ledger in S3.
-    pub(crate) file: Option<PathBuf>,
-}
+pub(crate) type OpenQueue = Open<dyn QueueAdmin>;
+pub(crate) type OpenStore = Open<dyn ObjectStore>;
+pub(crate) type OpenLedger = Open<dyn Ledger>;
 
 impl Backends {
     pub(crate) fn new(settings: AwsSettings) -> Self {
@@ -77,7 +67,7 @@ impl Backends {
         }
         let queue =
             SqsQueue::open(url, &self.aws, role).await.map_err(|error| Failure::queue(url, &error))?;
-        Ok(OpenQueue { queue: Arc::new(queue), file: None })
+        Ok(Open { it: Arc::new(queue), file: None })
     }
 
     /// Opens a queue. Creates a missing `sqlite:` queue, but never a queue of SQS. Returns whether it was created.
@@ -145,7 +135,7 @@ impl Backends {
     /// Opens the client of registries. Its credentials are those of Docker's configuration, else for ECR those of AWS.
     pub(crate) fn registry(&self, settings: &RegistrySettings) -> Result<Registry, Failure> {
         let client = wasmrun_http::Client::from_environment().map_err(Failure::usage)?;
-        let keys = settings.verify_key.as_ref().map(KeySetting::keys).transpose()?;
+        let keys = settings.verify_key.as_ref().map(VerifyKeySetting::keys).transpose()?;
         let aws = self.aws.clone();
         let credentials = move |host: String| {
             let aws = aws.clone();
@@ -159,33 +149,27 @@ impl Backends {
         self.open_store_as(None, url, &Scope::All).await
     }
 
-    /// Opens the store in which the messages of completion groups are counted, and returns its file if it is one.
-    pub(crate) async fn open_groups(
-        &self,
-        url: &str,
-    ) -> Result<(Arc<dyn GroupStore>, Option<PathBuf>), Failure> {
+    /// Opens the store in which the messages of completion groups are counted.
+    pub(crate) async fn open_groups(&self, url: &str) -> Result<Open<dyn GroupStore>, Failure> {
         if let Some(store) = self.shared_store("group store", url).await? {
-            return Ok((Arc::new(ObjectGroups::new(store)), None));
+            return Ok(Open { it: Arc::new(ObjectGroups::new(store)), file: None });
         }
         let groups = SqliteGroups::open(url);
         let groups =
             groups.map_err(|error| Failure::backend(format!("cannot use the group store {url}: {error}")))?;
-        let file = groups.path().to_owned();
-        Ok((Arc::new(groups), Some(file)))
+        let file = Some(groups.path().to_owned());
+        Ok(Open { it: Arc::new(groups), file })
     }
 
-    /// Opens the store in which workers share what keys have used of their budgets, and returns its file if it is one.
-    pub(crate) async fn open_budgets(
-        &self,
-        url: &str,
-    ) -> Result<(Arc<dyn BudgetStore>, Option<PathBuf>), Failure> {
+    /// Opens the store in which workers share what keys have used of their budgets.
+    pub(crate) async fn open_budgets(&self, url: &str) -> Result<Open<dyn BudgetStore>, Failure> {
         if let Some(store) = self.shared_store("budget store", url).await? {
-            return Ok((Arc::new(ObjectBudgets::new(store)), None));
+            return Ok(Open { it: Arc::new(ObjectBudgets::new(store)), file: None });
         }
         let failed = |error| Failure::backend(format!("cannot use the budget store {url}: {error}"));
         let budgets = SqliteBudgets::open(url).map_err(failed)?;
-        let file = budgets.path().to_owned();
-        Ok((Arc::new(budgets), Some(file)))
+        let file = Some(budgets.path().to_owned());
+        Ok(Open { it: Arc::new(budgets), file })
     }
 
     /// Opens a store in S3 whose objects workers change together. Returns `None` if the URL names a file.
@@ -193,25 +177,25 @@ impl Backends {
         if is_sqlite(url) {
             return Ok(None);
         }
-        if !url.starts_with("s3:") {
+        if !is_s3(url) {
             return Err(Failure::usage(format!(
                 "unknown {what} {url:?}: use sqlite:FILE or s3://BUCKET/PREFIX"
             )));
         }
         refuse_key(&format!("the {what}"), url)?;
-        let store = self.open_store(url).await?.store;
+        let store = self.open_store(url).await?.it;
         store.probe(false).await.map_err(|error| Failure::store(url, &error))?;
         Ok(Some(store))
     }
 
-    /// Opens the ledger of `--once`, and returns its file if it is one. The first message creates a missing file.
+    /// Opens the ledger of `--once`. The first message creates a missing file.
     pub(crate) async fn open_ledger(&self, url: &str, window: Duration) -> Result<OpenLedger, Failure> {
-        if url.starts_with("s3:") {
-            let store = self.open_store(url).await?.store;
+        if is_s3(url) {
+            let store = self.open_store(url).await?.it;
             // Sweeps list pages in the middle.
             let listed = store.list("", Some("ledger"), 1).await;
             listed.map_err(|error| Failure::store(url, &error))?;
-            return Ok(OpenLedger { ledger: Arc::new(ObjectLedger::new(store, window)), file: None });
+            return Ok(Open { it: Arc::new(ObjectLedger::new(store, window)), file: None });
         }
         if !is_sqlite(url) {
             return Err(Failure::usage(format!(
@@ -222,7 +206,7 @@ impl Backends {
         let ledger = ledger
             .map_err(|error| Failure::backend(format!("cannot use the ledger {url} of --once: {error}")))?;
         let file = Some(ledger.path().to_owned());
-        Ok(OpenLedger { ledger: Arc::new(ledger), file })
+        Ok(Open { it: Arc::new(ledger), file })
     }
 
     /// Opens a store, with the rights of a role if `role` names one. If it is used by key, each key has a session of the
@@ -238,8 +222,8 @@ impl Backends {
             Some(("dir", _)) => {
                 refuse_role(role, url)?;
                 let store = DirStore::open(url).map_err(failed)?;
-                let directory = Some(store.path().to_owned());
-                Ok(OpenStore { store: Arc::new(store), directory })
+                let file = Some(store.path().to_owned());
+                Ok(Open { it: Arc::new(store), file })
             }
             Some(("s3", _)) => {
                 let store =
@@ -252,7 +236,7 @@ impl Backends {
                             error => failed(error),
                         }
                     })?;
-                Ok(OpenStore { store: Arc::new(store), directory: None })
+                Ok(Open { it: Arc::new(store), file: None })
             }
             _ => Err(Failure::usage(format!(
                 "unknown store {url:?}: use s3://BUCKET, s3://BUCKET/PREFIX or dir:PATH"
@@ -305,7 +289,7 @@ pub(crate) fn http_client() -> Result<Arc<dyn HttpClient>, Failure> {
 
 /// Returns the [`Limits::streams_bytes`] of a task that may use this store.
 pub(crate) fn streams_bytes(url: &str) -> usize {
-    if url.starts_with("s3:") { Limits::STREAMS_BYTES } else { 0 }
+    if is_s3(url) { Limits::STREAMS_BYTES } else { 0 }
 }
 
 /// Creates a `sqlite:` queue if it doesn't exist, and opens it. Returns whether it was created.
@@ -339,14 +323,18 @@ pub(crate) fn is_sqlite(url: &str) -> bool {
     url.starts_with("sqlite:")
 }
 
+pub(crate) fn is_s3(url: &str) -> bool {
+    url.starts_with("s3:")
+}
+
 fn opened(queue: SqliteQueue) -> OpenQueue {
     let file = Some(queue.path().to_owned());
-    OpenQueue { queue: Arc::new(queue), file }
+    Open { it: Arc::new(queue), file }
 }
 
 impl OpenQueue {
-    pub(crate) fn into_queue(self) -> Arc<dyn Queue> {
-        self.queue
+    pub(crate) fn into_queue(self) -> Open<dyn Queue> {
+        Open { it: self.it, file: self.file }
     }
 }
 
@@ -359,7 +347,7 @@ impl OpenStore {
 
     /// Returns the key of the object that a path in the store's directory is, or would be once it's created.
     pub(crate) fn key_of(&self, path: &Path) -> Option<String> {
-        let directory = self.directory.as_deref()?;
+        let directory = self.file.as_deref()?;
         // A bare file name has no directory that could be resolved.
         let path = std::path::absolute(path).ok()?;
         let path = resolve(&path).unwrap_or(path);

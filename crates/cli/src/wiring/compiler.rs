@@ -1,13 +1,13 @@
 //! Opens the compiler of components and its cache.
 
 use crate::output::failure::Failure;
-use crate::settings::engine::EngineSettings;
+use crate::settings::engine::CompileSettings;
 use std::path::PathBuf;
 use wasmrun_runtime::engine::cache::Cache;
 use wasmrun_runtime::engine::compile::Compiler;
 
 /// Returns the compiler, which runs this program as a child process. With `--precompiled`, nothing is compiled.
-pub(crate) fn compiler(engine: &EngineSettings, cache: Option<Cache>) -> Result<Compiler, Failure> {
+pub(crate) fn compiler(engine: &CompileSettings, cache: Option<Cache>) -> Result<Compiler, Failure> {
     if engine.is_precompiled() {
         return Ok(Compiler::precompiled());
     }
@@ -22,7 +22,7 @@ pub(super) fn program() -> Result<PathBuf, Failure> {
 
 /// Opens the cache of compiled components. Returns `None` if it is off or not needed, or if the default
 /// directory can't be used.
-pub(crate) fn open_cache(engine: &EngineSettings) -> Result<Option<Cache>, Failure> {
+pub(crate) fn open_cache(engine: &CompileSettings) -> Result<Option<Cache>, Failure> {
     if engine.is_precompiled() {
         return Ok(None);
     }

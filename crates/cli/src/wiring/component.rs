@@ -3,7 +3,7 @@
 use super::backends::{Backends, http_client, open_bucket, streams_bytes};
 use super::protected::{FileUse, Protected, refuse_protected};
 use crate::output::failure::Failure;
-use crate::settings::engine::EngineSettings;
+use crate::settings::engine::CompileSettings;
 use crate::settings::grants::{HttpSetting, StoreSetting};
 use crate::settings::read::{read_file, regular};
 use crate::settings::registry::RegistrySettings;
@@ -68,7 +68,7 @@ pub(crate) struct ReadComponent {
 /// Reads the component from its file, or fetches it.
 pub(crate) async fn read(
     source: &Source,
-    engine: &EngineSettings,
+    engine: &CompileSettings,
     registry: &RegistrySettings,
     cache: Option<&Cache>,
     backends: &Backends,
@@ -196,7 +196,7 @@ pub(super) async fn open_grants(
         let opened = backends.open_queue_as(role(alias), url).await?;
         let used_for = FileUse::Queue("a queue");
         protected.extend(opened.file.clone().map(|path| Protected { used_for, path }));
-        grants.queues.insert(alias.clone(), opened.into_queue());
+        grants.queues.insert(alias.clone(), opened.it);
     }
     for setting in &plan.buckets {
         let bucket = open_bucket(&setting.url, setting.mode.writes())?;
@@ -226,13 +226,9 @@ pub(super) async fn open_stores(
         if setting.mode.writes() {
             refuse_protected(&setting.alias, &opened, protected)?;
         }
-        opened
-            .store
-            .probe(setting.mode.writes())
-            .await
-            .map_err(|error| Failure::store(&setting.url, &error))?;
+        opened.it.probe(setting.mode.writes()).await.map_err(|error| Failure::store(&setting.url, &error))?;
         let StoreSetting { alias, mode, scope, .. } = setting.clone();
-        let grant = StoreGrant { alias, store: opened.store, mode, scope };
+        let grant = StoreGrant { alias, store: opened.it, mode, scope };
         grants.stores.insert(setting.alias.clone(), grant);
     }
     Ok(())

@@ -69,7 +69,7 @@ impl Control {
     /// Creates the socket. A socket that a killed worker left behind is replaced.
     pub(crate) fn bind(path: &Path) -> Result<Self, Failure> {
         let failed = |error| cannot_create(path, &error);
-        if check(path)? == Found::Stale {
+        if check(path)? == AtPath::Stale {
             fs::remove_file(path).map_err(failed)?;
         }
         let listener = UnixListener::bind(path).map_err(failed)?;
@@ -136,24 +136,24 @@ pub(crate) fn cannot_create(path: &Path, error: &dyn Display) -> Failure {
 
 /// What is at the path of a socket.
 #[derive(PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum AtPath {
     Nothing,
     /// A socket on which nobody listens.
     Stale,
 }
 
 /// Checks that a socket can be created here.
-pub(crate) fn check(path: &Path) -> Result<Found, Failure> {
+pub(crate) fn check(path: &Path) -> Result<AtPath, Failure> {
     if path.as_os_str().len() > LONGEST_PATH {
         return Err(cannot_create(path, &format!("its path has more than {LONGEST_PATH} bytes")));
     }
-    let Ok(found) = fs::symlink_metadata(path) else { return Ok(Found::Nothing) };
+    let Ok(found) = fs::symlink_metadata(path) else { return Ok(AtPath::Nothing) };
     if !found.file_type().is_socket() {
         return Err(cannot_create(path, &"there is a file of that name"));
     }
     match std::os::unix::net::UnixStream::connect(path) {
         Ok(_) => Err(cannot_create(path, &"another worker uses it, and each needs its own")),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(Found::Stale),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(AtPath::Stale),
         Err(error) => Err(cannot_create(path, &error)),
     }
 }

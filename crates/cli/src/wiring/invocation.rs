@@ -43,7 +43,7 @@ impl Invocation {
     /// Runs the task and prints its report.
     pub(crate) async fn run(self, backends: &Backends, output: &Output) -> Result<Report, Failure> {
         let Self { plan, traces, message, request, as_json } = self;
-        let cache = open_cache(&plan.engine)?;
+        let cache = open_cache(&plan.engine.compile)?;
         let read = routes::read(&plan, cache.as_ref(), backends).await?;
         let (requests, response) = request.unzip();
         let requests = requests.map(|request| Arc::new(request) as Arc<dyn Requests>);

@@ -3,7 +3,7 @@
 use super::backends::OpenStore;
 use super::compiler::program;
 use crate::output::failure::Failure;
-use crate::settings::registry::KeySetting;
+use crate::settings::registry::VerifyKeySetting;
 use crate::settings::source::Source;
 use crate::settings::task::TaskPlan;
 use std::fmt;
@@ -43,7 +43,7 @@ pub(super) fn protected_files(plan: &TaskPlan, cache: Option<&Cache>) -> Result<
             protected.push(alone("the component", path.clone()));
         }
     }
-    let keys = plan.registry.verify_key.as_ref().and_then(KeySetting::file);
+    let keys = plan.registry.verify_key.as_ref().and_then(VerifyKeySetting::file);
     protected.extend(keys.map(|path| alone("the file of --verify-key", path.to_owned())));
     protected.push(alone("this program", program()?));
     protected.extend(plan.config.clone().map(|path| alone("the configuration", path)));

@@ -72,6 +72,7 @@ impl Refresh {
             return Ok(());
         }
         let TaskPlan { component: source, component_name, engine, registry, .. } = &self.plan;
+        let engine = &engine.compile;
         // Only the version of an artefact has a name before it is read.
         let named = match source {
             Source::Artefact(reference) => {

@@ -24,7 +24,7 @@ pub(crate) async fn read(
         let read = match all.iter().find(|(before, _)| *before == source) {
             Some((_, read)) => read.clone(),
             None => {
-                let read = component::read(source, &task.engine, &task.registry, cache, backends).await;
+                let read = component::read(source, &task.engine.compile, &task.registry, cache, backends).await;
                 Arc::new(read.map_err(|failure| failure.of_route(route))?)
             }
         };
@@ -62,7 +62,7 @@ pub(crate) async fn load(
         opened.map_err(|failure| failure.of_route(route))?;
     }
     let (compiler, threads) =
-        (compiler(&plan.engine, cache)?, component::guest_threads(plan.engine.threads()?)?);
+        (compiler(&plan.engine.compile, cache)?, component::guest_threads(plan.engine.threads()?)?);
     let (mut default, mut routes) = (None, Vec::new());
     for (((route, task), read), grants) in plan.components().zip(read).zip(granted) {
         let loaded =

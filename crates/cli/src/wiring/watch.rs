@@ -4,7 +4,7 @@ use crate::output::Output;
 use crate::output::failure::Failure;
 use crate::settings::otlp::{MetricsPlan, OtlpPlan, TracesPlan};
 use crate::settings::task::TaskPlan;
-use crate::settings::watch::{Listen, Namespace, WatchSettings, WorkerAddress};
+use crate::settings::watch::{EmfNamespace, Listen, WatchSettings, WorkerAddress};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ pub(crate) fn observers(
     Ok(Observers {
         traces,
         metrics: is_watched.then(|| Arc::new(Metrics::default().with_routes(&routes))),
-        emf: settings.emf.clone().map(|Namespace(namespace)| Arc::new(Emf::new(namespace, &name, queues))),
+        emf: settings.emf.clone().map(|EmfNamespace(namespace)| Arc::new(Emf::new(namespace, &name, queues))),
         exporter,
     })
 }

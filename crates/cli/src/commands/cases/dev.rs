@@ -192,11 +192,11 @@ async fn is_built(output: &Output, directory: &Path, build: &str) -> Result<bool
 
 /// The watched files, as they were at the last look.
 #[derive(Default)]
-struct Files(BTreeMap<PathBuf, Seen>);
+struct Files(BTreeMap<PathBuf, FileState>);
 
 /// A file: what is cheap to compare, and a hash of its content. Builds write files anew that haven't changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Seen {
+struct FileState {
     size: u64,
     modified: Option<SystemTime>,
     content: u64,
@@ -220,7 +220,7 @@ impl Files {
             }
             let content = hash(&path);
             changed |= old.is_none_or(|old| old.content != content);
-            self.0.insert(path, Seen { size, modified, content });
+            self.0.insert(path, FileState { size, modified, content });
         }
         changed
     }

@@ -3,7 +3,7 @@
 use super::diff::{difference, short};
 use crate::output::show::{change, size};
 use crate::settings::project::{ExpectedObject, SentMessage, Text};
-use crate::wiring::cases::{Case, Seen, SeenObject};
+use crate::wiring::cases::{Case, Observed, SeenObject};
 use std::collections::{BTreeMap, BTreeSet};
 use wasmrun_runtime::model::message::{AttributeValue, OutgoingMessage};
 use wasmrun_runtime::model::outcome::OutcomeKind;
@@ -42,7 +42,7 @@ impl Finding {
 }
 
 /// Returns all differences, in the order in which a user looks at them.
-pub(super) fn judge(case: &Case, seen: &Seen) -> Vec<Finding> {
+pub(super) fn judge(case: &Case, seen: &Observed) -> Vec<Finding> {
     let mut findings = Vec::new();
     outcome(case, seen, &mut findings);
     objects(case, seen, &mut findings);
@@ -52,7 +52,7 @@ pub(super) fn judge(case: &Case, seen: &Seen) -> Vec<Finding> {
     findings
 }
 
-fn outcome(case: &Case, seen: &Seen, findings: &mut Vec<Finding>) {
+fn outcome(case: &Case, seen: &Observed, findings: &mut Vec<Finding>) {
     let (expect, outcome) = (&case.file.expect, &seen.report.outcome);
     let expected = expect.outcome.unwrap_or(OutcomeKind::Completed);
     let reason = outcome.reason().unwrap_or_default();
@@ -88,7 +88,7 @@ struct Wanted<'a> {
 
 /// Returns what is expected of each store that the task may write to: the given objects, those in `expected`, and those
 /// in the case's file. Returns `None` if the case mentions no object.
-fn wanted<'a>(case: &'a Case, seen: &Seen) -> Option<BTreeMap<String, Wanted<'a>>> {
+fn wanted<'a>(case: &'a Case, seen: &Observed) -> Option<BTreeMap<String, Wanted<'a>>> {
     let listed = &case.file.expect.objects;
     if case.expected.is_none() && listed.is_none() {
         return None;
@@ -125,7 +125,7 @@ fn is_in_expected(case: &Case, name: &str) -> bool {
     case.expected.as_ref().is_some_and(|all| all.get(alias).is_some_and(|objects| objects.contains_key(key)))
 }
 
-fn objects(case: &Case, seen: &Seen, findings: &mut Vec<Finding>) {
+fn objects(case: &Case, seen: &Observed, findings: &mut Vec<Finding>) {
     let Some(wanted) = wanted(case, seen) else { return };
     let found: BTreeMap<String, &SeenObject> = seen
         .objects
@@ -171,7 +171,7 @@ fn compare(name: &str, wanted: &Wanted<'_>, object: &SeenObject, findings: &mut 
     }
 }
 
-fn sent(case: &Case, seen: &Seen, findings: &mut Vec<Finding>) {
+fn sent(case: &Case, seen: &Observed, findings: &mut Vec<Finding>) {
     let Some(expected) = &case.file.expect.sent else { return };
     let queues: BTreeSet<&String> = expected.keys().chain(seen.sent.keys()).collect();
     for queue in queues {
@@ -245,7 +245,7 @@ pub(super) fn attributes_of(message: &OutgoingMessage) -> BTreeMap<String, Strin
     message.attributes.iter().map(|attribute| (attribute.name.clone(), text(&attribute.value))).collect()
 }
 
-fn log(case: &Case, seen: &Seen, findings: &mut Vec<Finding>) {
+fn log(case: &Case, seen: &Observed, findings: &mut Vec<Finding>) {
     let mut lines = seen.log.iter().filter(|line| line.is_guests).map(|line| line.text.as_str());
     let mut after = String::new();
     for expected in case.file.expect.log.iter().flatten() {
@@ -258,7 +258,7 @@ fn log(case: &Case, seen: &Seen, findings: &mut Vec<Finding>) {
     }
 }
 
-fn budgets(case: &Case, seen: &Seen, findings: &mut Vec<Finding>) {
+fn budgets(case: &Case, seen: &Observed, findings: &mut Vec<Finding>) {
     let (expect, usage) = (&case.file.expect, &seen.report.usage);
     let tolerance = expect.tolerance();
     if let Some(most) = expect.max_fuel.filter(|most| expect.is_over(usage.fuel, *most)) {

@@ -94,15 +94,17 @@ async fn run(args: &CaseArgs, updates: bool) -> Result<Vec<Done>, Failure> {
     let cases = find_cases(&directory, args.case.as_deref().unwrap_or_default())?;
     let component = component(args, &directory, &project)?;
     let bytes =
-        read_component(&component, args.engine.is_precompiled()).map_err(|failure| match &project.build {
+        read_component(&component, args.engine.compile.is_precompiled()).map_err(|failure| match &project
+            .build
+        {
             Some(build) if !component.exists() => Failure::usage(format!("{failure}; `{build}` builds it")),
             _ => failure,
         })?;
-    let cache = open_cache(&args.engine)?;
+    let cache = open_cache(&args.engine.compile)?;
     let runner = Arc::new(Runner {
         bytes,
         shown: component.display().to_string(),
-        compiler: compiler(&args.engine, cache)?,
+        compiler: compiler(&args.engine.compile, cache)?,
         // Unless it is asked for, a pool isn't worth its reservation for one task.
         allocator: match args.engine.allocator() {
             Allocator::Auto => Allocator::OnDemand,

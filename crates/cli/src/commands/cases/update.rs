@@ -3,7 +3,7 @@
 use super::judge::{Finding, Part, attributes_of};
 use crate::output::files::replace;
 use crate::settings::project::{CASE_FILE, CaseFile, Expect, ExpectedObject, SentMessage, Text, quoted};
-use crate::wiring::cases::{Case, Seen, expected_path};
+use crate::wiring::cases::{Case, Observed, expected_path};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -18,7 +18,7 @@ use wasmrun_runtime::model::outcome::OutcomeKind;
 /// # Errors
 ///
 /// Says why the case can't be written.
-pub(super) fn update(case: &Case, seen: &Seen, findings: &[Finding]) -> Result<bool, String> {
+pub(super) fn update(case: &Case, seen: &Observed, findings: &[Finding]) -> Result<bool, String> {
     let expect = &case.file.expect;
     if findings.is_empty() && expect.max_fuel.is_some() {
         return Ok(false);
@@ -47,7 +47,7 @@ struct Objects<'a> {
 }
 
 impl<'a> Objects<'a> {
-    fn of(case: &'a Case, seen: &'a Seen, findings: &[Finding]) -> Self {
+    fn of(case: &'a Case, seen: &'a Observed, findings: &[Finding]) -> Self {
         let expect = &case.file.expect;
         if case.expected.is_none() && expect.objects.is_none() && expect.max_fuel.is_some() {
             return Self { listed: None, files: Vec::new() };
@@ -113,7 +113,7 @@ impl<'a> Objects<'a> {
 /// What the new table `[expect]` is made of.
 struct Section<'a> {
     expect: &'a Expect,
-    seen: &'a Seen,
+    seen: &'a Observed,
     findings: &'a [Finding],
     /// What isn't mentioned is added.
     is_first: bool,

@@ -10,7 +10,7 @@ use crate::output::failure::Failure;
 use crate::settings::flags::EnqueueArgs;
 use crate::settings::log::LogSettings;
 use crate::settings::message::{attributes_from, body_from};
-use crate::settings::named::check_alias;
+use crate::settings::named::{check_alias, name_and_value};
 use crate::wiring::backends::{Backends, OpenStore};
 use crate::wiring::logging;
 use std::path::Path;
@@ -41,7 +41,7 @@ pub(crate) async fn enqueue(args: EnqueueArgs) -> Result<ExitCode, Failure> {
     let outgoing = messages(&template, bodies)?;
     let (queue, seen) = open(&backends, &args, store.as_ref(), &output).await?;
     let sender = Sender { queue: &*queue, template };
-    let store = store.map(|store| store.store);
+    let store = store.map(|open| open.it);
     let Some(store) = store else {
         sender.send(&outgoing).await?;
         output.line(format_args!("sent {} to {}", count(outgoing.len(), "message"), queue.url()));
@@ -70,21 +70,21 @@ async fn open(
         None => Ok(backends.open_queue(queue).await?),
     };
     let (url, file) = match &opened {
-        Ok(opened) => (opened.queue.url(), opened.file.as_deref()),
+        Ok(opened) => (opened.it.url(), opened.file.as_deref()),
         Err(plan) => (&*plan.url, Some(&*plan.path)),
     };
     if let (Some(store), Some(file)) = (store, file) {
         refuse_announced(store, &args.prefix, &format!("the queue {url}"), file)?;
     }
     let seen = match (args.seen.as_deref(), store) {
-        (Some(path), Some(store)) => Seen::in_file(path, url, store.store.url())?,
+        (Some(path), Some(store)) => Seen::in_file(path, url, store.it.url())?,
         _ => Seen::nothing(),
     };
     let (opened, created) = match opened {
         Ok(opened) => (opened, false),
         Err(_) => backends.open_or_create_queue(queue).await?,
     };
-    let queue = opened.into_queue();
+    let queue = opened.it;
     if created {
         output.line(format_args!("created the queue {}", queue.url()));
     }
@@ -103,9 +103,7 @@ fn refuse_announced(store: &OpenStore, prefix: &str, what: &str, path: &Path) ->
 }
 
 async fn store(backends: &Backends, text: &str) -> Result<OpenStore, Failure> {
-    let (alias, url) = text
-        .split_once('=')
-        .ok_or_else(|| Failure::usage(format!("--store {text} is incomplete: write ALIAS=URL")))?;
+    let (alias, url) = name_and_value("store", "ALIAS=URL", text)?;
     check_alias(alias)?;
     backends.open_store(url).await
 }

@@ -8,22 +8,26 @@ use crate::settings::route_table::RouteTable;
 use crate::settings::source::Source;
 use crate::settings::task::TaskPlan;
 use crate::settings::worker::WorkerSettings;
+use crate::wiring::backends::is_s3;
 use std::path::Path;
 use wasmrun_aws::is_queue_address;
 
 /// Refuses queues and other files of the worker that would be on a disk.
 pub(super) fn needs_no_disk(worker: &WorkerSettings, usage: Option<&Path>) -> Result<(), Failure> {
-    let notified = worker.notify.as_ref().and_then(NotifySetting::queue);
-    let queues = [("dead-letter queue", worker.dead_letter.as_deref()), ("queue of notifications", notified)];
+    let notified = worker.notify.notify.as_ref().and_then(NotifySetting::queue);
+    let queues =
+        [("dead-letter queue", worker.delivery.dead_letter.as_deref()), ("queue of notifications", notified)];
     for (what, queue) in queues {
         queue.map_or(Ok(()), |queue| of_amazon(what, queue))?;
     }
-    for (what, url) in [("group store", &worker.group_store), ("budget store", &worker.budget_store)] {
-        if let Some(url) = url.as_ref().filter(|url| !url.starts_with("s3:")) {
+    for (what, url) in
+        [("group store", &worker.notify.group_store), ("budget store", &worker.budgets.budget_store)]
+    {
+        if let Some(url) = url.as_ref().filter(|url| !is_s3(url)) {
             return Err(no_disk(&format!("the {what} is {url}"), "use s3://BUCKET/PREFIX"));
         }
     }
-    if let Some(prices) = worker.prices.as_ref().filter(|path| !path.is_absolute()) {
+    if let Some(prices) = worker.budgets.prices.as_ref().filter(|path| !path.is_absolute()) {
         let prices = prices.display();
         return Err(Failure::usage(format!(
             "the price table {prices} is a relative path: write its absolute path in the image"
@@ -38,7 +42,7 @@ pub(super) fn needs_no_disk(worker: &WorkerSettings, usage: Option<&Path>) -> Re
             control.display()
         )));
     }
-    if let Some(ledger) = worker.once.as_ref().filter(|url| !url.starts_with("s3:")) {
+    if let Some(ledger) = worker.once.once.as_ref().filter(|url| !is_s3(url)) {
         return Err(no_disk(&format!("the ledger of --once is {ledger}"), "use s3://BUCKET/PREFIX"));
     }
     Ok(())
@@ -66,7 +70,7 @@ pub(super) fn fits_container(task: &TaskPlan) -> Result<(), Failure> {
     for (alias, queue) in &task.sends {
         of_amazon(&format!("queue {alias}"), queue)?;
     }
-    if let Some(store) = task.stores.iter().find(|store| !store.url.starts_with("s3:")) {
+    if let Some(store) = task.stores.iter().find(|store| !is_s3(&store.url)) {
         let what = format!("the store {} is {}", store.alias, store.url);
         return Err(no_disk(&what, "use s3://BUCKET"));
     }

@@ -9,7 +9,7 @@ use crate::settings::flags::{ContainerArgs, RunArgs, ServeArgs};
 use crate::settings::notify::NotifySetting;
 use crate::settings::queues::QueueSetting;
 use crate::settings::read::{MAX_TOML_BYTES, read_stream};
-use crate::settings::registry::{KeySetting, read_keys};
+use crate::settings::registry::{VerifyKeySetting, read_keys};
 use crate::settings::serve::ServeSettings;
 use crate::settings::source::Source;
 use crate::settings::task::TaskPlan;
@@ -117,14 +117,14 @@ impl Plan {
         let RunPlan { task, worker, watching, .. } = plan;
         let component = task.component.to_string();
         // The container has no such file, so it gets the keys themselves.
-        if let Some(path) = task.registry.verify_key.as_ref().and_then(KeySetting::file) {
+        if let Some(path) = task.registry.verify_key.as_ref().and_then(VerifyKeySetting::file) {
             typed.set("verify-key", read_keys(path)?.0);
         }
         let queue = work.queue();
         let endpoint = task.aws.endpoint_url.clone();
         let of_components = task.components().flat_map(|(_, task)| reached(task));
         let of_queues = work.queues().iter().filter_map(|queue| queue.place.url.clone());
-        let of_server = worker.notify.as_ref().and_then(NotifySetting::server).map(str::to_owned);
+        let of_server = worker.notify.notify.as_ref().and_then(NotifySetting::server).map(str::to_owned);
         let of_collector = watching.otlp.as_ref().map(|collector| collector.0.clone());
         let urls = [endpoint.clone(), of_server, of_collector].into_iter().flatten().chain(of_queues);
         let ports = of_components.chain(urls).filter_map(|url| port_of(&url)).chain([HTTPS]).collect();
@@ -135,9 +135,9 @@ impl Plan {
             is_component_typed,
             settings: Settings { file: text.map(|(_, text)| text), typed, in_file },
             listen: watching.listen.map(|listen| listen.0),
-            is_cache_off: task.engine.cache.as_deref() == Some(Path::new("off")),
+            is_cache_off: task.engine.compile.cache.as_deref() == Some(Path::new("off")),
             stop_timeout: worker.stop_timeout.unwrap_or(WorkerOptions::default().stop_timeout),
-            until_empty: worker.until_empty,
+            until_empty: worker.delivery.until_empty,
             endpoint,
             ports,
             has_routes: !task.routes.routes.is_empty(),

@@ -29,13 +29,7 @@ pub(crate) fn new(args: &NewArgs) -> Result<ExitCode, Failure> {
     if args.sdk.is_some() && args.kind == Kind::Command {
         return Err(Failure::usage("--sdk is for guests that call wasmrun: a command needs no SDK"));
     }
-    let values = [
-        ("name", args.name.clone()),
-        // The component of a crate has underscores.
-        ("crate", args.name.replace('-', "_")),
-        ("sdk", sdk(args.sdk.as_deref())?),
-        ("build", args.lang.build().to_owned()),
-    ];
+    let values = values(&args.name, args.lang, args.kind, sdk(args.sdk.as_deref())?);
     let files = files(args.lang, args.kind);
     create(Path::new(&args.name), files.into_iter().map(|(path, content)| (path, content.filled(&values))))?;
     let mut text = format!("created {}: see its README.md and {PROJECT_FILE}. Next:\n\n", args.name);
@@ -51,6 +45,17 @@ pub(crate) fn new(args: &NewArgs) -> Result<ExitCode, Failure> {
     }
     to_stdout(text.as_bytes());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the values for the places in the files.
+fn values(name: &str, lang: Language, kind: Kind, sdk: String) -> [(&'static str, String); 5] {
+    [
+        ("name", name.to_owned()),
+        ("sdk", sdk),
+        ("build", lang.build().to_owned()),
+        ("component", lang.component(kind, name)),
+        ("watch", lang.watched(kind).to_owned()),
+    ]
 }
 
 /// Names of packages that cargo can't build: directories of its own, and the SDK.
@@ -132,6 +137,31 @@ impl Language {
             Self::C | Self::Go => "sh build.sh",
         }
     }
+
+    /// Returns the path of the component in the project.
+    fn component(self, kind: Kind, name: &str) -> String {
+        match (self, kind) {
+            (Self::Rust, Kind::Command) => format!("target/wasm32-wasip2/release/{name}.wasm"),
+            // The component of a library has underscores.
+            (Self::Rust, _) => format!("target/wasm32-wasip2/release/{}.wasm", name.replace('-', "_")),
+            _ => "guest.wasm".to_owned(),
+        }
+    }
+
+    /// Returns what `wasmrun dev` watches, as items of a list in TOML.
+    fn watched(self, kind: Kind) -> &'static str {
+        match (self, kind) {
+            (Self::Rust, _) => r#""src", "Cargo.toml""#,
+            (Self::Python, Kind::Command) => r#""app.py", "wit""#,
+            (Self::Python, _) => r#""app.py", "wasmrun_guest.py", "wit""#,
+            (Self::Javascript, Kind::Command) => r#""guest.js", "package.json", "wit""#,
+            (Self::Javascript, _) => r#""guest.js", "wasmrun-guest.js", "package.json", "wit""#,
+            (Self::C, Kind::Command) => r#""shout.c", "build.sh""#,
+            (Self::C, _) => r#""shout.c", "bindings", "build.sh""#,
+            (Self::Go, Kind::Command) => r#""main.go", "go.mod", "build.sh""#,
+            (Self::Go, _) => r#""export_wasmrun_task_handler", "go.mod", "build.sh""#,
+        }
+    }
 }
 
 impl Content {
@@ -187,8 +217,7 @@ mod tests {
             .iter()
             .flat_map(|lang| Kind::value_variants().iter().map(move |kind| (*lang, *kind)))
         {
-            let values = [("name", "x"), ("crate", "x"), ("sdk", "y = 1"), ("build", lang.build())];
-            let values = values.map(|(name, value)| (name, value.to_owned()));
+            let values = values("x", lang, kind, "y = 1".into());
             let files = files(lang, kind);
             let names: BTreeSet<&str> = files.iter().map(|(path, _)| *path).collect();
             assert_eq!(names.len(), files.len(), "{lang:?} {kind:?}");

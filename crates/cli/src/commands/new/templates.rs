@@ -64,8 +64,8 @@ const STREAMS: &[File] = files! {
 pub(super) fn files(lang: Language, kind: Kind) -> Vec<File> {
     let files = match kind {
         // The program needs no interface of wasmrun.
-        Kind::Command => [own(lang, kind), common(lang), command(lang), cases(kind)],
-        Kind::Object | Kind::Message => [own(lang, kind), common(lang), bindings(lang), cases(kind)],
+        Kind::Command => [own(lang, kind), common(lang), command(lang), project(kind)],
+        Kind::Object | Kind::Message => [own(lang, kind), common(lang), bindings(lang), project(kind)],
     };
     let mut files = files.concat();
     files.extend(world(lang, kind));
@@ -83,39 +83,30 @@ pub(super) fn files(lang: Language, kind: Kind) -> Vec<File> {
 fn own(lang: Language, kind: Kind) -> &'static [File] {
     match (lang, kind) {
         (Language::Rust, Kind::Object) => files! {
-            "guest.toml" <- "rust/guest.object.toml",
             "src/lib.rs" <- "rust/object.rs",
         },
         (Language::Rust, Kind::Message) => files! {
-            "guest.toml" <- "rust/guest.message.toml",
             "src/lib.rs" <- "rust/message.rs",
         },
         (Language::Rust, Kind::Command) => files! {
-            "guest.toml" <- "rust/guest.command.toml",
             "src/main.rs" <- "rust/command.rs",
         },
         (Language::Python, Kind::Object) => files! {
-            "guest.toml" <- "python/guest.object.toml",
             "app.py" <- "python/object.py",
         },
         (Language::Python, Kind::Message) => files! {
-            "guest.toml" <- "python/guest.message.toml",
             "app.py" <- "python/message.py",
         },
         (Language::Python, Kind::Command) => files! {
-            "guest.toml" <- "python/guest.command.toml",
             "app.py" <- "python/command.py",
         },
         (Language::Javascript, Kind::Object) => files! {
-            "guest.toml" <- "javascript/guest.object.toml",
             "guest.js" <- "javascript/object.js",
         },
         (Language::Javascript, Kind::Message) => files! {
-            "guest.toml" <- "javascript/guest.message.toml",
             "guest.js" <- "javascript/message.js",
         },
         (Language::Javascript, Kind::Command) => files! {
-            "guest.toml" <- "javascript/guest.command.toml",
             "guest.js" <- "javascript/command.js",
         },
         (Language::Typescript, Kind::Object) => files! {
@@ -131,27 +122,21 @@ fn own(lang: Language, kind: Kind) -> &'static [File] {
             "guest.ts" <- "typescript/command.ts",
         },
         (Language::C, Kind::Object) => files! {
-            "guest.toml" <- "c/guest.object.toml",
             "shout.c" <- "c/object.c",
         },
         (Language::C, Kind::Message) => files! {
-            "guest.toml" <- "c/guest.message.toml",
             "shout.c" <- "c/message.c",
         },
         (Language::C, Kind::Command) => files! {
-            "guest.toml" <- "c/guest.command.toml",
             "shout.c" <- "c/command.c",
         },
         (Language::Go, Kind::Object) => files! {
-            "guest.toml" <- "go/guest.object.toml",
             "export_wasmrun_task_handler/handler.go" <- "go/object.go",
         },
         (Language::Go, Kind::Message) => files! {
-            "guest.toml" <- "go/guest.message.toml",
             "export_wasmrun_task_handler/handler.go" <- "go/message.go",
         },
         (Language::Go, Kind::Command) => files! {
-            "guest.toml" <- "go/guest.command.toml",
             "main.go" <- "go/command.go",
         },
     }
@@ -279,10 +264,11 @@ fn world(lang: Language, kind: Kind) -> &'static [File] {
     }
 }
 
-/// Returns the cases, which are the same in each language.
-fn cases(kind: Kind) -> &'static [File] {
+/// Returns the project's settings and its cases, which are the same in each language.
+fn project(kind: Kind) -> &'static [File] {
     match kind {
         Kind::Object => files! {
+            "guest.toml" <- "object/guest.toml",
             "cases/hello/case.toml" <- "object/hello.toml",
             "cases/hello/given/input/hello.txt" <- "object/hello.given",
             "cases/hello/expected/output/hello.txt" <- "object/hello.expected",
@@ -292,10 +278,12 @@ fn cases(kind: Kind) -> &'static [File] {
             "cases/removed/case.toml" <- "object/removed.toml",
         },
         Kind::Message => files! {
+            "guest.toml" <- "message/guest.toml",
             "cases/hello/case.toml" <- "message/hello.toml",
             "cases/blank/case.toml" <- "message/blank.toml",
         },
         Kind::Command => files! {
+            "guest.toml" <- "command/guest.toml",
             "cases/hello/case.toml" <- "object/hello.toml",
             "cases/hello/given/input/hello.txt" <- "object/hello.given",
             "cases/hello/expected/output/hello.txt" <- "object/hello.expected",

@@ -7,7 +7,7 @@
 //! The cost of all tasks is linear in their work, so that the costs of some of them add up to it.
 
 use crate::output::failure::Failure;
-use crate::output::show::{amount, size};
+use crate::output::show::{amount, number, size};
 use crate::settings::flags::FargateSize;
 use crate::wiring::prices::{Consumed, GB, Prices, check_size};
 use crate::wiring::usage_records::record::Record;
@@ -181,8 +181,8 @@ impl Bill {
             "always busy, as half as busy costs twice as much; {} vCPU-hours for their CPU time, {} GB-hours for their memory while they run, {} to {} GB for each vCPU. Not counted: the worker's own CPU time.",
             amount(size.vcpu),
             amount(size.gb),
-            plain(least),
-            plain(most)
+            number(least),
+            number(most)
         );
         self.cost("a Fargate service", "fargate-service", self.service_cost(&self.all), assumptions)
     }
@@ -259,15 +259,10 @@ fn lambda_vcpu(prices: &Prices, mb: u32) -> f64 {
 
 fn slowness(vcpu: f64) -> String {
     if vcpu < 1.0 {
-        format!("computing takes {} times as long as here, waiting as long", plain(1.0 / vcpu))
+        format!("computing takes {} times as long as here, waiting as long", number(1.0 / vcpu))
     } else {
         "computing and waiting take as long as here".to_owned()
     }
-}
-
-/// Formats a number with at most two decimals.
-fn plain(number: f64) -> String {
-    format!("{number:.2}").trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]

@@ -111,19 +111,37 @@ fn line(text: &mut String, title: &str, rest: String) {
 fn over_time(text: &mut String, totals: &Totals) {
     let timeline = &totals.timeline;
     let width = humantime::format_duration(Duration::from_secs(timeline.width().unsigned_abs()));
-    let there: Vec<(usize, &str)> =
-        outcome_names().enumerate().filter(|(outcome, _)| totals.outcomes[*outcome] > 0).collect();
-    let _ = write!(text, "\noutcomes over time, each line {width}\n{:<21}{:>10}", "", "tasks");
-    for (_, name) in &there {
-        let _ = write!(text, "{:>1$}", name, name.len().max(8) + 2);
-    }
-    text.push('\n');
+    let columns = OutcomeColumns::of(totals);
+    let heads = columns.heads();
+    let _ = writeln!(text, "\noutcomes over time, each line {width}\n{:<21}{:>10}{heads}", "", "tasks");
     for (from, outcomes) in timeline.rows() {
-        let _ = write!(text, "{:<21}{:>10}", shown_time(from), outcomes.iter().sum::<u64>());
-        for (outcome, name) in &there {
-            let _ = write!(text, "{:>1$}", outcomes[*outcome], name.len().max(8) + 2);
-        }
-        text.push('\n');
+        let (from, tasks, counts) =
+            (shown_time(from), outcomes.iter().sum::<u64>(), columns.counts(&outcomes));
+        let _ = writeln!(text, "{from:<21}{tasks:>10}{counts}");
+    }
+}
+
+/// The outcomes that any task has, as the columns of a table.
+struct OutcomeColumns(Vec<(usize, &'static str)>);
+
+impl OutcomeColumns {
+    fn of(totals: &Totals) -> Self {
+        let there = outcome_names().enumerate().filter(|(outcome, _)| totals.outcomes[*outcome] > 0);
+        Self(there.collect())
+    }
+
+    fn heads(&self) -> String {
+        self.row(|_, name| name.to_owned())
+    }
+
+    fn counts(&self, outcomes: &[u64]) -> String {
+        self.row(|outcome, _| outcomes[outcome].to_string())
+    }
+
+    fn row(&self, cell: impl Fn(usize, &str) -> String) -> String {
+        let cell =
+            |(outcome, name): &(usize, &str)| format!("{:>1$}", cell(*outcome, name), name.len().max(8) + 2);
+        self.0.iter().map(cell).collect()
     }
 }
 
@@ -208,19 +226,10 @@ fn split_by_field(text: &mut String, totals: &Totals, split: &Split) {
 }
 
 fn outcomes_by_field(text: &mut String, totals: &Totals, field: &str, rows: &[(String, &Group)]) {
-    let there: Vec<(usize, &str)> =
-        outcome_names().enumerate().filter(|(outcome, _)| totals.outcomes[*outcome] > 0).collect();
-    let _ = write!(text, "\noutcomes by {field}\n{:>9}", "tasks");
-    for (_, name) in &there {
-        let _ = write!(text, "{:>1$}", name, name.len().max(8) + 2);
-    }
-    let _ = writeln!(text, "  {field}");
+    let columns = OutcomeColumns::of(totals);
+    let _ = writeln!(text, "\noutcomes by {field}\n{:>9}{}  {field}", "tasks", columns.heads());
     for (value, group) in rows {
-        let _ = write!(text, "{:>9}", group.tasks());
-        for (outcome, name) in &there {
-            let _ = write!(text, "{:>1$}", group.outcomes[*outcome], name.len().max(8) + 2);
-        }
-        let _ = writeln!(text, "  {value}");
+        let _ = writeln!(text, "{:>9}{}  {value}", group.tasks(), columns.counts(&group.outcomes));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Formats the result of simulations as text or JSON.
 
 use super::{Cost, Point};
-use crate::output::show::{amount, count, time};
+use crate::output::show::{amount, count, number, time};
 use crate::settings::flags::ModelArgs;
 use crate::settings::simulate::Sweep;
 use crate::wiring::prices::Prices;
@@ -15,17 +15,6 @@ const NAMES: usize = 24;
 
 fn seconds(seconds: f64) -> String {
     time((seconds * 1e6).round() as u64)
-}
-
-/// Formats a number with three digits at most after the point.
-fn number(value: f64) -> String {
-    match value {
-        ..100.0 => {
-            let text = format!("{value:.2}");
-            text.trim_end_matches('0').trim_end_matches('.').to_owned()
-        }
-        _ => format!("{value:.0}"),
-    }
 }
 
 /// Formats one result.

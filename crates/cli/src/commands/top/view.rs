@@ -1,6 +1,7 @@
 //! Draws the screen of `wasmrun top`.
 
 use super::history::History;
+use crate::output::show::time;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -210,12 +211,6 @@ fn bytes(value: &Value) -> String {
         .map_or_else(|| "-".into(), |bytes| bytesize::ByteSize(bytes).display().iec_short().to_string())
 }
 
-/// Formats microseconds with a suitable unit.
 fn micros(value: &Value) -> String {
-    match value.as_u64() {
-        None => "-".into(),
-        Some(micros @ 0..1_000) => format!("{micros} us"),
-        Some(micros @ 1_000..1_000_000) => format!("{:.1} ms", micros as f64 / 1e3),
-        Some(micros) => format!("{:.1} s", micros as f64 / 1e6),
-    }
+    value.as_u64().map_or_else(|| "-".into(), time)
 }

@@ -2,7 +2,7 @@
 
 use super::tasks::RunArgs;
 use crate::settings::aws::AwsSettings;
-use crate::settings::engine::EngineSettings;
+use crate::settings::engine::CompileSettings;
 use crate::settings::limit_flags::LimitSettings;
 use crate::settings::log::LogSettings;
 use crate::settings::registry::RegistrySettings;
@@ -29,7 +29,7 @@ pub(crate) struct InspectArgs {
     #[command(flatten)]
     pub(crate) limits: LimitSettings,
     #[command(flatten)]
-    pub(crate) engine: EngineSettings,
+    pub(crate) engine: CompileSettings,
     #[command(flatten)]
     pub(crate) aws: AwsSettings,
     #[command(flatten)]
@@ -67,7 +67,7 @@ pub(crate) struct CompileArgs {
     #[arg(long)]
     pub(crate) deterministic: bool,
     #[command(flatten)]
-    pub(crate) engine: EngineSettings,
+    pub(crate) engine: CompileSettings,
     #[command(flatten)]
     pub(crate) aws: AwsSettings,
     #[command(flatten)]

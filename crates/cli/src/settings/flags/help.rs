@@ -1,8 +1,12 @@
 //! Arranges the help: commands and flags in groups, with the most used ones first.
 
-use super::of_queues::OF_QUEUES;
+use crate::settings::SettingsGroup;
+use crate::settings::engine::CompileSettings;
 use crate::settings::flags::Cli;
 use crate::settings::limit_flags::LimitSettings;
+use crate::settings::worker::{
+    BudgetSettings, DeliverySettings, KeySettings, NotifySettings, OnceSettings, WorkerSettings,
+};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, CommandFactory};
@@ -24,8 +28,14 @@ struct Group {
     heading: &'static str,
     /// Flags that `-h` and `--help` show.
     common: &'static [&'static str],
-    /// Flags that only `--help` shows. A flag that is also in `common` is shown by both.
-    others: &'static [&'static str],
+    /// Flags that only `--help` shows, in lists. A flag that is also in `common` is shown by both.
+    others: &'static [&'static [&'static str]],
+}
+
+impl Group {
+    fn flags(&self) -> impl Iterator<Item = &'static str> {
+        self.common.iter().chain(self.others.iter().copied().flatten()).copied()
+    }
 }
 
 /// Heading of the flags that only `serve` has.
@@ -37,56 +47,43 @@ const FLAGS: [Group; 14] = [
     Group {
         heading: SERVICE,
         common: &["listen", "status", "queue-time"],
-        others: &["queue-length", "connections"],
+        others: &[&["queue-length", "connections"]],
     },
-    Group { heading: "Dead letter", common: &[], others: &["max-messages", "max-time", "allow-receives"] },
+    Group { heading: "Dead letter", common: &[], others: &[&["max-messages", "max-time", "allow-receives"]] },
     Group { heading: "Project", common: &["component", "case"], others: &[] },
     Group {
         heading: "Queue",
         common: &["queue", "until-empty", "dead-letter", "on"],
         others: &[
-            "backoff",
-            "max-visibility",
-            "max-age",
-            "on-lease-expired",
-            "body-store",
-            "raw-body",
-            "max-consecutive-failures",
-            "key",
-            "max-per-key",
-            "weight",
-            "budget",
-            "budget-store",
-            "over-budget",
-            "prices",
-            "notify",
-            "complete-group",
-            "group-store",
-            "once",
-            "once-by",
-            "once-window",
+            DeliverySettings::FLAGS,
+            &["raw-body"],
+            KeySettings::FLAGS,
+            &["weight", "budget"],
+            BudgetSettings::FLAGS,
+            NotifySettings::FLAGS,
+            OnceSettings::FLAGS,
         ],
     },
     Group {
         heading: "Message",
         common: &["message", "attribute", "http", "header"],
-        others: &["group", "message-id", "sent-at"],
+        others: &[&["group", "message-id", "sent-at"]],
     },
     Group {
         heading: "Grants",
         common: &["store", "send", "env"],
-        others: &["keyvalue", "allow-http", "allow-http-address", "config-value", "dir", "assume-role"],
+        others: &[&["keyvalue", "allow-http", "allow-http-address", "config-value", "dir", "assume-role"]],
     },
-    Group { heading: PROGRAMS, common: &["arg", "input-object", "output-object"], others: &["exit-code"] },
+    Group { heading: PROGRAMS, common: &["arg", "input-object", "output-object"], others: &[&["exit-code"]] },
     Group {
         heading: "Limits of a task",
         common: &["memory", "timeout", "fuel"],
-        others: LimitSettings::FLAGS,
+        others: &[LimitSettings::FLAGS],
     },
     Group {
         heading: "Concurrency",
         common: &["instances"],
-        others: &[
+        others: &[&[
             "rate",
             "target-latency",
             "backlog-per-instance",
@@ -95,29 +92,21 @@ const FLAGS: [Group; 14] = [
             "scale-in-protection",
             "component-refresh",
             "rollout",
-        ],
+        ]],
     },
     Group {
         heading: "Monitoring",
         common: &["listen", "usage", "log", "json"],
-        others: &["log-format", "usage-size", "emf", "otlp", "trace-sampling", "service", "control"],
+        others: &[&["log-format", "usage-size", "emf", "otlp", "trace-sampling", "service", "control"]],
     },
     Group { heading: "Configuration", common: &["config", "check"], others: &[] },
     Group {
         heading: "Engine",
         common: &[],
-        others: &[
-            "cache",
-            "threads",
-            "allocator",
-            "deterministic",
-            "precompiled",
-            "compile-memory",
-            "compile-time",
-        ],
+        others: &[&["cache", "threads", "allocator", "deterministic"], CompileSettings::FLAGS],
     },
-    Group { heading: "AWS", common: &[], others: &["endpoint-url"] },
-    Group { heading: "Registry", common: &[], others: &["registry-plain-http", "verify-key"] },
+    Group { heading: "AWS", common: &[], others: &[&["endpoint-url"]] },
+    Group { heading: "Registry", common: &[], others: &[&["registry-plain-http", "verify-key"]] },
 ];
 
 /// Builds the command line, with its help in groups.
@@ -138,10 +127,10 @@ pub(crate) fn command() -> Command {
 
 /// Hides flags that a service refuses.
 fn hidden_of_queues(arg: Arg) -> Arg {
-    let of_programs = FLAGS.iter().filter(|group| group.heading == PROGRAMS);
-    let of_programs = of_programs.flat_map(|group| group.common.iter().chain(group.others));
-    let mut hidden = of_programs.chain(OF_QUEUES.iter().map(|(flag, _)| flag));
-    let is_hidden = arg.get_long().is_some_and(|long| hidden.any(|flag| *flag == long));
+    let of_programs = FLAGS.iter().filter(|group| group.heading == PROGRAMS).flat_map(Group::flags);
+    let of_messages = WorkerSettings::OF_MESSAGES.into_iter().flatten().copied();
+    let mut hidden = of_programs.chain(of_messages).chain(["raw-body"]);
+    let is_hidden = arg.get_long().is_some_and(|long| hidden.any(|flag| flag.replace('_', "-") == long));
     if is_hidden { arg.hide(true) } else { arg }
 }
 
@@ -207,8 +196,7 @@ fn grouped(command: Command, name: &'static str) -> Command {
             if group.heading == SERVICE && name != "serve" {
                 return None;
             }
-            let at =
-                group.common.iter().chain(group.others).position(|flag| flag.replace('_', "-") == long)?;
+            let at = group.flags().position(|flag| flag.replace('_', "-") == long)?;
             Some((index, at))
         })
     };
@@ -245,6 +233,17 @@ mod tests {
             for flag in subcommand.get_arguments().filter(|arg| !arg.is_positional()) {
                 assert!(flag.get_help_heading().is_some(), "{name} {flag}");
             }
+        }
+    }
+
+    #[test]
+    fn the_help_of_serve_hides_what_it_refuses() {
+        let command = command();
+        let serve = command.find_subcommand("serve").expect("a command");
+        let of_groups = WorkerSettings::OF_MESSAGES.concat();
+        for flag in of_groups.into_iter().chain(["raw-body"]).map(|flag| flag.replace('_', "-")) {
+            let arg = serve.get_arguments().find(|arg| arg.get_long() == Some(flag.as_str())).expect(&flag);
+            assert!(arg.is_hide_set(), "{flag}");
         }
     }
 }

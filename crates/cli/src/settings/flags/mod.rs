@@ -10,14 +10,12 @@
 //! | `components` | `inspect`, `compile`, `push` and `policy` |
 //! | `manifests` | `manifest` |
 //! | `simulate` | `simulate` |
-//! | `of_queues` | the flags that `run` has and `serve` refuses |
 //! | `help` | groups the flags in `--help` |
 
 mod authors;
 mod components;
 pub(crate) mod help;
 mod manifests;
-mod of_queues;
 mod queues;
 mod simulate;
 mod tasks;
@@ -31,7 +29,6 @@ pub(crate) use self::components::{InspectArgs, PolicyArgs, PushArgs};
 pub(crate) use self::manifests::{
     ContainerArgs, EcsArgs, KedaIdentity, KubernetesArgs, ManifestArgs, Platform,
 };
-pub(crate) use self::of_queues::refused_by_service;
 pub(crate) use self::queues::{EnqueueArgs, QueueArgs, QueueCommand};
 pub(crate) use self::simulate::{ModelArgs, SimulateArgs};
 pub(crate) use self::tasks::{InvokeArgs, ReplayArgs, RunArgs, ServeArgs, TaskArgs};

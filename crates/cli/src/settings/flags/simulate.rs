@@ -3,7 +3,7 @@
 use super::workers::{FargateSize, parse_fargate_size};
 use crate::settings::instances::InstancesSetting;
 use crate::settings::simulate::{
-    ArrivalsSetting, AutoscalingSetting, KeySetting, PerHour, QueueKind, ServiceSetting, Share, Sweep,
+    ArrivalsSetting, AutoscalingSetting, Fraction, KeyOrOff, PerHour, QueueKind, ServiceSetting, Sweep,
     TenantSetting, TimeRange, WorkersSetting,
 };
 use crate::settings::text::typed;
@@ -70,11 +70,11 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "TIMES", value_parser = typed::<ServiceSetting>, help_heading = "Work")]
     pub(crate) service: Option<ServiceSetting>,
     /// Share of a task's time on a thread, from 0 to 1; the rest waits for stores and other services [default: 1]
-    #[arg(long, value_name = "SHARE", value_parser = typed::<Share>, help_heading = "Work")]
-    pub(crate) cpu: Option<Share>,
+    #[arg(long, value_name = "SHARE", value_parser = typed::<Fraction>, help_heading = "Work")]
+    pub(crate) cpu: Option<Fraction>,
     /// Share of the tasks that fail and are retried [default: 0]
-    #[arg(long, value_name = "SHARE", value_parser = typed::<Share>, help_heading = "Work")]
-    pub(crate) failures: Option<Share>,
+    #[arg(long, value_name = "SHARE", value_parser = typed::<Fraction>, help_heading = "Work")]
+    pub(crate) failures: Option<Fraction>,
     /// Take arrivals and times of tasks from usage files that `run --usage` wrote
     #[arg(long, value_name = "FILE", help_heading = "Work")]
     pub(crate) usage: Vec<PathBuf>,
@@ -104,8 +104,8 @@ pub(crate) struct ModelArgs {
     pub(crate) scale_in_delay: Option<Duration>,
     /// Share a worker's concurrency limit fairly among tenants, as `run --key` does. With group, a queue of sqlite goes
     /// round the tenants; sqs delivers in its order. off: messages start in the queue's order [default: off]
-    #[arg(long, value_name = "SOURCE|off", value_parser = typed::<KeySetting>, help_heading = "Worker")]
-    pub(crate) key: Option<KeySetting>,
+    #[arg(long, value_name = "SOURCE|off", value_parser = typed::<KeyOrOff>, help_heading = "Worker")]
+    pub(crate) key: Option<KeyOrOff>,
     /// Maximum number of tasks of one tenant at once in a worker [default: unlimited]
     #[arg(long, value_name = "N", value_parser = typed::<NonZeroU32>, help_heading = "Worker")]
     pub(crate) max_per_key: Option<NonZeroU32>,

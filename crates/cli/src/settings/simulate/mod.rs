@@ -9,7 +9,7 @@ mod plan;
 mod tenants;
 
 pub(crate) use self::plan::Recorded;
-pub(crate) use self::tenants::{KeySetting, MOST_RECORDED_KEYS, RecordedTenant, TenantSetting};
+pub(crate) use self::tenants::{KeyOrOff, MOST_RECORDED_KEYS, RecordedTenant, TenantSetting};
 
 use super::text::{Written, expected};
 use clap::ValueEnum;
@@ -32,7 +32,7 @@ pub(crate) enum ServiceSetting {
 
 /// A number from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Share(f64);
+pub(crate) struct Fraction(f64);
 
 /// A number of events in an hour.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -135,7 +135,7 @@ impl ServiceSetting {
     }
 }
 
-impl Written for Share {
+impl Written for Fraction {
     const FORM: &'static str = "a number from 0 to 1, such as 0.2";
 
     fn read(text: &str) -> Result<Self, String> {

@@ -36,7 +36,7 @@ pub(crate) struct TenantSetting {
 
 /// Where the keys of messages are found, or that workers don't tell tenants apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum KeySetting {
+pub(crate) enum KeyOrOff {
     Off,
     By(KeySource),
 }
@@ -50,7 +50,7 @@ pub(crate) struct RecordedTenant {
     pub(crate) times: Arc<[(u64, u64)]>,
 }
 
-impl Written for KeySetting {
+impl Written for KeyOrOff {
     const FORM: &'static str = "off, group, attribute:NAME, object-prefix:N or body:/json/pointer";
 
     fn read(text: &str) -> Result<Self, String> {
@@ -146,7 +146,7 @@ impl ModelArgs {
             ));
         }
         let weights = weights_of(&tenants, shares.weights)?;
-        if let KeySetting::By(source) = key {
+        if let KeyOrOff::By(source) = key {
             let shares = ShareOptions { weights, ..shares };
             tenants.keys = Some(KeyOptions { source: source.clone(), shares });
         }
@@ -284,9 +284,9 @@ mod tests {
             let read = TenantSetting::read(&format!("{name}=burst:1")).expect(name);
             assert_eq!((&*read.name, read.count), (name, None));
         }
-        assert_eq!(KeySetting::read("off"), Ok(KeySetting::Off));
-        assert_eq!(KeySetting::read("group"), Ok(KeySetting::By(KeySource::Group)));
-        assert!(KeySetting::read("groups").is_err_and(|wrong| wrong.starts_with("expected off, group")));
+        assert_eq!(KeyOrOff::read("off"), Ok(KeyOrOff::Off));
+        assert_eq!(KeyOrOff::read("group"), Ok(KeyOrOff::By(KeySource::Group)));
+        assert!(KeyOrOff::read("groups").is_err_and(|wrong| wrong.starts_with("expected off, group")));
     }
 
     #[test]

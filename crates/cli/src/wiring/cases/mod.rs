@@ -14,4 +14,4 @@ mod run;
 
 pub(crate) use self::files::{Case, expected_path, find_cases};
 pub(crate) use self::log::LogLine;
-pub(crate) use self::run::{Runner, Seen, SeenObject};
+pub(crate) use self::run::{Observed, Runner, SeenObject};

@@ -47,7 +47,7 @@ pub(crate) struct Runner {
 }
 
 /// What is seen of a case's task.
-pub(crate) struct Seen {
+pub(crate) struct Observed {
     pub(crate) report: Report,
     pub(crate) log: Vec<LogLine>,
     /// The messages that were sent, by the alias of each granted queue.
@@ -112,11 +112,11 @@ impl Runner {
     /// # Errors
     ///
     /// Says what is wrong with the case.
-    pub(crate) async fn run(&self, case: &Case) -> Result<Seen, String> {
+    pub(crate) async fn run(&self, case: &Case) -> Result<Observed, String> {
         self.try_run(case).await.map_err(|failure| failure.to_string())
     }
 
-    async fn try_run(&self, case: &Case) -> Result<Seen, Failure> {
+    async fn try_run(&self, case: &Case) -> Result<Observed, Failure> {
         let file = &case.file;
         let granted = CaseGrants::of(&self.project, case)?;
         let message = granted.message(case).await?;
@@ -131,7 +131,7 @@ impl Runner {
         let report =
             run_task(Arc::new(component).into(), message, None, |task| task.with_subscriber(log.collector()))
                 .await?;
-        Ok(Seen { report, log: log.lines(), sent: granted.sent(), objects: granted.written().await? })
+        Ok(Observed { report, log: log.lines(), sent: granted.sent(), objects: granted.written().await? })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::output::failure::Failure;
 use crate::settings::budgets::BudgetPlan;
-use crate::wiring::backends::Backends;
+use crate::wiring::backends::{Backends, Open};
 use crate::wiring::prices::{Consumed, Prices};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ impl OpenBudgets {
             // A float that is too large becomes the largest number.
             (fargate.service_cost(consumed, consumed) * PARTS_OF_CURRENCY) as u64
         });
-        let (store, file) = backends.open_budgets(store).await?;
+        let Open { it: store, file } = backends.open_budgets(store).await?;
         let options = BudgetOptions { budgets: budgets.clone(), over: *over, store, cost };
         Ok(Some(Self { options, file }))
     }

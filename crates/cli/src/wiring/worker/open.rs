@@ -76,7 +76,7 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
     let service = plan.service.as_ref().map(planned);
     let work = match &service {
         Some(service) => vec![service.work()],
-        None => work_queues(&backends, &plan.queues, plan.worker.dead_letter.as_deref()).await?,
+        None => work_queues(&backends, &plan.queues, plan.worker.delivery.dead_letter.as_deref()).await?,
     };
     let ecs = EcsTask::find().await.unwrap_or_default();
     let requests = service.as_ref().map(|service| service.requests.clone());
@@ -138,10 +138,10 @@ async fn load(
     memory_bytes: Option<u64>,
     requests: Option<Arc<dyn Requests>>,
 ) -> Result<(Routes, WorkerOptions), Failure> {
-    let cache = open_cache(&plan.task.engine)?;
+    let cache = open_cache(&plan.task.engine.compile)?;
     let read = routes::read(&plan.task, cache.as_ref(), backends).await?;
     without_dead_letters(work).try_for_each(|work| plan.check_dead_letters(&work.setting.url))?;
-    let bodies = match &plan.worker.body_store {
+    let bodies = match &plan.worker.delivery.body_store {
         Some(url) => Some(body_store(backends, url, plan.body_bytes()).await?),
         None => None,
     };
@@ -166,22 +166,22 @@ async fn load(
 }
 
 async fn open_ledger(plan: &RunPlan, backends: &Backends) -> Result<Option<OpenLedger>, Failure> {
-    let Some(url) = &plan.worker.once else { return Ok(None) };
+    let Some(url) = &plan.worker.once.once else { return Ok(None) };
     refuse_key("the ledger of --once", url)?;
-    backends.open_ledger(url, plan.worker.once_window()).await.map(Some)
+    backends.open_ledger(url, plan.worker.once.once_window()).await.map(Some)
 }
 
 /// Returns the queues without a dead-letter queue.
 fn without_dead_letters(work: &[WorkQueue]) -> impl Iterator<Item = &WorkQueue> {
-    work.iter().filter(|work| work.dead_letter.queue.is_none())
+    work.iter().filter(|work| work.dead_letter.is_none())
 }
 
 /// Returns what the worker needs of `--once`.
-fn once(plan: &RunPlan, OpenLedger { ledger, .. }: OpenLedger) -> OnceOptions {
+fn once(plan: &RunPlan, open: OpenLedger) -> OnceOptions {
     OnceOptions {
-        ledger,
-        key: plan.worker.once_by.clone().unwrap_or_default(),
-        window: plan.worker.once_window(),
+        ledger: open.it,
+        key: plan.worker.once.once_by.clone().unwrap_or_default(),
+        window: plan.worker.once.once_window(),
     }
 }
 
@@ -195,6 +195,7 @@ fn protected(
     ledger: Option<&OpenLedger>,
 ) -> Vec<Protected> {
     let ledger = ledger.and_then(|ledger| ledger.file.as_ref());
+    let dead_letters = work.iter().filter_map(|work| work.dead_letter.as_ref());
     [
         (Alone("the ledger of --once"), ledger),
         (Alone("the budget store"), budgets.and_then(|open| open.file.as_ref())),
@@ -204,7 +205,7 @@ fn protected(
     ]
     .into_iter()
     .chain(work.iter().map(|work| (Queue("the queue"), work.file.as_ref())))
-    .chain(work.iter().map(|work| (Queue("the dead-letter queue"), work.dead_letter.file.as_ref())))
+    .chain(dead_letters.map(|open| (Queue("the dead-letter queue"), open.file.as_ref())))
     .chain(notified.files())
     .filter_map(|(used_for, path)| Some(Protected { used_for, path: path?.clone() }))
     .collect()
@@ -218,7 +219,7 @@ async fn body_store(backends: &Backends, url: &str, most_bytes: usize) -> Result
         )));
     }
     refuse_key("the body store", url)?;
-    let store = backends.open_store(url).await?.store;
+    let store = backends.open_store(url).await?.it;
     store.probe(false).await.map_err(|error| Failure::store(url, &error))?;
     Ok(BodyStore { store, most_bytes })
 }
@@ -280,7 +281,7 @@ impl Planned {
     async fn create(self, plan: &RunPlan, routes: &Routes) -> Result<Worker, Failure> {
         let Self { backends, mut work, options } = self;
         for work in work.iter_mut().filter(|work| work.is_planned) {
-            *work = create_planned(&backends, &work.setting, plan.worker.dead_letter.as_deref()).await?;
+            *work = create_planned(&backends, &work.setting, plan.worker.delivery.dead_letter.as_deref()).await?;
         }
         worker(&work, routes, options).await
     }

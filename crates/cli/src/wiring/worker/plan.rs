@@ -3,8 +3,10 @@
 use crate::output::failure::Failure;
 use crate::settings::budgets::{BudgetPlan, budget_plan};
 use crate::settings::file::ConfigFile;
-use crate::settings::flags::{RunArgs, ServeArgs, TaskArgs, refused_by_service};
+use crate::settings::flags::{RunArgs, ServeArgs, TaskArgs};
 use crate::settings::keys::key_options;
+use crate::settings::named::no_variables_of_messages;
+use crate::settings::needs::check_needs;
 use crate::settings::otlp::OtlpPlan;
 use crate::settings::outcome_actions::{OutcomeActions, outcome_actions};
 use crate::settings::queues::{QueueSetting, listed, queues};
@@ -50,7 +52,7 @@ impl WorkArgs {
     /// the exit code isn't 0.
     pub(crate) fn is_awaited(&self) -> bool {
         match self {
-            Self::Run(args) => args.check || args.worker.until_empty == Some(true),
+            Self::Run(args) => args.check || args.worker.delivery.until_empty == Some(true),
             Self::Serve(args) => args.check,
         }
     }
@@ -98,20 +100,11 @@ impl RunPlan {
             return Err(Failure::usage("no queue: add --queue URL, or set `queue` in the configuration"));
         }
         let usage = args.usage.usage.or_else(|| file.usage.take());
-        let usage_bytes = usage_bytes(args.usage.usage_size.or(file.usage_size))?;
+        let usage_size = args.usage.usage_size.or(file.usage_size);
+        let usage_bytes = usage_bytes(usage_size)?;
         let worker = args.worker.over(std::mem::take(&mut file.worker));
-        if worker.rollout.is_some() && worker.component_refresh.is_none() {
-            return Err(Failure::usage(
-                "--rollout has no effect without new versions: add --component-refresh",
-            ));
-        }
+        check_needs(&worker, usage.is_some(), usage_size.is_some())?;
         let sizing = Sizing { most: worker.instances()?, scale: worker.scale()? };
-        worker.check_groups()?;
-        if let Some(flag) = worker.useless_of_once() {
-            return Err(Failure::usage(format!(
-                "--{flag} has no effect without a ledger: add --once, such as --once sqlite:ledger.db"
-            )));
-        }
         let watching = WatchSettings { listen: args.listen, ..args.watch }.or(file.watch());
         let otlp = OtlpPlan::new(&watching, variable)?;
         let outcomes = outcome_actions(&args.on, std::mem::take(&mut file.on))?;
@@ -123,8 +116,8 @@ impl RunPlan {
         task.engine.compile_limits()?;
         let task = task.with_each(|task| {
             task.refreshed = worker.component_refresh.is_some();
-            task.records_outputs = worker.notify.is_some();
-            task.limits.outputs_bytes = if worker.once.is_some() { Limits::OUTPUTS_BYTES } else { 0 };
+            task.records_outputs = worker.notify.notify.is_some();
+            task.limits.outputs_bytes = if worker.once.once.is_some() { Limits::OUTPUTS_BYTES } else { 0 };
             task.sampling = otlp.traces.as_ref().map(|traces| traces.sampling);
         });
         Ok(Self {
@@ -162,6 +155,7 @@ impl RunPlan {
                 "a service has no queue: remove `queue`, `on`, `weight` and `budget` from the configuration",
             ));
         }
+        no_variables_of_messages()?;
         if !file.route.is_empty() {
             return Err(Failure::usage(
                 "a service has no routes, which tell messages of a queue apart: remove the tables [[route]] from the configuration",
@@ -169,7 +163,7 @@ impl RunPlan {
         }
         let worker = worker.over(std::mem::take(&mut file.worker));
         let task = TaskArgs { raw_body: task.raw_body.or(file.raw_body), ..task };
-        if let Some(flag) = refused_by_service(&worker, &task) {
+        if let Some(flag) = worker.first_of_messages().or_else(|| task.raw_body?.then(|| "raw-body".into())) {
             return Err(Failure::usage(format!(
                 "--{flag} has no meaning for a service, which has no queue: remove it"
             )));
@@ -196,7 +190,7 @@ impl RunPlan {
 
     /// Returns whether the worker ends when the queue is empty.
     pub(crate) fn until_empty(&self) -> bool {
-        self.worker.until_empty.unwrap_or(false)
+        self.worker.delivery.until_empty.unwrap_or(false)
     }
 
     /// Returns the names of the queues, or of the service, as one text for people.
@@ -221,12 +215,12 @@ impl RunPlan {
 
     /// Returns the delays before a failed message is retried.
     pub(super) fn backoff(&self) -> Backoff {
-        self.worker.backoff.unwrap_or(WorkerOptions::default().backoff)
+        self.worker.delivery.backoff.unwrap_or(WorkerOptions::default().backoff)
     }
 
     /// Refuses outcomes that the user sends to a dead-letter queue if this queue has none.
     pub(super) fn check_dead_letters(&self, queue: &str) -> Result<(), Failure> {
-        if self.worker.max_age.is_some() && self.outcomes.policy.expired == Action::DeadLetter {
+        if self.worker.delivery.max_age.is_some() && self.outcomes.policy.expired == Action::DeadLetter {
             return Err(Failure::usage(format!(
                 "--max-age needs a dead-letter queue, and the queue {queue} names none: add --dead-letter URL, or --on expired=drop"
             )));
@@ -262,12 +256,12 @@ impl RunPlan {
             backoff: self.backoff(),
             until_empty: self.until_empty(),
             stop_timeout: worker.stop_timeout.unwrap_or(defaults.stop_timeout),
-            max_visibility: worker.max_visibility.unwrap_or(defaults.max_visibility),
-            on_lease_expired: worker.on_lease_expired(),
-            max_consecutive_failures: worker.max_consecutive_failures(),
+            max_visibility: worker.delivery.max_visibility.unwrap_or(defaults.max_visibility),
+            on_lease_expired: worker.delivery.on_lease_expired.unwrap_or_default(),
+            max_consecutive_failures: worker.delivery.max_consecutive_failures(),
             rate: worker.rate,
             keys: self.keys.clone(),
-            max_age: worker.max_age.map(|Interval(age)| age),
+            max_age: worker.delivery.max_age.map(|Interval(age)| age),
             watch_depth: self.watches_depth(),
             ..defaults
         }
@@ -309,10 +303,10 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_file_and_nothing_is_opened() {
-        let file = "component = 'no.wasm'\nqueue = 'sqlite:no/q.db'\nusage-size = '1MiB'\n[worker]\nuntil-empty = true";
+        let file = "component = 'no.wasm'\nqueue = 'sqlite:no/q.db'\nusage = 'old.jsonl'\nusage-size = '1MiB'\n[worker]\nuntil-empty = true";
         let from_file = plan("", file).expect("a plan");
         assert_eq!(from_file.queue_names(), "sqlite:no/q.db");
-        assert!(from_file.until_empty() && !from_file.is_check && from_file.usage.is_none());
+        assert!(from_file.until_empty() && !from_file.is_check);
         let typed = plan("x.wasm --queue uploads --until-empty=false --check --usage new.jsonl", file);
         let typed = typed.expect("a plan");
         assert_eq!(
@@ -346,6 +340,24 @@ mod tests {
             assert!(error.contains(said), "{error} for {}", mended(number));
         }
         assert!(plan(&mended(steps.len()), "").is_ok());
+    }
+
+    #[test]
+    fn a_setting_without_the_one_that_it_belongs_to_is_refused() {
+        for (flags, says) in [
+            ("--usage-size 1MiB", "--usage-size has no effect without a usage file"),
+            ("--rollout 10%", "--rollout has no effect without new versions"),
+            (
+                "--complete-group batch --group-store s3://b",
+                "--complete-group has no effect without a recipient",
+            ),
+            ("--notify done --group-store s3://b", "--group-store has no effect without groups"),
+            ("--notify done --complete-group batch", "--complete-group needs a place"),
+            ("--once-window 1h", "--once-window has no effect without a ledger"),
+        ] {
+            let error = plan(&format!("x.wasm --queue q {flags}"), "").err().expect("refused");
+            assert!(error.starts_with(says), "{error}");
+        }
     }
 
     #[test]

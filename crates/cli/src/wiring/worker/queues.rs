@@ -2,7 +2,7 @@
 
 use crate::output::failure::Failure;
 use crate::settings::queues::QueueSetting;
-use crate::wiring::backends::{Backends, OpenQueue};
+use crate::wiring::backends::{Backends, Open, OpenQueue};
 use std::path::PathBuf;
 use std::sync::Arc;
 use wasmrun_runtime::ports::memory::MemoryQueue;
@@ -14,29 +14,17 @@ pub(super) struct WorkQueue {
     pub(super) setting: QueueSetting,
     pub(super) queue: Arc<dyn Queue>,
     pub(super) file: Option<PathBuf>,
-    pub(super) dead_letter: DeadLetters,
+    /// The dead-letter queue, if there is one.
+    pub(super) dead_letter: Option<Open<dyn Queue>>,
     /// Whether the queue doesn't exist yet, and an empty queue in memory stands in for it.
     pub(super) is_planned: bool,
-}
-
-/// The dead-letter queue, if there is one.
-#[derive(Default)]
-pub(super) struct DeadLetters {
-    pub(super) queue: Option<Arc<dyn Queue>>,
-    pub(super) file: Option<PathBuf>,
 }
 
 impl WorkQueue {
     /// Returns the queue as the worker takes it.
     pub(super) fn of_worker(&self) -> WorkerQueue {
-        let dead_letter = self.dead_letter.queue.clone();
+        let dead_letter = self.dead_letter.as_ref().map(|open| open.it.clone());
         WorkerQueue { queue: self.queue.clone(), dead_letter, priority: self.setting.priority }
-    }
-}
-
-impl From<OpenQueue> for DeadLetters {
-    fn from(opened: OpenQueue) -> Self {
-        Self { file: opened.file.clone(), queue: Some(opened.into_queue()) }
     }
 }
 
@@ -66,8 +54,8 @@ async fn work_queue(
     };
     let stand_in = |name: &str| Arc::new(MemoryQueue::new(name, plan.visibility_timeout)) as Arc<dyn Queue>;
     let dead_letter = match dead_letter {
-        Some(url) => backends.open_queue(url).await?.into(),
-        None => DeadLetters { queue: plan.dead_letter.as_deref().map(stand_in), file: None },
+        Some(url) => Some(backends.open_queue(url).await?.into_queue()),
+        None => plan.dead_letter.as_deref().map(|name| Open { it: stand_in(name), file: None }),
     };
     let (setting, queue, file) = (setting.clone(), stand_in(&plan.url), Some(plan.path));
     Ok(WorkQueue { setting, queue, file, dead_letter, is_planned: true })
@@ -93,9 +81,8 @@ async fn with_dead_letters(
     opened: OpenQueue,
     dead_letter: Option<&str>,
 ) -> Result<WorkQueue, Failure> {
-    let (file, queue) = (opened.file.clone(), opened.into_queue());
+    let Open { it: queue, file } = opened;
     let dead_letter = dead_letter_queue(backends, &*queue, dead_letter).await?;
-    let dead_letter = dead_letter.map(DeadLetters::from).unwrap_or_default();
     Ok(WorkQueue { setting: setting.clone(), queue, file, dead_letter, is_planned: false })
 }
 
@@ -104,7 +91,7 @@ async fn dead_letter_queue(
     backends: &Backends,
     queue: &dyn Queue,
     url: Option<&str>,
-) -> Result<Option<OpenQueue>, Failure> {
+) -> Result<Option<Open<dyn Queue>>, Failure> {
     let named = match url {
         Some(url) => Some(url.to_owned()),
         None => {
@@ -113,7 +100,7 @@ async fn dead_letter_queue(
         }
     };
     match named {
-        Some(url) => backends.open_queue(&url).await.map(Some),
+        Some(url) => Ok(Some(backends.open_queue(&url).await?.into_queue())),
         None => Ok(None),
     }
 }

@@ -1,6 +1,6 @@
 //! The source of a service's work: the address that it listens on, and the requests that wait for an instance.
 
-use super::queues::{DeadLetters, WorkQueue};
+use super::queues::WorkQueue;
 use crate::output::failure::Failure;
 use crate::settings::queues::QueueSetting;
 use crate::settings::serve::ServePlan;
@@ -47,8 +47,7 @@ impl Service {
     /// Returns the requests as the queue of a worker.
     pub(super) fn work(&self) -> WorkQueue {
         let setting = QueueSetting::of(self.requests.url());
-        let dead_letter = DeadLetters::default();
-        WorkQueue { setting, queue: self.requests.clone(), file: None, dead_letter, is_planned: false }
+        WorkQueue { setting, queue: self.requests.clone(), file: None, dead_letter: None, is_planned: false }
     }
 
     /// Listens. The system accepts connections from now on, which are answered once the service has started.
