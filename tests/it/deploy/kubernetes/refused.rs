@@ -14,9 +14,14 @@ fn what_cannot_work_in_a_container_is_refused_by_name() {
         ("ecs /a.wasm WORKS --send next=sqlite:n.db", "the queue next is sqlite:n.db"),
         ("kubernetes /a.wasm WORKS --store in=dir:in:ro", "the store in is dir:in"),
         ("kubernetes /a.wasm WORKS --keyvalue k=sqlite:k.db:rw", "the key-value bucket k is sqlite:k.db"),
-        ("kubernetes /a.wasm WORKS --usage u.jsonl", "the usage file is u.jsonl"),
+        ("kubernetes /a.wasm WORKS --usage no/u.jsonl", "the usage file is no/u.jsonl"),
+        ("kubernetes /a.wasm WORKS --control no/c.sock", "the control socket is no/c.sock"),
         ("kubernetes a.wasm WORKS", "the component a.wasm is a relative path"),
-        ("kubernetes /a.wasm WORKS --prices p.toml", "the price table p.toml is a relative path"),
+        (
+            "ecs /a.wasm WORKS --key group --budget a=cost:1/1d --budget-store s3://b/c --prices p.toml",
+            "the price table p.toml is a relative path",
+        ),
+        ("ecs /a.wasm WORKS --threads 100000", "--threads 100000 is too many"),
         ("kubernetes /a.wasm WORKS --env HOME", "the environment key HOME has the worker's own value"),
         (
             "kubernetes /a.wasm --queue jobs --image i",
