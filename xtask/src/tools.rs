@@ -134,7 +134,7 @@ impl DebianTool {
     /// Finds the program, or takes it from its package. Returns `None` if it is missing and can't be installed, so that
     /// what needs it is skipped.
     pub(crate) fn ready(&self, places: &Places) -> Option<PathBuf> {
-        let Self { name, package, .. } = self;
+        let name = self.name;
         let program = places.tools().join("bin").join(name);
         if program.is_file() {
             return Some(program);

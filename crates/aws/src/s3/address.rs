@@ -100,10 +100,13 @@ impl Address {
     }
 }
 
+/// The settings of a URL, each with its value.
+pub(super) type Settings<'a> = Vec<(&'a str, &'a str)>;
+
 /// Splits a URL into the place and the settings `NAME=VALUE&…`, each of which is there once.
-pub(super) fn with_settings(url: &str) -> Result<(&str, Vec<(&str, &str)>), String> {
+pub(super) fn with_settings(url: &str) -> Result<(&str, Settings<'_>), String> {
     let (place, text) = url.split_once('?').unwrap_or((url, ""));
-    let mut settings: Vec<(&str, &str)> = Vec::new();
+    let mut settings = Settings::new();
     for setting in text.split('&').filter(|setting| !setting.is_empty()) {
         let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
         if settings.iter().any(|(known, _)| *known == name) {

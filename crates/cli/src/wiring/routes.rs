@@ -24,7 +24,8 @@ pub(crate) async fn read(
         let read = match all.iter().find(|(before, _)| *before == source) {
             Some((_, read)) => read.clone(),
             None => {
-                let read = component::read(source, &task.engine.compile, &task.registry, cache, backends).await;
+                let read =
+                    component::read(source, &task.engine.compile, &task.registry, cache, backends).await;
                 Arc::new(read.map_err(|failure| failure.of_route(route))?)
             }
         };

@@ -110,15 +110,12 @@ fn own(lang: Language, kind: Kind) -> &'static [File] {
             "guest.js" <- "javascript/command.js",
         },
         (Language::Typescript, Kind::Object) => files! {
-            "guest.toml" <- "typescript/guest.object.toml",
             "guest.ts" <- "typescript/object.ts",
         },
         (Language::Typescript, Kind::Message) => files! {
-            "guest.toml" <- "typescript/guest.message.toml",
             "guest.ts" <- "typescript/message.ts",
         },
         (Language::Typescript, Kind::Command) => files! {
-            "guest.toml" <- "typescript/guest.command.toml",
             "guest.ts" <- "typescript/command.ts",
         },
         (Language::C, Kind::Object) => files! {

@@ -281,7 +281,8 @@ impl Planned {
     async fn create(self, plan: &RunPlan, routes: &Routes) -> Result<Worker, Failure> {
         let Self { backends, mut work, options } = self;
         for work in work.iter_mut().filter(|work| work.is_planned) {
-            *work = create_planned(&backends, &work.setting, plan.worker.delivery.dead_letter.as_deref()).await?;
+            *work =
+                create_planned(&backends, &work.setting, plan.worker.delivery.dead_letter.as_deref()).await?;
         }
         worker(&work, routes, options).await
     }

@@ -90,10 +90,7 @@ async fn an_old_receipt_is_void_once_the_message_was_received_anew() {
     let new = receive_one(&queue).await;
     assert_eq!(set_visibility(&queue, &old, 0).await, Err(QueueError::ReceiptExpired));
     assert_eq!(delete(&queue, &old).await, Err(QueueError::ReceiptExpired));
-    assert_eq!(
-        queue.release(std::slice::from_ref(&old.receipt), NOW).await,
-        [Err(QueueError::ReceiptExpired)]
-    );
+    assert_eq!(queue.release(&[(old.receipt.clone(), NOW)]).await, [Err(QueueError::ReceiptExpired)]);
     delete(&queue, &new).await.unwrap();
     // Deleting a message twice is not an error, whichever receipt is used.
     delete(&queue, &new).await.unwrap();
@@ -120,9 +117,13 @@ async fn an_uncounted_delivery_is_given_back_with_its_count_once() {
     let queue = world.queue();
     send(&queue, text("x")).await;
     let delivery = receive_one(&queue).await;
-    let receipt = std::slice::from_ref(&delivery.receipt);
-    assert_eq!(queue.release(receipt, Duration::from_secs(5)).await, [Ok(())]);
-    assert_eq!(queue.release(receipt, NOW).await, [Err(QueueError::ReceiptExpired)]);
+    let release = |after| {
+        let released = [(delivery.receipt.clone(), after)];
+        let queue = &queue;
+        async move { queue.release(&released).await }
+    };
+    assert_eq!(release(Duration::from_secs(5)).await, [Ok(())]);
+    assert_eq!(release(NOW).await, [Err(QueueError::ReceiptExpired)]);
     assert_eq!(queue.depth().await.unwrap(), Depth { delayed: 1, ..Depth::default() });
     world.pass(5);
     assert_eq!(receive_one(&queue).await.message.receive_count, 1);
