@@ -188,10 +188,10 @@ fn markers_gradients_and_patterns_that_many_shapes_inherit_are_drawn() {
     let lines = "<path d='M1 1 L9 9'/>".repeat(100);
     made(&svg("viewBox='0 0 10 10' style='marker-end: url(#a)'", &format!("{arrow}{lines}")));
     let stops = "<stop offset='0' stop-color='red'/>".repeat(20);
-    let rects = "<rect width='9' height='9'/>".repeat(4_000);
+    let rects = "<rect width='0.1' height='0.1'/>".repeat(4_000);
     made(&ten(&format!("<linearGradient id='l'>{stops}</linearGradient><g fill='url(#l)'>{rects}</g>")));
     let pattern = "<pattern id='p' width='1' height='1'><rect width='1' height='1' fill='red'/></pattern>";
-    let rects = "<rect width='9' height='9'/>".repeat(100);
+    let rects = "<rect width='1' height='1'/>".repeat(100);
     made(&ten(&format!("<style>g {{ fill: url(#p) }}</style><g>{pattern}{rects}</g>")));
 }
 
