@@ -113,7 +113,7 @@ impl RunPlan {
         let task = TaskPlan::new(args.component, args.task, &mut file, &worker)?;
         // Both are computed where they are needed, which is after queues and stores are open.
         task.engine.threads()?;
-        task.engine.compile_limits()?;
+        task.engine.compile.compile_limits()?;
         let task = task.with_each(|task| {
             task.refreshed = worker.component_refresh.is_some();
             task.records_outputs = worker.notify.notify.is_some();
