@@ -3,7 +3,7 @@
 use crate::harness::{ACCOUNT, Amazon, Command, World, arn, field, guest, repository, wait_until};
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A world, and a server with two buckets and the queue `jobs`.
 struct Cloud {
