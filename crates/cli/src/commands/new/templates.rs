@@ -232,7 +232,7 @@ fn world(lang: Language, kind: Kind) -> &'static [File] {
 fn project(kind: Kind) -> &'static [File] {
     match kind {
         Kind::Object => files! {
-            "guest.toml" <- "object/guest.toml",
+            "guest.toml" <- "object/guest.toml.in",
             "cases/hello/case.toml" <- "object/hello.toml",
             "cases/hello/given/input/hello.txt" <- "object/hello.given",
             "cases/hello/expected/output/hello.txt" <- "object/hello.expected",
@@ -241,12 +241,12 @@ fn project(kind: Kind) -> &'static [File] {
             "cases/not-text/given/input/latin-1.txt" <= "object/not-text.given",
         },
         Kind::Message => files! {
-            "guest.toml" <- "message/guest.toml",
+            "guest.toml" <- "message/guest.toml.in",
             "cases/hello/case.toml" <- "message/hello.toml",
             "cases/blank/case.toml" <- "message/blank.toml",
         },
         Kind::Command => files! {
-            "guest.toml" <- "command/guest.toml",
+            "guest.toml" <- "command/guest.toml.in",
             "cases/hello/case.toml" <- "object/hello.toml",
             "cases/hello/given/input/hello.txt" <- "object/hello.given",
             "cases/hello/expected/output/hello.txt" <- "object/hello.expected",
