@@ -84,7 +84,7 @@ async fn open(
         Ok(opened) => (opened, false),
         Err(_) => backends.open_or_create_queue(queue).await?,
     };
-    let queue = opened.it;
+    let queue: Arc<dyn Queue> = opened.it;
     if created {
         output.line(format_args!("created the queue {}", queue.url()));
     }
