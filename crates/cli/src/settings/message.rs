@@ -32,7 +32,7 @@ pub(crate) fn bytes_from(text: &str, most: u64, bound: &str) -> Result<Vec<u8>, 
     source.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > most {
         return Err(Failure::usage(format!(
-            "the body in {place} cannot be sent: it is larger than {}, the most of {bound}",
+            "the body in {place} cannot be sent: it is larger than {}, the limit of {bound}",
             ByteSize(most).display().iec()
         )));
     }
