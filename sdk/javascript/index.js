@@ -39,10 +39,12 @@ export function convertErrors(handle) {
 //
 //   about(`${key} in store output`, () => output.put(key, content, options));
 export function about(what, call) {
+  const failed = (error) => fail(error, `${what}: `);
   try {
-    return call();
+    const result = call();
+    return typeof result?.then === "function" ? result.then(undefined, failed) : result;
   } catch (error) {
-    fail(error, `${what}: `);
+    failed(error);
   }
 }
 

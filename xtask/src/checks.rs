@@ -90,7 +90,8 @@ fn select_deploying(places: &Places, arguments: &[String]) -> Result<bool> {
                 let module = path.with_extension("");
                 let module = module.strip_prefix(&tests)?.to_string_lossy().replace('/', "::");
                 let source = fs::read_to_string(&path)?;
-                let functions = source.lines().filter_map(|line| line.strip_prefix("fn ")?.split('(').next());
+                let tests = source.split("#[test]\nfn ").skip(1);
+                let functions = tests.filter_map(|test| test.split('(').next());
                 let mut names = functions.map(|function| format!("{module}::{function}"));
                 if names.any(|name| arguments.iter().any(|argument| name.contains(argument.as_str()))) {
                     return Ok(true);

@@ -28,8 +28,8 @@ pub(crate) fn run(places: &Places) -> Result<()> {
     let program = thread::scope(|scope| {
         let guest = scope.spawn(|| guests::build_example(places, GUEST));
         let program = command::build_program(places);
-        guest.join().expect("building a guest doesn't panic")?;
-        program
+        let guest = guest.join().expect("building a guest doesn't panic");
+        program.and_then(|program| guest.map(|()| program))
     })?;
     // The commands are shown with paths relative to the repository's root, and these folders are relative too.
     for folder in [places.target.join("demo"), places.root.join(OUTPUTS)] {

@@ -159,7 +159,8 @@ impl<'a> Field<'a> {
     /// Returns a value that is a whole number. A signed one is against the standard, but some cameras write it.
     pub(crate) fn at(&self, index: usize) -> Option<u64> {
         let is_whole_number = matches!(self.kind, 1 | 3 | 4 | 6..=9 | 13 | 16 | 18);
-        self.all().nth(index).filter(|_| is_whole_number)
+        let bytes = self.bytes.chunks_exact(size_of(self.kind)).nth(index)?;
+        is_whole_number.then(|| number(bytes, self.is_big_endian))
     }
 
     pub(crate) fn all(self) -> impl Iterator<Item = u64> + use<'a> {

@@ -58,6 +58,14 @@ pub(crate) enum Times {
     EachShape,
 }
 
+/// What an element refers to.
+pub(crate) struct Reference<'a, 'input> {
+    pub(crate) target: Node<'a, 'input>,
+    pub(crate) times: Times,
+    /// Whether the element itself says so, and not a style rule.
+    pub(crate) is_own: bool,
+}
+
 /// All that elements can refer to.
 pub(crate) struct Links<'a, 'input> {
     by_id: HashMap<&'a str, Node<'a, 'input>>,
@@ -92,9 +100,9 @@ impl<'a, 'input> Links<'a, 'input> {
     }
 
     /// Returns what an element's attributes and styles refer to. Of styles for the same property each counts.
-    pub(crate) fn references(&self, node: Node<'a, 'input>) -> Vec<(Node<'a, 'input>, Times)> {
+    pub(crate) fn references(&self, node: Node<'a, 'input>) -> Vec<Reference<'a, 'input>> {
         let mut found = Vec::new();
-        let mut add = |property: &str, value: &str| {
+        let mut add = |property: &str, value: &str, is_own: bool| {
             for target in urls(value).filter_map(|url| self.target(url)) {
                 let times = match property {
                     "marker" | "marker-mid" => Times::EachPoint,
@@ -102,18 +110,19 @@ impl<'a, 'input> Links<'a, 'input> {
                     "fill" | "stroke" if target.tag_name().name() == "pattern" => Times::EachShape,
                     _ => Times::Once,
                 };
-                found.push((target, times));
+                found.push(Reference { target, times, is_own });
             }
         };
         for attribute in node.attributes() {
             if attribute.name() == "style" {
-                DeclarationTokenizer::from(attribute.value()).for_each(|style| add(style.name, style.value));
+                DeclarationTokenizer::from(attribute.value())
+                    .for_each(|style| add(style.name, style.value, true));
             } else {
-                add(attribute.name(), attribute.value());
+                add(attribute.name(), attribute.value(), true);
             }
         }
         for rule in self.rules.iter().filter(|rule| rule.selector.matches(&Matched(node))) {
-            rule.declarations.iter().for_each(|style| add(style.name, style.value));
+            rule.declarations.iter().for_each(|style| add(style.name, style.value, false));
         }
         found
     }

@@ -5,12 +5,14 @@ use std::collections::HashMap;
 
 use roxmltree::{Document, Node, NodeId};
 
-use crate::links::{Links, Times, drawn, hrefs, urls};
+use crate::links::{Links, Reference, Times, drawn, hrefs, urls};
 use crate::refusal::Refusal;
 use crate::settings::Settings;
 
 /// How deep elements may be inside each other, with those that they refer to. Drawing goes as deep into the stack.
 const MAX_NESTING: usize = 100;
+/// How many elements may be added up for each that is allowed. Those of which something was left out are added up again.
+const STEPS_PER_ELEMENT: u64 = 10;
 
 /// How long the text may be that entities stand for.
 const MAX_EXPANSION: usize = 16 << 20;
@@ -70,6 +72,11 @@ enum Scope {
 struct Survey<'a, 'input> {
     links: Links<'a, 'input>,
     weights: HashMap<(NodeId, Scope), Option<Weight>>,
+    /// Number of references that were left out, as what they refer to was being added up.
+    left_out: u64,
+    /// Number of elements that were added up, some of them more than once.
+    steps: u64,
+    max_steps: u64,
 }
 
 /// Checks that the document may be drawn within bounds. Returns the names of what is left out, each once.
@@ -85,7 +92,13 @@ pub(crate) fn check(document: &Document<'_>, settings: &Settings) -> Result<Vec<
     {
         return Err(Refusal::NotSupported(format!("an SVG with {what}")));
     }
-    let mut survey = Survey { links: Links::of(root), weights: HashMap::new() };
+    let mut survey = Survey {
+        links: Links::of(root),
+        weights: HashMap::new(),
+        left_out: 0,
+        steps: 0,
+        max_steps: settings.max_elements.saturating_mul(STEPS_PER_ELEMENT),
+    };
     let weight = survey.content(root, 1)?;
     if weight.elements > settings.max_elements {
         let (found, bound) = (weight.elements, settings.max_elements);
@@ -183,6 +196,7 @@ impl<'a, 'input> Survey<'a, 'input> {
         if let Some(weight) = self.known(node, Scope::Content, level)? {
             return Ok(weight);
         }
+        let left_out = self.left_out;
         let bytes = node.attributes().map(|attribute| attribute.value().len() as u64).sum();
         let (points, shapes) = drawn(node);
         let mut weight = Weight { elements: 1, bytes, nesting: 0, points, shapes };
@@ -201,12 +215,15 @@ impl<'a, 'input> Survey<'a, 'input> {
                 weight.add(part, 1);
             }
         }
-        for (target, times) in self.links.references(node) {
-            let times = weight.inherited(times).unwrap_or(1);
+        for Reference { target, times, is_own } in self.links.references(node) {
+            let inherited = weight.inherited(times);
+            if inherited.is_some() && !is_own && self.leaves_out(target) {
+                continue;
+            }
             let part = self.referred(target, level + 1)?;
-            weight.add(part, times);
+            weight.add(part, inherited.unwrap_or(1));
         }
-        self.weights.insert((node.id(), Scope::Content), Some(weight));
+        self.keep(node, Scope::Content, weight, left_out);
         Ok(weight)
     }
 
@@ -215,24 +232,48 @@ impl<'a, 'input> Survey<'a, 'input> {
         if let Some(weight) = self.known(node, Scope::Referred, level)? {
             return Ok(weight);
         }
+        let left_out = self.left_out;
         let mut weight = self.content(node, level)?;
         for ancestor in node.ancestors().skip(1) {
-            for (target, times) in self.links.references(ancestor) {
+            for Reference { target, times, .. } in self.links.references(ancestor) {
                 let times = weight.inherited(times).unwrap_or(0);
-                // What inherits itself isn't drawn inside of itself.
-                if times > 0 && target != node {
+                if times > 0 && !self.leaves_out(target) {
                     let part = self.referred(target, level + 1)?;
                     weight.add(part, times);
                 }
             }
         }
-        self.weights.insert((node.id(), Scope::Referred), Some(weight));
+        self.keep(node, Scope::Referred, weight, left_out);
         Ok(weight)
+    }
+
+    /// Whether what is inherited, or set by a style rule, is being added up: it isn't drawn inside of itself.
+    fn leaves_out(&mut self, target: Node<'_, '_>) -> bool {
+        let is_open = |scope| self.weights.get(&(target.id(), scope)).is_some_and(Option::is_none);
+        let leaves_out = is_open(Scope::Content) || is_open(Scope::Referred);
+        self.left_out += u64::from(leaves_out);
+        leaves_out
+    }
+
+    /// Keeps a weight for the next reference, unless something was left out of it that counts elsewhere.
+    fn keep(&mut self, node: Node<'_, '_>, scope: Scope, weight: Weight, left_out_before: u64) {
+        let key = (node.id(), scope);
+        if self.left_out == left_out_before {
+            self.weights.insert(key, Some(weight));
+        } else {
+            self.weights.remove(&key);
+        }
     }
 
     /// Returns the weight, if it is added up already. Otherwise, notes that this has begun.
     fn known(&mut self, node: Node<'_, '_>, scope: Scope, level: usize) -> Result<Option<Weight>, Refusal> {
         let key = (node.id(), scope);
+        self.steps += 1;
+        if self.steps > self.max_steps {
+            return Err(Refusal::NotSupported(
+                "an SVG whose markers and patterns inherit each other".to_owned(),
+            ));
+        }
         match self.weights.get(&key) {
             _ if level > MAX_NESTING => Err(too_deep()),
             Some(Some(weight)) if level + weight.nesting > MAX_NESTING => Err(too_deep()),

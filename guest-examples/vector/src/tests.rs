@@ -193,6 +193,12 @@ fn markers_gradients_and_patterns_that_many_shapes_inherit_are_drawn() {
     let pattern = "<pattern id='p' width='1' height='1'><rect width='1' height='1' fill='red'/></pattern>";
     let rects = "<rect width='1' height='1'/>".repeat(100);
     made(&ten(&format!("<style>g {{ fill: url(#p) }}</style><g>{pattern}{rects}</g>")));
+    // Style rules that match what is inside of the marker or the pattern, and two that inherit each other.
+    made(&ten(&format!("<style>path {{ marker-end: url(#a) }}</style>{arrow}{lines}")));
+    made(&ten(&format!("<style>rect {{ fill: url(#p) }}</style>{pattern}{rects}")));
+    let other = "<marker id='b'><path d='M0 0 L1 1'/></marker>";
+    let both = "viewBox='0 0 10 10' style='marker-start: url(#a); marker-end: url(#b)'";
+    made(&svg(both, &format!("{arrow}{other}{lines}")));
 }
 
 #[test]

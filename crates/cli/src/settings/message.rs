@@ -32,7 +32,7 @@ pub(crate) fn bytes_from(text: &str, most: u64, bound: &str) -> Result<Vec<u8>, 
     source.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > most {
         return Err(Failure::usage(format!(
-            "the body in {place} cannot be sent: it is larger than {}, the most of {bound}",
+            "the body in {place} cannot be sent: it is larger than {}, the limit of {bound}",
             ByteSize(most).display().iec()
         )));
     }
@@ -74,10 +74,10 @@ mod tests {
         assert!(read(most).is_ok());
         let error = read(most - 1).expect_err("too large");
         assert!(
-            error.contains(&text[1..]) && error.contains("larger than 1.0 MiB, the most of --size"),
+            error.contains(&text[1..]) && error.contains("larger than 1.0 MiB, the limit of --size"),
             "{error}"
         );
-        assert!(body_from(&text).expect_err("too large").to_string().contains("the most of a message"));
+        assert!(body_from(&text).expect_err("too large").to_string().contains("the limit of a message"));
         assert!(bytes_from("typed", 4, "--size").is_err());
         assert_eq!(body_from("typed").expect("a body"), "typed");
     }

@@ -7,7 +7,7 @@ use wasmrun_http::Server;
 /// Prefix of the URL of a server: the URL of a queue of SQS looks like any other.
 const POST: &str = "post:";
 
-/// Who is told how messages end.
+/// Where notifications of how messages end go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NotifySetting {
     /// The queue with this URL, ARN or name.

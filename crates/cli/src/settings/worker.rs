@@ -132,7 +132,7 @@ settings! {
         #[serde(deserialize_with = "written")]
         pub(crate) prices: Option<PathBuf>,
     }
-    /// Who is told how messages and groups end.
+    /// Notifications of how messages and groups end.
     notify: struct NotifySettings {
         /// Send a notification to this queue when a message has ended: completed, dead-lettered or dropped. Also post:URL,
         /// which sends an HTTP request [default: none]

@@ -37,7 +37,7 @@ pub(crate) struct Backends {
 
 /// A queue, a store or something alike that is open.
 pub(crate) struct Open<T: ?Sized> {
-    pub(crate) it: Arc<T>,
+    pub(crate) backend: Arc<T>,
     /// Path of its file or directory. `None`: it is in AWS, in memory or a server.
     pub(crate) file: Option<PathBuf>,
 }
@@ -67,7 +67,7 @@ impl Backends {
         }
         let queue =
             SqsQueue::open(url, &self.aws, role).await.map_err(|error| Failure::queue(url, &error))?;
-        Ok(Open { it: Arc::new(queue), file: None })
+        Ok(Open { backend: Arc::new(queue), file: None })
     }
 
     /// Opens a queue. Creates a missing `sqlite:` queue, but never a queue of SQS. Returns whether it was created.
@@ -152,24 +152,24 @@ impl Backends {
     /// Opens the store in which the messages of completion groups are counted.
     pub(crate) async fn open_groups(&self, url: &str) -> Result<Open<dyn GroupStore>, Failure> {
         if let Some(store) = self.shared_store("group store", url).await? {
-            return Ok(Open { it: Arc::new(ObjectGroups::new(store)), file: None });
+            return Ok(Open { backend: Arc::new(ObjectGroups::new(store)), file: None });
         }
         let groups = SqliteGroups::open(url);
         let groups =
             groups.map_err(|error| Failure::backend(format!("cannot use the group store {url}: {error}")))?;
         let file = Some(groups.path().to_owned());
-        Ok(Open { it: Arc::new(groups), file })
+        Ok(Open { backend: Arc::new(groups), file })
     }
 
     /// Opens the store in which workers share what keys have used of their budgets.
     pub(crate) async fn open_budgets(&self, url: &str) -> Result<Open<dyn BudgetStore>, Failure> {
         if let Some(store) = self.shared_store("budget store", url).await? {
-            return Ok(Open { it: Arc::new(ObjectBudgets::new(store)), file: None });
+            return Ok(Open { backend: Arc::new(ObjectBudgets::new(store)), file: None });
         }
         let failed = |error| Failure::backend(format!("cannot use the budget store {url}: {error}"));
         let budgets = SqliteBudgets::open(url).map_err(failed)?;
         let file = Some(budgets.path().to_owned());
-        Ok(Open { it: Arc::new(budgets), file })
+        Ok(Open { backend: Arc::new(budgets), file })
     }
 
     /// Opens a store in S3 whose objects workers change together. Returns `None` if the URL names a file.
@@ -183,7 +183,7 @@ impl Backends {
             )));
         }
         refuse_key(&format!("the {what}"), url)?;
-        let store = self.open_store(url).await?.it;
+        let store = self.open_store(url).await?.backend;
         store.probe(false).await.map_err(|error| Failure::store(url, &error))?;
         Ok(Some(store))
     }
@@ -191,11 +191,11 @@ impl Backends {
     /// Opens the ledger of `--once`. The first message creates a missing file.
     pub(crate) async fn open_ledger(&self, url: &str, window: Duration) -> Result<OpenLedger, Failure> {
         if is_s3(url) {
-            let store = self.open_store(url).await?.it;
+            let store = self.open_store(url).await?.backend;
             // Sweeps list pages in the middle.
             let listed = store.list("", Some("ledger"), 1).await;
             listed.map_err(|error| Failure::store(url, &error))?;
-            return Ok(Open { it: Arc::new(ObjectLedger::new(store, window)), file: None });
+            return Ok(Open { backend: Arc::new(ObjectLedger::new(store, window)), file: None });
         }
         if !is_sqlite(url) {
             return Err(Failure::usage(format!(
@@ -206,7 +206,7 @@ impl Backends {
         let ledger = ledger
             .map_err(|error| Failure::backend(format!("cannot use the ledger {url} of --once: {error}")))?;
         let file = Some(ledger.path().to_owned());
-        Ok(Open { it: Arc::new(ledger), file })
+        Ok(Open { backend: Arc::new(ledger), file })
     }
 
     /// Opens a store, with the rights of a role if `role` names one. If it is used by key, each key has a session of the
@@ -223,7 +223,7 @@ impl Backends {
                 refuse_role(role, url)?;
                 let store = DirStore::open(url).map_err(failed)?;
                 let file = Some(store.path().to_owned());
-                Ok(Open { it: Arc::new(store), file })
+                Ok(Open { backend: Arc::new(store), file })
             }
             Some(("s3", _)) => {
                 let store =
@@ -236,7 +236,7 @@ impl Backends {
                             error => failed(error),
                         }
                     })?;
-                Ok(Open { it: Arc::new(store), file: None })
+                Ok(Open { backend: Arc::new(store), file: None })
             }
             _ => Err(Failure::usage(format!(
                 "unknown store {url:?}: use s3://BUCKET, s3://BUCKET/PREFIX or dir:PATH"
@@ -329,12 +329,12 @@ pub(crate) fn is_s3(url: &str) -> bool {
 
 fn opened(queue: SqliteQueue) -> OpenQueue {
     let file = Some(queue.path().to_owned());
-    Open { it: Arc::new(queue), file }
+    Open { backend: Arc::new(queue), file }
 }
 
 impl OpenQueue {
     pub(crate) fn into_queue(self) -> Open<dyn Queue> {
-        Open { it: self.it, file: self.file }
+        Open { backend: self.backend, file: self.file }
     }
 }
 

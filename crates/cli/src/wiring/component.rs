@@ -196,7 +196,7 @@ pub(super) async fn open_grants(
         let opened = backends.open_queue_as(role(alias), url).await?;
         let used_for = FileUse::Queue("a queue");
         protected.extend(opened.file.clone().map(|path| Protected { used_for, path }));
-        grants.queues.insert(alias.clone(), opened.it);
+        grants.queues.insert(alias.clone(), opened.backend);
     }
     for setting in &plan.buckets {
         let bucket = open_bucket(&setting.url, setting.mode.writes())?;
@@ -226,9 +226,13 @@ pub(super) async fn open_stores(
         if setting.mode.writes() {
             refuse_protected(&setting.alias, &opened, protected)?;
         }
-        opened.it.probe(setting.mode.writes()).await.map_err(|error| Failure::store(&setting.url, &error))?;
+        opened
+            .backend
+            .probe(setting.mode.writes())
+            .await
+            .map_err(|error| Failure::store(&setting.url, &error))?;
         let StoreSetting { alias, mode, scope, .. } = setting.clone();
-        let grant = StoreGrant { alias, store: opened.it, mode, scope };
+        let grant = StoreGrant { alias, store: opened.backend, mode, scope };
         grants.stores.insert(setting.alias.clone(), grant);
     }
     Ok(())

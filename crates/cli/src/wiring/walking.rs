@@ -24,7 +24,7 @@ pub(crate) struct Walking<'a> {
 impl Walking<'_> {
     /// Opens the queue. Refuses a queue whose redrive policy would count the receives of a walk.
     pub(crate) async fn open(&self, backends: &Backends) -> Result<Arc<dyn QueueAdmin>, Failure> {
-        let queue = backends.open_queue(self.url).await?.it;
+        let queue = backends.open_queue(self.url).await?.backend;
         if !queue.walk_receives() {
             return Ok(queue);
         }

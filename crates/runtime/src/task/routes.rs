@@ -310,7 +310,7 @@ impl<'r> Routed<'r> {
         self.without_task(message, outcome, None)
     }
 
-    /// Returns whether the task of the message may use a backend; no task runs if no route matches.
+    /// Returns whether the task of the message may use a backend.
     pub(crate) fn may_use(&self, used: &Used) -> bool {
         let granted = |component: &Arc<Component>| {
             component.grants().backends().any(|backend| of_route(self.route(), &backend) == used.backend)

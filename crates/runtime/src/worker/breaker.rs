@@ -73,6 +73,7 @@ impl Breaker {
             backend_failures: BTreeMap::new(),
             failing: None,
             idle_probes: 0,
+            waiting_after: Instant::now(),
             failed_tasks: 0,
             has_completed: false,
             why: String::new(),
@@ -228,10 +229,11 @@ impl Breaker {
         self.lock().failing.as_ref().is_none_or(|failing| well.contains(failing) || !may_use(failing))
     }
 
-    /// Returns whether the last probe met no error and didn't use the backend that opened the circuit. The next messages may
-    /// not need it either.
-    pub(super) fn probes_are_idle(&self) -> bool {
-        self.lock().idle_probes > 0
+    /// Returns whether messages that wait for what fails leave the probes to others: for one pause, if the last probe met no
+    /// error and didn't use it. The next messages may not need it either, and one that does would pause them.
+    pub(super) fn waiting_may_not_probe(&self) -> bool {
+        let state = self.lock();
+        state.idle_probes > 0 && Instant::now() < state.waiting_after
     }
 
     /// Records the settlement of a message. `probe` is set if the message was the probe.
@@ -322,6 +324,7 @@ impl Breaker {
                 return Some(state.open(longer(pause), Cause::Backend, error));
             }
             state.circuit = Circuit::HalfOpen { probing: false, pause, cause };
+            state.waiting_after = Instant::now() + pause;
             None
         });
         if let Some(pause) = pause {

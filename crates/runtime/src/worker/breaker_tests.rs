@@ -208,7 +208,7 @@ fn a_probe_that_does_not_use_the_failing_backend_leaves_the_circuit_half_open() 
             let probe = breaker.begin_probe();
             let tests = breaker.is_tested_by(std::slice::from_ref(&read), |_| true);
             breaker.settled(Evidence::Well { called: true, completed: true, tests }, probe);
-            assert!(breaker.probes_are_idle() || breaker.cause().is_none());
+            assert!(breaker.lock().idle_probes > 0 || breaker.cause().is_none());
         }
     };
     while breaker.backend_failed(Some(&write), "denied").is_none() {}
@@ -217,9 +217,17 @@ fn a_probe_that_does_not_use_the_failing_backend_leaves_the_circuit_half_open() 
     let fails = breaker.begin_probe();
     assert_eq!(breaker.backend_failed(Some(&write), "denied"), Some(FIRST_PAUSE * 2));
     breaker.settled(Evidence::None, fails);
-    assert!(!breaker.probes_are_idle());
+    assert!(!breaker.waiting_may_not_probe(), "no probe was idle since");
     breaker.checked(None);
-    idle(MOST_IDLE_PROBES);
+    idle(1);
+    breaker.lock().waiting_after = Instant::now() + LONGEST_PAUSE;
+    assert!(breaker.waiting_may_not_probe());
+    breaker.lock().waiting_after = Instant::now();
+    assert!(
+        !breaker.waiting_may_not_probe(),
+        "a pause has passed: only those that wait show when the backend works"
+    );
+    idle(MOST_IDLE_PROBES - 1);
     assert_eq!(breaker.admission(), Admission::All, "no message needs the backend");
 }
 

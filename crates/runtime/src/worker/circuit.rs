@@ -21,6 +21,8 @@ pub(super) struct State {
     pub(super) failing: Option<Used>,
     /// Number of probes in a row that met no error and didn't use what fails.
     pub(super) idle_probes: u32,
+    /// From when on a message that waits for what fails may probe though other messages don't need it.
+    pub(super) waiting_after: Instant,
     /// Number of failed tasks since the last one that completed.
     pub(super) failed_tasks: u32,
     pub(super) has_completed: bool,
@@ -90,7 +92,7 @@ impl Evidence {
     ) -> Self {
         match outcome {
             // A task that ends before there is an instance says nothing: for example, the one of S3's test event.
-            Outcome::Completed if !ran => Self::None,
+            Outcome::Completed | Outcome::Rejected { .. } if !ran => Self::None,
             Outcome::HostFailed { .. } if attribution == Attribution::Message => Self::Failed,
             Outcome::HostFailed { .. } | Outcome::Cancelled { .. } | Outcome::Expired { .. } => Self::None,
             Outcome::Repeated | Outcome::Claimed { .. } => Self::None,

@@ -136,13 +136,13 @@ impl Leases {
         let mut renewals = Vec::new();
         while !due.is_empty() {
             let batch = due.drain(..due.len().min(MAX_BATCH)).collect();
-            renewals.push(self.renew(source, batch));
+            renewals.push(self.renew(source, batch, now));
         }
         join_all(renewals).await;
     }
 
-    async fn renew(&self, source: &Source, batch: Vec<(&Leased, AsyncMutexGuard<'_, State>)>) {
-        let now = Instant::now();
+    /// Renews leases that have not ended `now`: a timeout of zero would release the message.
+    async fn renew(&self, source: &Source, batch: Vec<(&Leased, AsyncMutexGuard<'_, State>)>, now: Instant) {
         // A lease near the end of its longest time is renewed for the rest of it.
         let visible_at = |held: &Leased| held.ends_at.min(now + source.visibility_timeout);
         let renewed = batch

@@ -206,7 +206,7 @@ impl Worker {
         };
         if operation != Operation::Delete {
             self.tally.counters.released.add(1);
-            source.has_messages();
+            source.reset_empty();
         }
         Some(Settlement {
             message_id: message.id.clone(),

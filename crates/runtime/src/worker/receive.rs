@@ -192,7 +192,7 @@ impl Worker {
     ) -> ControlFlow<Received, Vec<LeasedMessage>> {
         let (most, probes) = (ready.permits.len(), ready.probe.is_some());
         // Messages that don't need the failing backend go on, one after the other: those that wait for it would pause them.
-        if !probes || !self.breaker.probes_are_idle() && self.waiting.probe_is_due() {
+        if !probes || !self.breaker.waiting_may_not_probe() && self.waiting.probe_is_due() {
             let waiting = self.waiting.take(most);
             if !waiting.is_empty() {
                 return ControlFlow::Continue(waiting);

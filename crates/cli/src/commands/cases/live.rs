@@ -55,12 +55,12 @@ impl Live {
     }
 
     /// Replaces the worker by one that runs the component as it is now. Tasks of the old worker finish first. If the
-    /// new one can't be opened, the old one keeps running.
+    /// new one can't be opened, the old one keeps running; if it can't listen, none runs until the next change.
     pub(super) async fn replace(&mut self, component: &Path) -> Result<(), Failure> {
         let args = RunArgs { component: Some(component.to_owned()), ..self.args.clone() };
         let (file, _) = ConfigFile::read_again(args.task.config.clone()).await?;
         let mut plan = RunPlan::new(args, file, |_| None)?;
-        // The old worker has the usage file and the address while this one is opened.
+        // A worker of `dev` writes no usage file, and serves no status.
         (plan.usage, plan.watching) = (None, WatchSettings::default());
         plan.otlp = OtlpPlan::default();
         plan.task = plan.task.with_each(|task| task.sampling = None);
@@ -115,6 +115,8 @@ impl Live {
     pub(super) fn keep(&self) {
         if self.running.is_some() {
             self.output.line("the previous component keeps running");
+        } else {
+            self.output.line("no worker runs until the next change");
         }
     }
 }

@@ -41,7 +41,7 @@ pub(crate) async fn enqueue(args: EnqueueArgs) -> Result<ExitCode, Failure> {
     let outgoing = messages(&template, bodies)?;
     let (queue, seen) = open(&backends, &args, store.as_ref(), &output).await?;
     let sender = Sender { queue: &*queue, template };
-    let store = store.map(|open| open.it);
+    let store = store.map(|open| open.backend);
     let Some(store) = store else {
         sender.send(&outgoing).await?;
         output.line(format_args!("sent {} to {}", count(outgoing.len(), "message"), queue.url()));
@@ -70,21 +70,21 @@ async fn open(
         None => Ok(backends.open_queue(queue).await?),
     };
     let (url, file) = match &opened {
-        Ok(opened) => (opened.it.url(), opened.file.as_deref()),
+        Ok(opened) => (opened.backend.url(), opened.file.as_deref()),
         Err(plan) => (&*plan.url, Some(&*plan.path)),
     };
     if let (Some(store), Some(file)) = (store, file) {
         refuse_announced(store, &args.prefix, &format!("the queue {url}"), file)?;
     }
     let seen = match (args.seen.as_deref(), store) {
-        (Some(path), Some(store)) => Seen::in_file(path, url, store.it.url())?,
+        (Some(path), Some(store)) => Seen::in_file(path, url, store.backend.url())?,
         _ => Seen::nothing(),
     };
     let (opened, created) = match opened {
         Ok(opened) => (opened, false),
         Err(_) => backends.open_or_create_queue(queue).await?,
     };
-    let queue = opened.it;
+    let queue: Arc<dyn Queue> = opened.backend;
     if created {
         output.line(format_args!("created the queue {}", queue.url()));
     }

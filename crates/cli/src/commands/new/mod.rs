@@ -156,8 +156,10 @@ impl Language {
             (Self::Python, _) => r#""app.py", "wasmrun_guest.py", "wit""#,
             (Self::Javascript, Kind::Command) => r#""guest.js", "package.json", "wit""#,
             (Self::Javascript, _) => r#""guest.js", "wasmrun-guest.js", "package.json", "wit""#,
-            (Self::Typescript, Kind::Command) => r#""guest.ts", "package.json", "wit""#,
-            (Self::Typescript, _) => r#""guest.ts", "wasmrun-guest.js", "package.json", "wit""#,
+            (Self::Typescript, Kind::Command) => r#""guest.ts", "package.json", "tsconfig.json", "wit""#,
+            (Self::Typescript, _) => {
+                r#""guest.ts", "wasmrun-guest.js", "package.json", "tsconfig.json", "wit""#
+            }
             (Self::C, Kind::Command) => r#""shout.c", "build.sh""#,
             (Self::C, _) => r#""shout.c", "bindings", "build.sh""#,
             (Self::Go, Kind::Command) => r#""main.go", "go.mod", "build.sh""#,

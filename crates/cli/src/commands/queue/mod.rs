@@ -30,11 +30,11 @@ pub(crate) async fn queue(args: QueueArgs) -> Result<ExitCode, Failure> {
                 .map_err(|wrong| Failure::usage(format!("cannot create the queue {url}: {wrong}")))?;
             let (opened, created) = create_queue(&url, &settings)?;
             let verb = if created { "created" } else { "already there:" };
-            output.line(format_args!("{verb} {}", opened.it.url()));
+            output.line(format_args!("{verb} {}", opened.backend.url()));
         }
         QueueCommand::Stats { url, json } => stats(&backends, &output, &url, json).await?,
         QueueCommand::Peek { url, max } => {
-            let queue = backends.open_queue(&url).await?.it;
+            let queue = backends.open_queue(&url).await?.backend;
             let messages = queue.peek(max).await.map_err(|error| Failure::queue(&url, &error))?;
             for message in messages {
                 output.print(&found::message(&message).to_string());
@@ -56,7 +56,7 @@ pub(crate) async fn queue(args: QueueArgs) -> Result<ExitCode, Failure> {
             return walk.drop(&backends, &output, json).await;
         }
         QueueCommand::Purge { url } => {
-            let queue = backends.open_queue(&url).await?.it;
+            let queue = backends.open_queue(&url).await?.backend;
             let deleted = queue.purge().await.map_err(|error| Failure::queue(&url, &error))?;
             output.line(format_args!("deleted {deleted}"));
         }
@@ -65,7 +65,7 @@ pub(crate) async fn queue(args: QueueArgs) -> Result<ExitCode, Failure> {
 }
 
 async fn stats(backends: &Backends, output: &Output, url: &str, as_json: bool) -> Result<(), Failure> {
-    let queue = backends.open_queue(url).await?.it;
+    let queue = backends.open_queue(url).await?.backend;
     let failed = |error| Failure::queue(url, &error);
     let depth = queue.depth().await.map_err(failed)?;
     let attributes = queue.attributes().await.map_err(failed)?;

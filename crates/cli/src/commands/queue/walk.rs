@@ -45,7 +45,7 @@ impl Walking<'_> {
         let queue = self.open(backends).await?;
         // Opened here so that an error names this queue.
         let to = match to {
-            Some(to) => Some(backends.open_queue(to).await?.it.url().to_owned()),
+            Some(to) => Some(backends.open_queue(to).await?.backend.url().to_owned()),
             None => None,
         };
         let walked = self.run(&*queue, WalkAction::Redrive { to: to.as_deref() }, output).await?;
@@ -151,7 +151,7 @@ async fn dead_letters_elsewhere(
     let failed = |error| Failure::queue(queue.url(), &error);
     let Some(redrive) = queue.attributes().await.map_err(failed)?.redrive else { return Ok(None) };
     let url = redrive.dead_letter;
-    let dead = backends.open_queue(&url).await?.it;
+    let dead = backends.open_queue(&url).await?.backend;
     let held = dead.depth().await.map_err(|error| Failure::queue(&url, &error))?.total();
     Ok((held > 0)
         .then(|| format!("it is empty, and its dead-letter queue {url} holds {held}: name that one")))

@@ -30,7 +30,7 @@ impl OpenBudgets {
             // A float that is too large becomes the largest number.
             (fargate.service_cost(consumed, consumed) * PARTS_OF_CURRENCY) as u64
         });
-        let Open { it: store, file } = backends.open_budgets(store).await?;
+        let Open { backend: store, file } = backends.open_budgets(store).await?;
         let options = BudgetOptions { budgets: budgets.clone(), over: *over, store, cost };
         Ok(Some(Self { options, file }))
     }

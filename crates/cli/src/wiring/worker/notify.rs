@@ -50,8 +50,8 @@ impl Notified {
         self,
         digests: BTreeMap<Option<String>, String>,
     ) -> (Option<NotifyOptions>, Option<GroupOptions>) {
-        let notify = self.recipient.map(|open| NotifyOptions { recipient: open.it, digests });
-        (notify, self.groups.map(|(source, open)| GroupOptions { source, store: open.it }))
+        let notify = self.recipient.map(|open| NotifyOptions { recipient: open.backend, digests });
+        (notify, self.groups.map(|(source, open)| GroupOptions { source, store: open.backend }))
     }
 }
 
@@ -62,16 +62,16 @@ async fn open_recipient(
 ) -> Result<Open<dyn Recipient>, Failure> {
     match setting {
         NotifySetting::Queue(url) => {
-            let Open { it: queue, file } = backends.open_queue(url).await?;
+            let Open { backend: queue, file } = backends.open_queue(url).await?;
             let recipient = QueueRecipient::new(queue).await;
             let recipient = recipient.map_err(|error| Failure::queue(url, &error))?;
-            Ok(Open { it: Arc::new(recipient), file })
+            Ok(Open { backend: Arc::new(recipient), file })
         }
         NotifySetting::Post(url) => {
             let client = Client::from_environment().map_err(|why| setting.unusable(&why))?;
             let recipient =
                 PostRecipient::new(url, client).ok_or_else(|| setting.unusable("it is no such URL"))?;
-            Ok(Open { it: Arc::new(recipient), file: None })
+            Ok(Open { backend: Arc::new(recipient), file: None })
         }
     }
 }

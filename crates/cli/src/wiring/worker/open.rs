@@ -179,7 +179,7 @@ fn without_dead_letters(work: &[WorkQueue]) -> impl Iterator<Item = &WorkQueue> 
 /// Returns what the worker needs of `--once`.
 fn once(plan: &RunPlan, open: OpenLedger) -> OnceOptions {
     OnceOptions {
-        ledger: open.it,
+        ledger: open.backend,
         key: plan.worker.once.once_by.clone().unwrap_or_default(),
         window: plan.worker.once.once_window(),
     }
@@ -219,7 +219,7 @@ async fn body_store(backends: &Backends, url: &str, most_bytes: usize) -> Result
         )));
     }
     refuse_key("the body store", url)?;
-    let store = backends.open_store(url).await?.it;
+    let store = backends.open_store(url).await?.backend;
     store.probe(false).await.map_err(|error| Failure::store(url, &error))?;
     Ok(BodyStore { store, most_bytes })
 }

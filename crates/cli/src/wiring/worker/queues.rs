@@ -23,7 +23,7 @@ pub(super) struct WorkQueue {
 impl WorkQueue {
     /// Returns the queue as the worker takes it.
     pub(super) fn of_worker(&self) -> WorkerQueue {
-        let dead_letter = self.dead_letter.as_ref().map(|open| open.it.clone());
+        let dead_letter = self.dead_letter.as_ref().map(|open| open.backend.clone());
         WorkerQueue { queue: self.queue.clone(), dead_letter, priority: self.setting.priority }
     }
 }
@@ -55,7 +55,7 @@ async fn work_queue(
     let stand_in = |name: &str| Arc::new(MemoryQueue::new(name, plan.visibility_timeout)) as Arc<dyn Queue>;
     let dead_letter = match dead_letter {
         Some(url) => Some(backends.open_queue(url).await?.into_queue()),
-        None => plan.dead_letter.as_deref().map(|name| Open { it: stand_in(name), file: None }),
+        None => plan.dead_letter.as_deref().map(|name| Open { backend: stand_in(name), file: None }),
     };
     let (setting, queue, file) = (setting.clone(), stand_in(&plan.url), Some(plan.path));
     Ok(WorkQueue { setting, queue, file, dead_letter, is_planned: true })
@@ -81,7 +81,7 @@ async fn with_dead_letters(
     opened: OpenQueue,
     dead_letter: Option<&str>,
 ) -> Result<WorkQueue, Failure> {
-    let Open { it: queue, file } = opened;
+    let Open { backend: queue, file } = opened;
     let dead_letter = dead_letter_queue(backends, &*queue, dead_letter).await?;
     Ok(WorkQueue { setting: setting.clone(), queue, file, dead_letter, is_planned: false })
 }

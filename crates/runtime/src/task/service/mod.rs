@@ -15,7 +15,7 @@ use crate::model::limits::Limit;
 use crate::ports::http::{Body, HttpError};
 use crate::ports::requests::Exchange;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use std::future::{Future, poll_fn};
@@ -69,6 +69,7 @@ async fn answer(
     };
     let config = store.data().config.clone();
     let longest_pause = config.limits.http_timeout;
+    let is_head = request.method() == Method::HEAD;
     let request = counted(request, received, longest_pause)?;
     let (sender, answer) = oneshot::channel();
     let mut http = store.data_mut().http();
@@ -78,7 +79,7 @@ async fn answer(
     let (reached, at_the_end) = oneshot::channel();
     let (written, are_written) = oneshot::channel();
     let files = writes_files.then_some(Files { reached, are_written });
-    let mut sending = pin!(send(answer, respond, sent, files));
+    let mut sending = pin!(send(answer, respond, sent, files, is_head));
     let mut is_sent = None;
     {
         let handler = instance.wasi_http_incoming_handler();
@@ -125,6 +126,7 @@ async fn send(
     respond: oneshot::Sender<Response<Body>>,
     meter: Meter,
     files: Option<Files>,
+    is_head: bool,
 ) -> Handled {
     let (parts, mut body) = match answer.await {
         Ok(Ok(response)) => response.into_parts(),
@@ -141,14 +143,15 @@ async fn send(
     }
     meter.count_head(&parts.headers).map_err(|_| LimitHit(Limit::HttpSentSize))?;
     let hint = http_body::Body::size_hint(&body);
-    let (mut passed_on, mut end) = (ResponseBody::new(hint), End::new(files, &parts, hint));
+    let (mut passed_on, mut end) = (ResponseBody::new(hint), End::new(files, &parts, hint, is_head));
     // A small response is passed on as a whole: each part on its own would wake the connection's thread.
     while passed_on.ahead.len() < PARTS_AHEAD && !passed_on.is_whole {
         let next = if end.is_held() { Some(body.frame().await) } else { unless_waiting(body.frame()).await };
         match next {
             Some(Some(Ok(frame))) => passed_on.ahead.extend(end.pass(sent(frame, &meter)?)),
-            Some(Some(Err(_))) => return Ok(Err(unfinished())),
-            Some(None) => {
+            // A response to HEAD has the length of a body that it doesn't have.
+            Some(Some(Err(_))) if !(is_head && end.is_held()) => return Ok(Err(unfinished())),
+            Some(None | Some(Err(_))) => {
                 passed_on.ahead.extend(end.reach().await);
                 passed_on.is_whole = true;
             }

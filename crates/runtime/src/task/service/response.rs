@@ -30,10 +30,11 @@ pub(super) struct End {
 }
 
 impl End {
-    pub(super) fn new(files: Option<Files>, parts: &Parts, hint: SizeHint) -> Self {
+    pub(super) fn new(files: Option<Files>, parts: &Parts, hint: SizeHint, is_head: bool) -> Self {
         let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         let left = match parts.status {
             // Such a response ends with its head.
+            _ if is_head => Some(0),
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Some(0),
             _ => length.or(hint.exact()),
         };
@@ -184,7 +185,7 @@ mod tests {
     fn end(head: Response<()>) -> (End, oneshot::Receiver<()>, oneshot::Sender<()>) {
         let ((reached, at_the_end), (written, are_written)) = (oneshot::channel(), oneshot::channel());
         let files = Some(Files { reached, are_written });
-        (End::new(files, &head.into_parts().0, SizeHint::new()), at_the_end, written)
+        (End::new(files, &head.into_parts().0, SizeHint::new(), false), at_the_end, written)
     }
 
     #[tokio::test]

@@ -88,7 +88,8 @@ pub(super) struct Source {
     pub(super) max_visibility: Option<Duration>,
     /// `None` for the only queue: the circuit breaker looks after it.
     health: Option<Health>,
-    /// Number of waits for messages in a row that brought none, since the last message was released.
+    /// Number of waits for messages in a row that brought none, since the last one was delivered, retried or
+    /// released.
     empty: AtomicU32,
     depth: Mutex<Option<(Depth, Instant)>>,
 }
@@ -171,12 +172,12 @@ impl Source {
         if messages == 0 {
             self.empty.fetch_add(1, Ordering::Relaxed);
         } else {
-            self.has_messages();
+            self.reset_empty();
         }
     }
 
-    /// Records that the queue is not empty: it has delivered a message, or one was released.
-    pub(super) fn has_messages(&self) {
+    /// Records that the queue is not empty: it has delivered a message, or one was retried or released.
+    pub(super) fn reset_empty(&self) {
         self.empty.store(0, Ordering::Relaxed);
     }
 

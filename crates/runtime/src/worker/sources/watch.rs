@@ -224,7 +224,7 @@ impl Worker {
             Ok(deliveries) => {
                 self.count_received(deliveries.len());
                 if !deliveries.is_empty() {
-                    source.has_messages();
+                    source.reset_empty();
                 }
                 Some(deliveries.into_iter().map(|delivery| self.lease(source, delivery)).collect())
             }
