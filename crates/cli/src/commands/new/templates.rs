@@ -239,20 +239,24 @@ fn command(lang: Language) -> &'static [File] {
         Language::Go => files! {
             "README.md" <- "go/README.command.md.in",
             "adapter/README.md" <- "adapter/README.md",
-            "adapter/wasi_snapshot_preview1.command.wasm" <= "adapter/wasi_snapshot_preview1.command.wasm",
+            "adapter/wasi_snapshot_preview1.reactor.wasm" <= "adapter/wasi_snapshot_preview1.reactor.wasm",
             "build.sh" <- "go/build.command.sh",
+            "component.go" <- "go/component.go",
             "go.mod" <- "go/go.command.mod.in",
+            "wit/deps/wasi-cli/run.wit" <- "wit/command/run.wit",
         },
     }
 }
 
-/// Returns the world of a guest. In C and Go it is the same for each kind, as the linker leaves out the interfaces that
-/// aren't called.
+/// Returns the world of a guest. In C and Go it is the same for objects and messages, as the linker leaves out the
+/// interfaces that aren't called.
 fn world(lang: Language, kind: Kind) -> &'static [File] {
     match (lang, kind) {
-        (Language::Rust, _) | (Language::C | Language::Go, Kind::Command) => &[],
+        (Language::Rust, _) | (Language::C, Kind::Command) => &[],
+        (Language::Python | Language::Go, Kind::Command) => {
+            files! { "wit/guest.wit" <- "wit/command/program.wit" }
+        }
         (Language::C | Language::Go, _) => files! { "wit/guest.wit" <- "wit/c.wit" },
-        (Language::Python, Kind::Command) => files! { "wit/guest.wit" <- "wit/command/python.wit" },
         (Language::Javascript | Language::Typescript, Kind::Command) => {
             files! { "wit/guest.wit" <- "wit/command/javascript.wit" }
         }

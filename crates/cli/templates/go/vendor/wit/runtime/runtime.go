@@ -1,3 +1,8 @@
+// Changed from go.bytecodealliance.org/pkg 0.2.1 for wasmrun: cabi_realloc takes memory that was set aside before, and
+// doesn't call Go's allocator, which may read a clock or start a garbage collection. Both call the host, and a
+// component that calls the host while it gives memory for a result traps ("cannot leave component instance"). See
+// https://github.com/bytecodealliance/componentize-go/issues/77.
+
 package runtime
 
 import (
@@ -49,7 +54,9 @@ func MakeHandle(value int32) *Handle {
 	return &Handle{value}
 }
 
+// Allocate is called by the bindings before each call to the host that returns more than a number.
 func Allocate(pinner *runtime.Pinner, size, align uintptr) unsafe.Pointer {
+	setAside(pinner)
 	pointer := allocateRaw(size, align)
 	pinner.Pin(pointer)
 	return pointer
@@ -78,32 +85,49 @@ func allocateRaw(size, align uintptr) unsafe.Pointer {
 	}
 }
 
-// NB: `cabi_realloc` may be called before the Go runtime has been initialized,
-// in which case we need to use `runtime.sbrk` to do allocations.  The following
-// is an abbreviation of [Till's
-// efforts](https://github.com/bytecodealliance/go-modules/pull/367).
-
 //go:linkname sbrk runtime.sbrk
 func sbrk(n uintptr) unsafe.Pointer
 
-//nolint:unused
-var useGCAllocations = false
+// blockSize is a page of linear memory, the least that sbrk takes.
+const blockSize = 1 << 16
 
-func init() {
-	useGCAllocations = true
+// block is memory for what the host returns.
+type block struct {
+	memory []uint64
+	used   uintptr
 }
 
-//nolint:unused
-func offset(ptr, align uintptr) uintptr {
-	newptr := (ptr + align - 1) &^ (align - 1)
-	return newptr - ptr
+func (b *block) left() uintptr {
+	return uintptr(len(b.memory))*8 - b.used
 }
 
-var pinner = runtime.Pinner{}
-
-func Unpin() {
-	pinner.Unpin()
+// take returns nil if the block has too little left.
+func (b *block) take(size, align uintptr) unsafe.Pointer {
+	padding := -b.used & (align - 1)
+	if size > b.left() || padding > b.left()-size {
+		return nil
+	}
+	pointer := unsafe.Add(unsafe.Pointer(unsafe.SliceData(b.memory)), b.used+padding)
+	b.used += padding + size
+	return pointer
 }
+
+// collected is in Go's heap: it is freed when nothing in it is used any more. grown is memory that Go's heap never
+// gets, for results that collected has no room for, and for the adapter, which asks for some before the heap is there.
+// It's never freed.
+var collected, grown block
+
+// setAside leaves half a block for the next result at least. The bindings' pinner keeps the block until they have read
+// the result.
+func setAside(pinner *runtime.Pinner) {
+	if collected.left() < blockSize/2 {
+		collected = block{memory: make([]uint64, blockSize/8)}
+	}
+	pinner.Pin(unsafe.SliceData(collected.memory))
+}
+
+// Unpin is called by the bindings of exports that take lists or strings. Nothing is pinned for longer than a call here.
+func Unpin() {}
 
 //nolint:unused
 //go:wasmexport cabi_realloc
@@ -112,12 +136,17 @@ func cabiRealloc(oldPointer unsafe.Pointer, oldSize, align, newSize uintptr) uns
 		panic("todo")
 	}
 
-	if useGCAllocations {
-		return Allocate(&pinner, newSize, align)
-	} else {
-		alignedSize := newSize + offset(newSize, align)
-		unaligned := sbrk(alignedSize)
-		off := offset(uintptr(unaligned), align)
-		return unsafe.Add(unaligned, off)
+	if pointer := collected.take(newSize, align); pointer != nil {
+		return pointer
 	}
+	if pointer := grown.take(newSize, align); pointer != nil {
+		return pointer
+	}
+	words := (max(newSize, blockSize) + 7) / 8
+	memory := sbrk(words * 8)
+	if memory == nil {
+		panic("out of memory")
+	}
+	grown = block{memory: unsafe.Slice((*uint64)(memory), words)}
+	return grown.take(newSize, align)
 }
