@@ -162,7 +162,7 @@ impl Language {
             }
             (Self::C, Kind::Command) => r#""shout.c", "build.sh""#,
             (Self::C, _) => r#""shout.c", "bindings", "build.sh""#,
-            (Self::Go, Kind::Command) => r#""main.go", "go.mod", "build.sh""#,
+            (Self::Go, Kind::Command) => r#""main.go", "component.go", "go.mod", "build.sh""#,
             (Self::Go, _) => r#""export_wasmrun_task_handler", "go.mod", "build.sh""#,
         }
     }
