@@ -1,7 +1,6 @@
 //! Runs the tests and benchmarks on freshly built guests, and checks the dependencies.
 
 use std::fs;
-use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus};
 
 use anyhow::{Context, Result};
@@ -302,7 +301,7 @@ pub(crate) fn hostile(places: &Places, repeat: u32) -> Result<ExitCode> {
         let tests = [&tests[..], &["--", "hostile::", "--test-threads", HOSTILE_AT_ONCE]].concat();
         let mut plain = cargo(places);
         plain.args(&tests);
-        let pinned = one_core.as_ref().map(|taskset| on_one_core(taskset, &plain));
+        let pinned = one_core.as_ref().map(|taskset| command::on_one_core(taskset, &plain));
         for mut run in std::iter::once(plain).chain(pinned) {
             let status = command::show(&mut run)?;
             if !status.success() {
@@ -311,22 +310,6 @@ pub(crate) fn hostile(places: &Places, repeat: u32) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The same command, bound to the first core.
-fn on_one_core(taskset: &Path, command: &Command) -> Command {
-    let mut pinned = Command::new(taskset);
-    pinned.args(["-c", "0"]).arg(command.get_program()).args(command.get_args());
-    if let Some(folder) = command.get_current_dir() {
-        pinned.current_dir(folder);
-    }
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => pinned.env(name, value),
-            None => pinned.env_remove(name),
-        };
-    }
-    pinned
 }
 
 /// Runs the benchmarks: all, or the one that the first argument names.
@@ -382,23 +365,5 @@ fn exit_code(status: ExitStatus) -> ExitCode {
     match status.code().map(u8::try_from) {
         Some(Ok(code)) => ExitCode::from(code),
         _ => ExitCode::FAILURE,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::ffi::OsStr;
-
-    #[test]
-    fn a_command_on_one_core_has_the_same_environment_and_lacks_the_same() {
-        let mut command = Command::new("cargo");
-        command.arg("test").current_dir("folder").env("GIVEN", "1").env_remove("TAKEN");
-        let pinned = on_one_core(Path::new("taskset"), &command);
-        assert_eq!(pinned.get_program(), "taskset");
-        assert_eq!(pinned.get_args().collect::<Vec<_>>(), ["-c", "0", "cargo", "test"]);
-        assert_eq!(pinned.get_current_dir(), Some(Path::new("folder")));
-        let environment: Vec<_> = pinned.get_envs().collect();
-        assert_eq!(environment, [(OsStr::new("GIVEN"), Some(OsStr::new("1"))), (OsStr::new("TAKEN"), None)]);
     }
 }

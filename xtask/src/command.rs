@@ -3,7 +3,7 @@
 use std::{
     env,
     io::Read,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitStatus, Output, Stdio},
     thread,
     time::{Duration, Instant},
@@ -174,10 +174,26 @@ pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
+/// The same command, bound to the first core.
+pub(crate) fn on_one_core(taskset: &Path, command: &Command) -> Command {
+    let mut pinned = Command::new(taskset);
+    pinned.args(["-c", "0"]).arg(command.get_program()).args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        pinned.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => pinned.env(name, value),
+            None => pinned.env_remove(name),
+        };
+    }
+    pinned
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{complaint, quiet, quiet_within, typed};
-    use std::{process::Command, time::Duration};
+    use super::{complaint, on_one_core, quiet, quiet_within, typed};
+    use std::{ffi::OsStr, path::Path, process::Command, time::Duration};
 
     #[test]
     fn commands_are_shown_as_they_can_be_typed() {
@@ -210,5 +226,17 @@ mod tests {
         let error = quiet_within(Command::new("sleep").arg("60"), Duration::from_millis(100))
             .expect_err("must be ended");
         assert!(error.to_string().contains("took longer"), "{error}");
+    }
+
+    #[test]
+    fn a_command_on_one_core_has_the_same_environment_and_lacks_the_same() {
+        let mut command = Command::new("cargo");
+        command.arg("test").current_dir("folder").env("GIVEN", "1").env_remove("TAKEN");
+        let pinned = on_one_core(Path::new("taskset"), &command);
+        assert_eq!(pinned.get_program(), "taskset");
+        assert_eq!(pinned.get_args().collect::<Vec<_>>(), ["-c", "0", "cargo", "test"]);
+        assert_eq!(pinned.get_current_dir(), Some(Path::new("folder")));
+        let environment: Vec<_> = pinned.get_envs().collect();
+        assert_eq!(environment, [(OsStr::new("GIVEN"), Some(OsStr::new("1"))), (OsStr::new("TAKEN"), None)]);
     }
 }

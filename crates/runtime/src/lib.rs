@@ -8,7 +8,7 @@
 //! | [`worker`] | many tasks: receive, process, settle; permits, leases, the circuit breaker, the scaler |
 //! | [`task`] | one task: its component, its store, what a guest may call and touch. **Isolation is audited here** |
 //! | [`engine`] | the engine's configuration, compiling, the cache of compiled code, threads, capacity |
-//! | [`ports`] | what a backend implements: queues, object stores and key-value buckets; doubles for tests and benchmarks |
+//! | [`ports`] | what a backend implements: queues, object stores, key-value buckets, ledgers, an HTTP client; doubles in memory |
 //! | [`model`] | messages, events, outcomes, limits, usage: plain data, without the engine and without tokio |
 //!
 //! # Embedding

@@ -4,7 +4,8 @@
 //! in all three is one structure, which clap and serde both read. Settings with a name, such as the grant of an alias,
 //! are merged name by name.
 //!
-//! The modules are listed from the bottom up. Each uses only modules in its own row and the rows above.
+//! The modules are listed from the bottom up. Each uses only modules in its own row and the rows above, except that
+//! `flags` names the values of `command` and `simulate`.
 //!
 //! | module | owns |
 //! |---|---|
@@ -14,12 +15,13 @@
 //! | `flags` | the commands with their flags and help |
 //! | `variables`, `named` | finds and checks the names of variables; merges settings with a name |
 //! | `needs`, `environment`, `config_values`, `grants`, `by_key`, `outcome_actions`, `keys`, `budgets`, `command`, `message` | settings with a name; the message of a flag |
+//! | `simulate` | the values of `simulate`'s flags, and the plan that they make |
 //! | `route_table` | the tables of routes in the configuration file |
 //! | `file` | the configuration file |
 //! | `project` | the files of a guest's project and of its cases |
 //! | `task`, `routes` | merge the settings of tasks into a plan, and those of routes |
 //! | `otlp` | where traces and metrics are exported to |
-//! | `as_flags` | writes settings as flags of `run`, for a container's command |
+//! | `as_flags` | writes settings as flags of `run` or `serve`, for a container's command |
 
 /// Defines a group of settings that flags, variables and a table of the file share. Each setting is optional, so that
 /// groups from two places can be merged. The table of one group may hold the keys of further groups, which follow it, each

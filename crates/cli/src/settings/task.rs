@@ -1,4 +1,4 @@
-//! Merges the settings of tasks, which `run` and `invoke` share, into a plan.
+//! Merges the settings of tasks, which `run`, `serve`, `invoke` and `replay` share, into a plan.
 
 use super::aws::AwsSettings;
 use super::by_key;

@@ -25,6 +25,8 @@
 //! | `settle`        | inside a transaction: deleting, visibility                       |
 //! | `survey`        | inside a transaction: depth, peeking, purging                    |
 //! | `rows`          | queues and messages as the file holds them                       |
+//! | `attributes`    | message attributes as the file holds them                        |
+//! | `clock`         | the wall clock, which all processes share                        |
 //! | `moves`         | messages that move between files                                 |
 //! | `walk`          | walks: showing, moving back and deleting messages                |
 //! | `redrive`       | where messages of a dead-letter queue are moved back to          |

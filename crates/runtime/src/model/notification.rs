@@ -34,7 +34,8 @@ impl End {
     }
 }
 
-/// The notification about one message. Its serialization is the body of the message that the worker sends.
+/// The notification about one message. Its serialization is the body of the message that the worker sends, with a field
+/// for each key.
 #[derive(Clone, Debug, Serialize)]
 pub struct Notification<'a> {
     /// The queue's ID of the message.

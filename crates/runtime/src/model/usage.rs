@@ -145,7 +145,7 @@ impl Usage {
     }
 }
 
-/// Record of a task that has ended. Its serialization is a line of the usage file.
+/// Record of a task that has ended. Its serialization is a line of the usage file, with a field for each key.
 #[derive(Clone, Debug, Serialize)]
 pub struct TaskRecord<'a> {
     /// When the task ended.

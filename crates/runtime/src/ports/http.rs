@@ -1,5 +1,5 @@
-//! The HTTP client that sends the requests of guests, and the bodies of requests and responses. It decides nothing: what a task may request, and which addresses it
-//! may reach, is checked before.
+//! The HTTP client that sends the requests of guests, and the bodies of requests and responses. It decides nothing: what
+//! a task may request, and which addresses it may reach, is checked before.
 
 use async_trait::async_trait;
 use bytes::Bytes;

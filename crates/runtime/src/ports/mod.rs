@@ -1,4 +1,5 @@
-//! Traits that backends implement, and backends in memory for tests and benchmarks.
+//! Traits that backends implement, backends in memory, and what any object store can be used for: a ledger, the counts
+//! of groups, the accounts of budgets (`object_*`, on `shared_objects`) and a `staging_area`.
 
 pub mod budgets;
 pub mod groups;

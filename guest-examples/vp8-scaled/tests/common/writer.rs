@@ -81,7 +81,7 @@ impl Coder {
     }
 }
 
-/// What a frame is made of. All else is random.
+/// What a frame is made of: a field for each choice of the format. All else is random.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub width: u32,
@@ -140,6 +140,7 @@ const BANDS: [usize; 16] = [0, 1, 2, 3, 6, 4, 5, 6, 6, 6, 6, 6, 6, 6, 6, 7];
 /// Which blocks of a macroblock's edge have coefficients: luma, U, V, and the means of luma.
 type Coded = [u8; 9];
 
+/// Writes a frame. It is a long function because it follows the format's own order, part by part.
 pub fn frame(settings: &Settings) -> Vec<u8> {
     let mut random = Random(settings.seed);
     let mut coder = Coder::new();

@@ -1,4 +1,4 @@
-//! `run --usage FILE`: writes a line of JSON for each task.
+//! `--usage FILE`: writes a line of JSON for each task.
 //!
 //! Tasks end on guest threads, which must not wait for a disk. A line goes to a bounded buffer, and one thread writes
 //! the collected lines. If a write fails, a warning is logged once and the write is retried until it succeeds. Lines

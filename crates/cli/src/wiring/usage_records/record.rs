@@ -12,7 +12,7 @@ const LONGEST_US: u64 = 366 * 24 * 3600 * 1_000_000;
 /// Maximum of other numbers: larger integers lose digits in many JSON parsers.
 const LARGEST: u64 = 1 << 53;
 
-/// Record of a task, with the fields that the report needs. Other fields are ignored.
+/// Record of a task: a field for each thing that the report needs. Other fields are ignored.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Record<'a> {
     time: Cow<'a, str>,

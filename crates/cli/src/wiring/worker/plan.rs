@@ -1,4 +1,4 @@
-//! Merges the settings of `run` into a plan.
+//! Merges the settings of `run`, `serve` and `dev` into a plan.
 
 use crate::output::failure::Failure;
 use crate::settings::budgets::{BudgetPlan, budget_plan};

@@ -1,4 +1,5 @@
-//! A queue, an object store and a key-value bucket in memory, for tests, benchmarks and embedders: what they hold is gone with the process.
+//! A queue, an object store and a key-value bucket in memory, for tests, benchmarks and embedders: what they hold is
+//! gone with the process.
 
 #[cfg(test)]
 mod faulty;

@@ -111,6 +111,7 @@ mod tests {
 
     #[test]
     fn no_address_of_a_host_a_network_or_a_cloud_is_public() {
+        // Long because it is a table.
         for text in [
             // Loopback, unspecified, broadcast.
             "127.0.0.1",
