@@ -321,7 +321,7 @@ mod tests {
     fn of_several_wrong_settings_the_same_one_is_always_told_first() {
         let steps = [
             ("", "--queue uploads", "no queue"),
-            ("--usage-size 1B", "--usage-size 1MiB", "--usage-size 1 bytes is too small"),
+            ("--usage-size 1B", "--usage-size 1MiB --usage u.jsonl", "--usage-size 1 bytes is too small"),
             ("--instances 1000000", "--instances 0..4", "--instances 1000000 is too many"),
             ("--target-latency 0s", "--target-latency 1s", "--target-latency 0s cannot be met"),
             ("--on rejected=explode", "--on rejected=drop", "unknown action"),

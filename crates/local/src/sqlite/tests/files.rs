@@ -306,7 +306,7 @@ async fn no_statement_reads_through_a_long_queue() {
         ),
         (
             crate::sqlite::round::VISIBLE_IN_GROUP.into(),
-            "SEARCH message USING INDEX message_next_in_group (queue=? AND message_group=? AND visible_ms<?)",
+            "SEARCH message USING COVERING INDEX message_next_in_group (queue=? AND message_group=? AND visible_ms<?)",
         ),
         (
             "SELECT min(visible_ms) FROM message WHERE queue = 1 AND blocked = 0".into(),
