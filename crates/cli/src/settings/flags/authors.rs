@@ -12,7 +12,7 @@ use std::path::PathBuf;
 /// Create the project of a guest, with test cases
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-The project builds and passes `wasmrun test` as it is; one in Rust needs --sdk
+The project builds and passes `wasmrun test` as it is; one in Rust needs --sdk \
 for that, as the SDK is not published yet. Its README.md says what it needs.
 
 Examples:
