@@ -219,8 +219,8 @@ fn a_notification_names_the_route_and_the_component_that_ran() {
     };
     assert_eq!((of("one").0, of("two").0, of("three").0), (Some("one"), Some("two"), None));
     // The default component is a copy of that of the route `one`.
-    assert_eq!(digest("three", "default.wasm"), digest("one", "task.wasm"));
-    assert_ne!(digest("two", "task.wasm"), digest("one", "task.wasm"));
+    assert_eq!(digest("three", "default.wasm"), digest("one", "one/task.wasm"));
+    assert_ne!(digest("two", "two/task.wasm"), digest("one", "one/task.wasm"));
     assert_eq!(of("four"), (None, "-"));
 }
 
