@@ -75,7 +75,7 @@ impl Starts {
         }
     }
 
-    /// Gives back the time of this number of starts. Afterwards, the next task is due at `earliest` or later.
+    /// Returns starts that nobody used: the next task is due so much earlier, but not before `earliest`.
     fn give_back(&self, unused: usize, earliest: Option<Instant>) {
         let mut due = self.due();
         let before = due.checked_sub(self.time_of(unused)).unwrap_or(*due);
