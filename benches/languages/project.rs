@@ -1,14 +1,13 @@
 //! A project of `wasmrun new`, and its tasks in the real program.
 
-use crate::middle;
+use super::middle;
+use crate::shared::{dir_store, wasmrun};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
-use wasmrun_benches::program::{dir_store, wasmrun};
-use wasmrun_benches::system;
+use wasmrun_benches::{cost_by, number, system};
 
 /// Size of the text in bytes.
 const TEXT: usize = 256 << 10;
@@ -18,14 +17,12 @@ pub(crate) struct Project {
     pub(crate) lang: &'static str,
     directory: PathBuf,
     pub(crate) component: PathBuf,
-    pub(crate) bytes: u64,
-    pub(crate) compile_s: f64,
-    pub(crate) compile_cpu_s: f64,
+    /// Its size, and what compiling it takes.
+    pub(crate) figures: Value,
 }
 
 impl Project {
     /// Creates and builds a project. Returns `None` if the language's tools aren't here.
-    #[allow(clippy::print_stderr, reason = "a benchmark says what it leaves out")]
     pub(crate) fn build(
         parent: &Path,
         tools: &Path,
@@ -56,16 +53,17 @@ impl Project {
             return None;
         }
         let component = directory.join(value("component"));
-        let (cpu, began) = (system::children_cpu(), Instant::now());
         let mut inspect = wasmrun();
-        system::output(
-            inspect.current_dir(&directory).arg("inspect").arg(&component).args(["--cache", "cache"]),
-        )
-        .expect("a component");
-        let compile_s = began.elapsed().as_secs_f64();
-        let compile_cpu_s = (system::children_cpu() - cpu).as_secs_f64();
-        let bytes = fs::metadata(&component).expect("a file").len();
-        Some(Self { lang, directory, component, bytes, compile_s, compile_cpu_s })
+        inspect.current_dir(&directory).arg("inspect").arg(&component).args(["--cache", "cache"]);
+        let compile = cost_by(system::children_cpu, 1, || {
+            system::output(&mut inspect).expect("a component");
+        });
+        let figures = json!({
+            "mb": fs::metadata(&component).expect("a file").len() as f64 / 1e6,
+            "compile_s": number(&compile, "wall_us") / 1e6,
+            "compile_cpu_s": number(&compile, "cpu_us") / 1e6,
+        });
+        Some(Self { lang, directory, component, figures })
     }
 
     /// Runs tasks of both kinds, and returns their figures.

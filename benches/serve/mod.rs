@@ -7,21 +7,16 @@
 //! (h2load) sends them the same requests, in turns. It shares the cores with them: compare the CPU time of the server,
 //! which is measured for its process, more than requests a second.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its result")]
-
 mod client;
 mod server;
 mod spinners;
 
+use self::client::{Client, Load, Protocol};
+use self::server::{Server, Wasmtime};
+use crate::shared::guests;
 use serde_json::{Value, json};
 use std::time::Duration;
-use wasmrun_benches::report::Report;
-use wasmrun_benches::rounds::{Found, Way, interleaved, micros};
-use wasmrun_benches::run::{self, Only, Size};
-use wasmrun_benches::{guests, system};
-
-use crate::client::{Client, Load, Protocol};
-use crate::server::{Server, Wasmtime};
+use wasmrun_benches::{Arguments, Found, Report, Size, Way, interleaved, micros, system, with};
 
 /// The tables: a name, what each request is, and how many requests a full measurement sends on one connection and on each
 /// of many together.
@@ -34,8 +29,7 @@ const CONNECTIONS: [usize; 2] = [1, 64];
 /// What a server still does once the last response was sent.
 const REST: Duration = Duration::from_millis(50);
 
-fn main() {
-    let Some(size) = run::size("serve") else { return };
+pub(crate) fn measure(arguments: &Arguments) {
     let scratch = tempfile::tempdir().expect("a directory");
     let client = match Client::find(scratch.path()) {
         Ok(client) => client,
@@ -43,44 +37,29 @@ fn main() {
     };
     let component = guests::path("answer");
     let mut servers = vec![Server::wasmrun(&component)];
-    let mut with = client.version();
+    let mut versions = client.version();
     let wasmtime = Wasmtime::find();
     match &wasmtime {
         Some(wasmtime) => {
-            with = format!("{}, {with}", wasmtime.version());
+            versions = format!("{}, {versions}", wasmtime.version());
             servers.extend(wasmtime.servers(&component));
         }
         None => println!("There is no wasmtime to compare with: cargo xtask bench serve installs it."),
     }
     let bench = Bench { client, servers };
-    let only = Only::given();
-    let mut report = Report::new("serve", size, &with);
+    let mut report = Report::new("serve", arguments, &versions);
     for (name, protocol, has_body, requests) in TABLES {
-        if only.wants(name) {
-            let requests = size.pick(64, requests);
-            bench.table(&mut report, size, name, Load { protocol, has_body, connections: 0, requests });
+        if arguments.wants(name) {
+            let requests = report.size.pick(64, requests);
+            bench.table(&mut report, name, Load { protocol, has_body, connections: 0, requests });
         }
     }
-    if only.wants("spinners") {
+    if arguments.wants("spinners") {
         let headings = "| | alongside | p50 | p99 | p99, times alone |";
-        let rows = spinners::rows(&bench.client, wasmtime.as_ref(), size);
+        let rows = spinners::rows(&bench.client, wasmtime.as_ref(), arguments.size);
         report.table("spinners", headings, "what alongside p50_us:time p99_us:time p99_to_alone:1", rows);
     }
-    if only.is_all() {
-        report.write();
-    }
-}
-
-/// The cost of a request.
-#[derive(Clone, Copy, Debug)]
-struct Cost {
-    per_second: f64,
-    /// CPU time of the server and of the client, in microseconds.
-    server_us: f64,
-    client_us: f64,
-    /// The time until the whole response is there, in microseconds.
-    p50_us: f64,
-    p99_us: f64,
+    report.write();
 }
 
 struct Bench {
@@ -90,19 +69,24 @@ struct Bench {
 
 impl Bench {
     /// Measures all servers with one kind of request, and adds the table.
-    fn table(&self, report: &mut Report, size: Size, name: &'static str, load: Load) {
+    fn table(&self, report: &mut Report, name: &'static str, load: Load) {
+        let size = report.size;
         let rows = CONNECTIONS.into_iter().flat_map(|connections| {
             let found = self.found(name, size, Load { connections, ..load });
-            let peer = found.iter().find(|found| found.name == "wasmtime serve").cloned();
-            found.into_iter().map(move |way| row(connections, &way, peer.as_ref())).collect::<Vec<_>>()
+            let peer = found.iter().find(|found| found.name == "wasmtime serve");
+            let row = |way: &Found| {
+                let to_peer = peer.map(|peer| peer.ratio(way, "server_us"));
+                with(way.row(), json!({"connections": connections, "to_peer": to_peer}))
+            };
+            found.iter().map(row).collect::<Vec<_>>()
         });
         let headings = "| | connections | requests a second | p50 | p99 | CPU µs a request | requests a CPU-second, times `wasmtime serve` | CPU µs of the client |";
         let fields =
             "what connections per_second:0 p50_us:time p99_us:time server_us:1 to_peer:2 client_us:1";
-        report.table(name, headings, fields, rows.collect());
+        report.table(name, headings, fields, rows);
     }
 
-    fn found(&self, name: &str, size: Size, load: Load) -> Vec<Found<Cost>> {
+    fn found(&self, name: &str, size: Size, load: Load) -> Vec<Found> {
         let is_able = |server: &&Server| server.has_http2 || load.protocol == Protocol::Http1;
         let able: Vec<&Server> = self.servers.iter().filter(is_able).collect();
         // Fills pools and caches.
@@ -110,35 +94,23 @@ impl Bench {
         let first = Load { connections: load.connections.min(first.requests), ..first };
         able.iter().for_each(|server| drop(self.client.send(&first, server.address)));
         let ways = able.into_iter().map(|server| Way::new(server.name, move |_| self.cost(server, &load)));
-        interleaved(&format!("{name}, {} connections", load.connections), size.pick(1, 9), ways.collect())
+        interleaved(&format!("{name}, {} connections", load.connections), size.pick(1, 9), ways)
     }
 
-    fn cost(&self, server: &Server, load: &Load) -> Cost {
+    /// The CPU time of the server and of the client for a request, and the time until its whole response is there.
+    fn cost(&self, server: &Server, load: &Load) -> Value {
         let cpu = || (system::cpu_of(server.pid()), system::children_cpu());
         let before = cpu();
         let times = self.client.send(load, server.address);
         std::thread::sleep(REST);
         let after = cpu();
         let each = |spent| micros(spent) / load.requests as f64;
-        Cost {
-            per_second: load.requests as f64 / times.all,
-            server_us: each(after.0 - before.0),
-            client_us: each(after.1 - before.1),
-            p50_us: times.each.percentile(50.0),
-            p99_us: times.each.percentile(99.0),
-        }
+        json!({
+            "per_second": load.requests as f64 / times.all,
+            "server_us": each(after.0 - before.0),
+            "client_us": each(after.1 - before.1),
+            "p50_us": times.each.percentile(50.0),
+            "p99_us": times.each.percentile(99.0),
+        })
     }
-}
-
-fn row(connections: usize, way: &Found<Cost>, peer: Option<&Found<Cost>>) -> Value {
-    json!({
-        "what": way.name,
-        "connections": connections,
-        "per_second": way.median(|cost| cost.per_second),
-        "server_us": way.median(|cost| cost.server_us),
-        "client_us": way.median(|cost| cost.client_us),
-        "p50_us": way.median(|cost| cost.p50_us),
-        "p99_us": way.median(|cost| cost.p99_us),
-        "to_peer": peer.map(|peer| peer.ratio(way, |cost| cost.server_us)),
-    })
 }

@@ -16,10 +16,9 @@ use self::project::Project;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use wasmrun_benches::report::Report;
-use wasmrun_benches::rounds::{Found, Way, cost, interleaved, median};
-use wasmrun_benches::run::{self, Size};
-use wasmrun_benches::system;
+use wasmrun_benches::{
+    Arguments, Found, Report, WASMRUN, Way, cost_by, interleaved, median, number, system, with,
+};
 
 /// The languages, and where each one's tools are: in the folder of the tools, and in a project.
 static LANGUAGES: [(&str, Option<(&str, &str)>); 5] = [
@@ -30,14 +29,11 @@ static LANGUAGES: [(&str, Option<(&str, &str)>); 5] = [
     ("python", Some(("python", ".venv"))),
 ];
 
-#[allow(clippy::print_stderr, reason = "a benchmark says why it measures nothing")]
-fn main() {
-    let Some(size) = run::size("languages") else { return };
+pub(crate) fn measure(arguments: &Arguments) {
     let Some(tools) = std::env::var_os("WASMRUN_GUEST_TOOLS").map(PathBuf::from) else {
-        eprintln!("languages: skipped, as WASMRUN_GUEST_TOOLS doesn't name the tools that build guests");
-        return;
+        return println!("Skipped: WASMRUN_GUEST_TOOLS doesn't name the tools that build guests.");
     };
-    let (languages, rounds, tasks) = size.pick((&LANGUAGES[..1], 1, 2), (&LANGUAGES[..], 3, 100));
+    let (languages, rounds, tasks) = arguments.size.pick((&LANGUAGES[..1], 1, 2), (&LANGUAGES[..], 3, 100));
     let directory = tempfile::tempdir().expect("a directory");
     let built: Vec<Project> = languages
         .iter()
@@ -52,7 +48,7 @@ fn main() {
     .filter(|(_, program, arguments)| system::output(Command::new(program).args(arguments)).is_ok())
     .collect();
 
-    let mut ways: Vec<Way<'_, Value>> = Vec::new();
+    let mut ways = Vec::new();
     for (project, bare) in built.iter().zip(&bare) {
         ways.push(Way::new(project.lang, move |_| project.measure(tasks)));
         ways.push(Way::new(format!("{}, bare engine", project.lang), move |_| bare.measure(tasks)));
@@ -61,87 +57,65 @@ fn main() {
         ways.push(Way::new(*name, move |_| process(program, arguments, tasks.div_ceil(5))));
     }
     let found = interleaved("languages", rounds, ways);
-    write(size, &built, &found);
+    write(arguments, &built, &found);
 }
 
 /// Starts a process again and again, and waits for it each time.
 fn process(program: &Path, arguments: &[&str], times: usize) -> Value {
-    let before = system::children_cpu();
-    let wall = cost(times, || {
+    cost_by(system::children_cpu, times, || {
         for _ in 0..times {
             system::output(Command::new(program).args(arguments)).expect("a process that succeeds");
         }
     })
-    .wall;
-    let cpu = (system::children_cpu() - before).as_secs_f64() * 1e6 / times as f64;
-    json!({ "wall_us": wall, "cpu_us": cpu })
 }
 
 /// Writes the page. For each project there are two ways in turn, then come the processes.
-fn write(size: Size, built: &[Project], found: &[Found<Value>]) {
+fn write(arguments: &Arguments, built: &[Project], found: &[Found]) {
     let (tasks, processes) = found.split_at(2 * built.len());
-    let of = |way: &Found<Value>, field: &str| way.median(|round| round[field].as_f64().expect("a number"));
-    let ratio = |way: &Found<Value>, to: &Found<Value>, field: &str| {
-        way.ratio(to, |round| round[field].as_f64().expect("a number"))
-    };
     let pairs = || built.iter().zip(tasks.chunks(2));
 
-    let mut report = Report::new("languages", size, &format!("wasmrun {}", env!("CARGO_PKG_VERSION")));
-    let rows = pairs().map(|(project, ways)| {
-        json!({
-            "what": project.lang,
-            "mb": project.bytes as f64 / 1e6,
-            "compile_s": project.compile_s,
-            "compile_cpu_s": project.compile_cpu_s,
-            "start_us": of(&ways[0], "start_us"),
-            "wall_us": of(&ways[0], "wall_us"),
-            "cpu_us": of(&ways[0], "cpu_us"),
-            "fuel": of(&ways[0], "fuel"),
-            "memory": of(&ways[0], "memory"),
-            "work_us": of(&ways[0], "work_us"),
-        })
-    });
+    let mut report = Report::new("languages", arguments, WASMRUN);
+    let rows = pairs().map(|(project, ways)| with(ways[0].row(), project.figures.clone()));
     let headings = "| | component, MB | compile, s | CPU, s | start | task | CPU | fuel | memory | 256 KiB of text, CPU |";
     let fields = "what mb:2 compile_s:1 compile_cpu_s:1 start_us:time wall_us:time cpu_us:time fuel:0 memory:size work_us:time";
-    report.table("tasks", headings, fields, rows.collect());
+    report.table("tasks", headings, fields, rows);
 
     let rows = pairs().map(|(project, ways)| {
         json!({
             "what": project.lang,
-            "bare_start_us": of(&ways[1], "start_us"),
-            "start_us": of(&ways[0], "start_us"),
-            "start_ratio": ratio(&ways[0], &ways[1], "start_us"),
-            "bare_cpu_us": of(&ways[1], "cpu_us"),
-            "cpu_us": of(&ways[0], "cpu_us"),
-            "cpu_ratio": ratio(&ways[0], &ways[1], "cpu_us"),
+            "bare_start_us": ways[1].median("start_us"),
+            "start_us": ways[0].median("start_us"),
+            "start_ratio": ways[0].ratio(&ways[1], "start_us"),
+            "bare_cpu_us": ways[1].median("cpu_us"),
+            "cpu_us": ways[0].median("cpu_us"),
+            "cpu_ratio": ways[0].ratio(&ways[1], "cpu_us"),
         })
     });
     let headings = "| | start, bare engine | wasmrun | ratio | task, CPU, bare engine | wasmrun | ratio |";
     let fields =
         "what bare_start_us:time start_us:time start_ratio:2 bare_cpu_us:time cpu_us:time cpu_ratio:2";
-    report.table("engine", headings, fields, rows.collect());
+    report.table("engine", headings, fields, rows);
 
+    let slow = || pairs().filter(|(project, _)| ["javascript", "python"].contains(&project.lang));
     let rows = processes.iter().flat_map(|process| {
-        pairs().filter(|(project, _)| ["javascript", "python"].contains(&project.lang)).map(
-            move |(project, ways)| {
-                json!({
-                    "what": process.name,
-                    "than": project.lang,
-                    "process_us": of(process, "wall_us"),
-                    "wall": ratio(process, &ways[0], "wall_us"),
-                    "process_cpu_us": of(process, "cpu_us"),
-                    "cpu": ratio(process, &ways[0], "cpu_us"),
-                })
-            },
-        )
+        slow().map(move |(project, ways)| {
+            json!({
+                "what": process.name,
+                "than": project.lang,
+                "process_us": process.median("wall_us"),
+                "wall": process.ratio(&ways[0], "wall_us"),
+                "process_cpu_us": process.median("cpu_us"),
+                "cpu": process.ratio(&ways[0], "cpu_us"),
+            })
+        })
     });
     let headings = "| process | until it has ended | CPU | task in | time, times the task's | CPU |";
     let fields = "what process_us:time process_cpu_us:time than wall:1 cpu:1";
-    report.table("processes", headings, fields, rows.collect());
+    report.table("processes", headings, fields, rows);
     report.write();
 }
 
 /// The median of a field of rows.
 fn middle(rows: &[Value], field: &str) -> f64 {
-    median(rows.iter().map(|row| row[field].as_f64().expect("a number")))
+    median(rows.iter().map(|row| number(row, field)))
 }
