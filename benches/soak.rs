@@ -7,8 +7,7 @@
 //! queue's file doesn't grow. Once everything that was sent is settled, the worker's memory, descriptors and threads are
 //! read: after the first tenth, in which pools and caches fill, and at the end. The CPU time of a task is compared between the tenths.
 
-use crate::shared::program::PATIENCE;
-use crate::shared::{Process, guests, wasmrun, worker::message};
+use crate::shared::{PATIENCE, Process, guests, sqlite, wasmrun, worker};
 use serde_json::json;
 use std::fs;
 use std::path::Path;
@@ -54,7 +53,7 @@ async fn soak(directory: &Path, tasks: usize, first: usize, rest: Duration) {
         fs::create_dir(directory.join(folder)).expect("a directory");
     }
     fs::write(directory.join("in/object"), vec![b'x'; 64 << 10]).expect("an object");
-    let mut feed = Feed::create(&format!("sqlite:{}", directory.join("jobs.db").display()));
+    let mut feed = Feed::create(&sqlite(&directory.join("jobs.db")));
     let mut worker = start(directory);
     worker.until("ready");
     feed.until(first).await;
@@ -174,7 +173,7 @@ impl Feed {
                 0 => hostile[number / EACH % hostile.len()],
                 _ => "ok",
             };
-            let batch: Vec<OutgoingMessage> = numbers.map(|number| message(body(number))).collect();
+            let batch: Vec<OutgoingMessage> = numbers.map(|number| worker::message(body(number))).collect();
             for answer in self.queue.send(&batch).await {
                 answer.expect("the queue takes it");
             }

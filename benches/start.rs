@@ -5,10 +5,10 @@
 //! Each start is the real program on a `sqlite:` queue and `dir:` stores. The clock runs from before the program is spawned
 //! until its log says that the task completed. A cold start compiles the component; a warm start finds it in the cache.
 
-use crate::shared::{Process, dir_store, guests, milliseconds, wasmrun};
+use crate::shared::{Process, dir_store, enqueue, guests, milliseconds, sqlite, wasmrun};
 use serde_json::json;
 use std::path::Path;
-use wasmrun_benches::{Arguments, Samples, report, system, with};
+use wasmrun_benches::{Arguments, Samples, report, with};
 
 pub(crate) fn measure(arguments: &Arguments) {
     let (cold, warm) = arguments.size.pick((1, 1), (3, 30));
@@ -27,18 +27,17 @@ pub(crate) fn measure(arguments: &Arguments) {
 
 /// One message and one worker, in milliseconds.
 fn start(directory: &Path, cache: &str) -> f64 {
-    let input = dir_store("input", &guests::photographs(), "ro");
-    let mut enqueue = wasmrun();
-    enqueue.current_dir(directory).args(["enqueue", "--queue", "sqlite:jobs.db", "--prefix", "rocket"]);
-    system::output(enqueue.args(["--store", input.trim_end_matches(":ro")])).expect("a message");
+    let queue = sqlite(&directory.join("jobs.db"));
+    enqueue(wasmrun(), &queue, &guests::photographs(), &["--prefix", "rocket"]);
     let mut worker = wasmrun();
     worker
         .current_dir(directory)
         .arg("run")
         .arg(guests::path("thumbnail"))
-        .args(["--queue", "sqlite:jobs.db", "--cache", cache, "--until-empty"])
+        .args(["--queue", &queue, "--cache", cache, "--until-empty"])
         .args(["--log", "debug", "--log-format", "json"])
-        .args(["--store", &input, "--store", &dir_store("output", &directory.join("out"), "rw")]);
+        .args(["--store", &dir_store("input", &guests::photographs(), "ro")])
+        .args(["--store", &dir_store("output", &directory.join("out"), "rw")]);
     let began = jiff::Timestamp::now();
     let mut worker = Process::start(&mut worker);
     let completed = worker.time_of("task completed");

@@ -7,7 +7,7 @@
 //! `--key group` and in the order of the queue, and the messages of the small keys without the others. A message waits
 //! from the start of the worker to the start of its task.
 
-use crate::shared::{Packages, Server, guests, worker};
+use crate::shared::{Packages, Server, guests, sqlite, worker};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -47,9 +47,8 @@ pub(crate) const WORKER: &str = "worker-of-tenants";
 pub(crate) fn measure(arguments: &Arguments) {
     let mut report = Report::new("tenants", arguments, "");
     let folder = tempfile::tempdir().expect("a directory");
-    let mut dots = compare(&mut report, "sqlite", |name, _| {
-        format!("sqlite:{}", folder.path().join(name).with_extension("db").display())
-    });
+    let mut dots =
+        compare(&mut report, "sqlite", |name, _| sqlite(&folder.path().join(name).with_extension("db")));
     let Some(packages) = Packages::find("tenants") else { return };
     let server = Server::start(&packages);
     dots.extend(compare(&mut report, "sqs", |name, worker| {

@@ -2,7 +2,7 @@
 
 use super::podman::Podman;
 use super::registry::Registry;
-use crate::shared::{Killed, Process, dir_store, guests, milliseconds};
+use crate::shared::{Killed, Process, dir_store, enqueue, guests, milliseconds, sqlite};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -160,7 +160,7 @@ impl<'a> World<'a> {
             command.arg("--precompiled");
         }
         command
-            .args(["--queue", &format!("sqlite:{}/{DATABASE}", tasks.join(QUEUE).display())])
+            .args(["--queue", &sqlite(&tasks.join(QUEUE).join(DATABASE))])
             .args(["--store", &dir_store("input", &self.scratch.join(PHOTOGRAPHS), "ro")])
             .args(["--store", &dir_store("output", &tasks.join(THUMBNAILS), "rw")])
             // As many as the container has memory for.
@@ -203,12 +203,9 @@ impl<'a> World<'a> {
         for folder in [QUEUE, THUMBNAILS] {
             self.folder(&format!("{TASKS}/{folder}"));
         }
-        let mut enqueue = Command::new(&self.program);
-        enqueue
-            .current_dir(&tasks)
-            .args(["enqueue", "--queue", &format!("sqlite:{QUEUE}/{DATABASE}"), "--prefix", PHOTOGRAPH])
-            .args(["--store", &format!("input=dir:{}", self.scratch.join(PHOTOGRAPHS).display())]);
-        output(&mut enqueue).expect("a message");
+        let queue = sqlite(&tasks.join(QUEUE).join(DATABASE));
+        let photographs = self.scratch.join(PHOTOGRAPHS);
+        enqueue(Command::new(&self.program), &queue, &photographs, &["--prefix", PHOTOGRAPH]);
         for entry in tasks.join(QUEUE).read_dir().expect("the queue") {
             allow(&entry.expect("a file").path(), 0o666);
         }

@@ -3,15 +3,17 @@
 //! A measurement has the mean of the thumbnails a second and of the CPU time of the whole process, and the most resident
 //! memory of the process. That of the worker has what it says of its tasks, too.
 
-use crate::shared::{Killed, Process, dir_store, guests, milliseconds, until, wasmrun, worker::message};
+use crate::shared::{
+    Killed, Process, dir_store, guests, milliseconds, sqlite, until, usage, wasmrun, worker,
+};
 use serde_json::{Value, json};
-use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 use tokio::runtime::Runtime;
-use wasmrun_benches::{median, number, system};
+use wasmrun_benches::{median_of, number, system};
 use wasmrun_local::{QueueSettings, SqliteQueue};
 use wasmrun_runtime::model::event;
 use wasmrun_runtime::model::message::MAX_BATCH;
@@ -60,7 +62,7 @@ impl Worker {
     pub(crate) fn start(scratch: &Path, name: &str) -> Self {
         let folder = scratch.join(name);
         let pictures = scratch.join("pictures");
-        let queue = format!("sqlite:{}", folder.join("jobs.db").display());
+        let queue = sqlite(&folder.join("jobs.db"));
         let (usage, thumbnails) = (folder.join("usage.jsonl"), folder.join("thumbnails"));
         fs::create_dir_all(&thumbnails).expect("a directory");
         let (created, _) = SqliteQueue::create(&queue, &QueueSettings::default()).expect("a queue");
@@ -85,11 +87,11 @@ impl Worker {
         system::reset_peak(self.process.pid());
         let cpu = system::cpu_of(self.process.pid());
         self.send(picture, count);
-        until("the thumbnails", || self.records(before).len() == count);
+        until("the thumbnails", || usage(&self.usage, before).len() == count);
         // The last message is deleted a moment later.
         until("the end", || self.runtime.block_on(self.queue.depth()).is_ok_and(|depth| depth.is_empty()));
         let cpu = system::cpu_of(self.process.pid()) - cpu;
-        let records = self.records(before);
+        let records = usage(&self.usage, before);
         let ended = |record: &Value| -> jiff::Timestamp {
             record["time"].as_str().and_then(|time| time.parse().ok()).expect("a time")
         };
@@ -98,7 +100,7 @@ impl Worker {
             [first, .., last] => milliseconds(ended(first), ended(last)) / 1e3,
             _ => f64::NAN,
         };
-        let of = |field: &str| median(records.iter().map(|record| number(record, field)));
+        let of = |field: &str| median_of(&records, field);
         json!({
             "per_second": (count - 1) as f64 / seconds,
             "cpu_ms": cpu.as_secs_f64() * 1e3 / count as f64,
@@ -118,22 +120,11 @@ impl Worker {
         let bytes = fs::metadata(picture).expect("a picture").len();
         let url = format!("dir:{}", folder.display());
         let body = event::notification(&url, key, bytes, None, SystemTime::now());
-        let messages = vec![message(body); count];
+        let messages = vec![worker::message(body); count];
         for batch in messages.chunks(MAX_BATCH) {
             for answer in self.runtime.block_on(self.queue.send(batch)) {
                 answer.expect("the queue takes it");
             }
         }
-    }
-
-    /// The usage of each task, from an offset in the file on.
-    fn records(&self, from: u64) -> Vec<Value> {
-        let mut text = String::new();
-        if let Ok(mut file) = File::open(&self.usage) {
-            file.seek(SeekFrom::Start(from)).and_then(|_| file.read_to_string(&mut text)).expect("text");
-        }
-        // The last line may not be written to its end yet.
-        let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-        lines.map(|line| serde_json::from_str(line).expect("a record")).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! A folder of photographs on all cores: `wasmrun run` with its defaults, and a worker in Node with sharp.
 
 use super::picture;
-use crate::shared::{Packages, dir_store, guests, wasmrun};
+use crate::shared::{Packages, dir_store, enqueue, guests, sqlite, wasmrun};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::fs;
@@ -21,7 +21,6 @@ pub(crate) fn measure(report: &mut Report, packages: &Packages, scratch: &Path) 
         let file = picture(scratch, FILES[number % FILES.len()]);
         fs::hard_link(file, input.join(format!("{number:04}.jpg"))).expect("another name of a photograph");
     }
-    let store = dir_store("input", &input, "ro");
     let out = |name: &str, round: usize| {
         let out = folder.join(format!("{name}-{round}"));
         fs::create_dir(&out).expect("a directory");
@@ -30,15 +29,13 @@ pub(crate) fn measure(report: &mut Report, packages: &Packages, scratch: &Path) 
     let ways = [
         Way::new("wasmrun, an instance for each", |round| {
             let out = out("wasmrun", round);
-            let queue = format!("sqlite:{}", out.with_extension("db").display());
-            let mut enqueue = wasmrun();
-            enqueue.args(["enqueue", "--queue", &queue]);
-            enqueue.args(["--store", store.trim_end_matches(":ro")]);
-            system::output(&mut enqueue).expect("messages");
+            let queue = sqlite(&out.with_extension("db"));
+            enqueue(wasmrun(), &queue, &input, &[]);
             let mut run = wasmrun();
             run.arg("run").arg(guests::path("thumbnail"));
             run.args(["--queue", &queue, "--until-empty", "--log", "error"]);
-            run.args(["--store", &store, "--store", &dir_store("output", &out, "rw")]);
+            run.args(["--store", &dir_store("input", &input, "ro")]);
+            run.args(["--store", &dir_store("output", &out, "rw")]);
             worked_off(&mut run, &out, photographs)
         }),
         Way::new("sharp in a worker of Node", |round| {

@@ -1,6 +1,6 @@
 //! wasmrun: the real worker on a queue in memory.
 
-use crate::shared::{guests, worker, worker::Observe, worker::Observed, worker::Running};
+use crate::shared::{Observe, Observed, Running, guests, worker};
 use async_trait::async_trait;
 use std::num::NonZeroUsize;
 use std::sync::Arc;

@@ -1,12 +1,11 @@
 //! The engine alone, as `wasmtime serve` uses it: an instance of the component from a pool for each request.
 
-use super::middle;
 use crate::shared::{Input, bare::State};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Instant;
 use tokio::runtime::{Builder, Runtime};
-use wasmrun_benches::{micros, process_cpu};
+use wasmrun_benches::{median_of, micros, process_cpu};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine, PoolingAllocationConfig, Store};
 use wasmtime_wasi::WasiCtx;
@@ -53,7 +52,7 @@ impl Bare {
     /// Runs tasks with one letter as input, and returns their medians.
     pub(crate) fn measure(&self, tasks: usize) -> Value {
         let rows: Vec<Value> = (0..tasks).map(|_| self.run()).collect();
-        json!({ "start_us": middle(&rows, "start_us"), "cpu_us": middle(&rows, "cpu_us") })
+        json!({ "start_us": median_of(&rows, "start_us"), "cpu_us": median_of(&rows, "cpu_us") })
     }
 
     /// Runs one task to its end: until the instance exists, and until nothing is left of it.

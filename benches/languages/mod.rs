@@ -16,9 +16,7 @@ use self::project::Project;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use wasmrun_benches::{
-    Arguments, Found, Report, WASMRUN, Way, cost_by, interleaved, median, number, system, with,
-};
+use wasmrun_benches::{Arguments, Found, Report, WASMRUN, Way, cost_by, interleaved, system, with};
 
 /// The languages, and where each one's tools are: in the folder of the tools, and in a project.
 static LANGUAGES: [(&str, Option<(&str, &str)>); 5] = [
@@ -113,9 +111,4 @@ fn write(arguments: &Arguments, built: &[Project], found: &[Found]) {
     let fields = "what process_us:time process_cpu_us:time than wall:1 cpu:1";
     report.table("processes", headings, fields, rows);
     report.write();
-}
-
-/// The median of a field of rows.
-fn middle(rows: &[Value], field: &str) -> f64 {
-    median(rows.iter().map(|row| number(row, field)))
 }

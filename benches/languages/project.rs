@@ -1,13 +1,12 @@
 //! A project of `wasmrun new`, and its tasks in the real program.
 
-use super::middle;
-use crate::shared::{dir_store, wasmrun};
+use crate::shared::{dir_store, sqlite, usage, wasmrun};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use wasmrun_benches::{cost_by, number, system};
+use wasmrun_benches::{cost_by, median_of, number, system};
 
 /// Size of the text in bytes.
 const TEXT: usize = 256 << 10;
@@ -71,12 +70,12 @@ impl Project {
         let short = self.run(tasks, "x");
         let long = self.run(tasks.div_ceil(10), &"a text of many words ".repeat(TEXT / 21));
         json!({
-            "start_us": middle(&short, "start_us"),
-            "wall_us": middle(&short, "wall_us"),
-            "cpu_us": middle(&short, "cpu_us"),
-            "fuel": middle(&short, "fuel"),
-            "memory": middle(&short, "peak_memory_bytes"),
-            "work_us": middle(&long, "cpu_us") - middle(&short, "cpu_us"),
+            "start_us": median_of(&short, "start_us"),
+            "wall_us": median_of(&short, "wall_us"),
+            "cpu_us": median_of(&short, "cpu_us"),
+            "fuel": median_of(&short, "fuel"),
+            "memory": median_of(&short, "peak_memory_bytes"),
+            "work_us": median_of(&long, "cpu_us") - median_of(&short, "cpu_us"),
         })
     }
 
@@ -84,7 +83,7 @@ impl Project {
     fn run(&self, tasks: usize, body: &str) -> Vec<Value> {
         let queue = tempfile::tempdir().expect("a directory");
         let place = |name: &str| queue.path().join(name);
-        let url = format!("sqlite:{}", place("jobs.db").display());
+        let url = sqlite(&place("jobs.db"));
         fs::write(place("body"), body).expect("written");
         let body = format!("@{}", place("body").display());
         let mut enqueue = wasmrun();
@@ -99,10 +98,8 @@ impl Project {
         worker.args(["--cache", "cache", "--until-empty", "--instances", "1", "--usage"]).arg(place("usage"));
         worker.args(["--store", &dir_store("output", &place("out"), "wo"), "--output-object", "output:{id}"]);
         system::output(&mut worker).expect("a worker");
-        let lines = fs::read_to_string(place("usage")).expect("the usage");
-        let rows: Vec<Value> =
-            lines.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
-        assert!(rows.len() == tasks && rows.iter().all(|row| row["outcome"] == "completed"), "{lines}");
+        let rows = usage(&place("usage"), 0);
+        assert!(rows.len() == tasks && rows.iter().all(|row| row["outcome"] == "completed"), "{rows:?}");
         rows
     }
 }

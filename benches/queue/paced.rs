@@ -1,7 +1,7 @@
 //! The worker, in a process of its own, with another batch policy than its queue's.
 
 use super::threads;
-use crate::shared::{guests, worker, worker::Observe, worker::Observed, worker::Waits, worker::run_until};
+use crate::shared::{Observe, Observed, Waits, guests, worker};
 use async_trait::async_trait;
 use serde_json::json;
 use std::num::NonZeroUsize;
@@ -102,7 +102,7 @@ async fn work_off(url: &str, [settling, receiving]: [Duration; 2], messages: usi
     let worker = worker::worker(queue, component, options).await;
     let cpu = process_cpu();
     println!("{READY}");
-    run_until(worker, done.notified()).await;
+    worker::run_until(worker, done.notified()).await;
     let (cpu, now) = (process_cpu() - cpu, Instant::now());
     let mut state = paced.state();
     let waited = Samples::from_iter(std::mem::take(&mut state.waits.ms));

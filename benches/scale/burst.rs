@@ -1,7 +1,7 @@
 //! A burst at an idle worker: in this process on a queue in memory, and in a process of its own on a real server of SQS.
 
 use crate::shared::{
-    Packages, Process, Server, dir_store, free_address, get, guests, until, wasmrun, worker, worker::Running,
+    Packages, Process, Running, Server, dir_store, free_address, get, guests, until, wasmrun, worker,
 };
 use serde_json::{Value, json};
 use std::net::SocketAddr;

@@ -1,6 +1,6 @@
 //! The best of some fixed concurrency limits, and the limit that the scaler finds.
 
-use crate::shared::{guests, worker, worker::Running};
+use crate::shared::{Running, guests, worker};
 use serde_json::{Value, json};
 use std::num::NonZeroUsize;
 use std::sync::Arc;

@@ -21,5 +21,9 @@ pub(crate) mod worker;
 pub(crate) use bare::{Bare, Guards, Input, Memory};
 pub(crate) use packages::Packages;
 pub(crate) use podman::Storage;
-pub(crate) use program::{Killed, Process, dir_store, free_address, get, milliseconds, until, wasmrun};
+pub(crate) use program::{
+    Killed, PATIENCE, Process, dir_store, enqueue, free_address, get, milliseconds, sqlite, until, usage,
+    wasmrun,
+};
 pub(crate) use sqs::Server;
+pub(crate) use worker::{Observe, Observed, Running, Waits};

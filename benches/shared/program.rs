@@ -4,13 +4,15 @@ use super::guests;
 use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
+use wasmrun_benches::output;
 
 /// Time limit for what a process is expected to do.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -25,6 +27,28 @@ pub(crate) fn wasmrun() -> Command {
 /// The value of `--store` for a folder.
 pub(crate) fn dir_store(alias: &str, folder: &Path, mode: &str) -> String {
     format!("{alias}=dir:{}:{mode}", folder.display())
+}
+
+/// The URL of a queue in a file.
+pub(crate) fn sqlite(file: &Path) -> String {
+    format!("sqlite:{}", file.display())
+}
+
+/// Announces each object of a folder on a queue, with `wasmrun enqueue`. The worker has the folder as the store `input`.
+pub(crate) fn enqueue(mut wasmrun: Command, queue: &str, folder: &Path, more: &[&str]) {
+    let store = format!("input=dir:{}", folder.display());
+    wasmrun.args(["enqueue", "--queue", queue, "--store", &store]).args(more);
+    output(&mut wasmrun).expect("messages");
+}
+
+/// The records of a usage file, from an offset on. The last line may not be written to its end yet, and is then left out.
+pub(crate) fn usage(file: &Path, from: u64) -> Vec<Value> {
+    let mut text = String::new();
+    if let Ok(mut file) = File::open(file) {
+        file.seek(SeekFrom::Start(from)).and_then(|_| file.read_to_string(&mut text)).expect("text");
+    }
+    let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    lines.map(|line| serde_json::from_str(line).expect("a record")).collect()
 }
 
 /// A child process that is killed when this is dropped, if it hasn't ended.

@@ -14,7 +14,7 @@ mod trace;
 pub(crate) mod worker;
 
 use self::worker::Work;
-use crate::shared::{Packages, Server, guests, wasmrun};
+use crate::shared::{Packages, Server, guests, sqlite, wasmrun};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Stdio;
@@ -100,7 +100,7 @@ fn record(case: Case, server: Option<&Server>, minutes: f64, folder: &Path) -> S
             server.in_environment(&mut command);
             server.queue(case.name)
         }
-        _ => format!("sqlite:{}", folder.join("queue.db").display()),
+        _ => sqlite(&folder.join("queue.db")),
     };
     command.args([&url, case.work.name(), &minutes.to_string()]).arg(folder).stderr(Stdio::inherit());
     output(&mut command).expect("a worker")

@@ -1,7 +1,7 @@
 //! A worker in a process of its own, which is sent a trace and records what it does.
 
 use super::trace::{Load, Sent, trace};
-use crate::shared::{guests, worker, worker::Observe, worker::Observed, worker::Waits, worker::run_until};
+use crate::shared::{Observe, Observed, Waits, guests, worker};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::fs::File;
@@ -188,6 +188,7 @@ async fn work_off(url: &str, work: Work, moments: &[Sent], usage: BufWriter<File
     let queue = Arc::new(Observed { queue, by: recorder.clone() });
     let options = WorkerOptions { observers: vec![recorder.clone()], ..worker::auto(MOST) };
     let worker = worker::worker(queue, component, options).await;
-    run_until(worker, async { _ = tokio::join!(send(&*sender, moments, &bodies), done.notified()) }).await;
+    worker::run_until(worker, async { _ = tokio::join!(send(&*sender, moments, &bodies), done.notified()) })
+        .await;
     recorder.figures(call_ms)
 }

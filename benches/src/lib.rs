@@ -24,7 +24,7 @@ pub mod system;
 
 pub use plot::{Dot, Plot};
 pub use report::{Report, WASMRUN};
-pub use rounds::{Found, Samples, Way, cost, cost_by, interleaved, median, micros, number, with};
+pub use rounds::{Found, Samples, Way, cost, cost_by, interleaved, median, median_of, micros, number, with};
 pub use run::{Arguments, Size, child};
 use std::path::Path;
 pub use system::{children_cpu, cores, cpu_of, output, process_cpu};

@@ -53,7 +53,7 @@ impl Found {
 
     /// The median of the rounds.
     pub fn median(&self, field: &str) -> f64 {
-        median(self.each(field))
+        median_of(&self.rounds, field)
     }
 
     /// The median of the rounds' ratios to another way.
@@ -103,6 +103,11 @@ pub fn cost_by(cpu: impl Fn() -> Duration, tasks: usize, work: impl FnOnce()) ->
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let values = Samples::from_iter(values).0;
     values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+/// The median of a number of each row.
+pub fn median_of(rows: &[Value], field: &str) -> f64 {
+    median(rows.iter().map(|row| number(row, field)))
 }
 
 /// Microseconds and their fraction.

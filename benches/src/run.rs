@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(selected("task --exact --nocapture"), "task");
         assert_eq!(selected("--nocapture --exact task"), "task");
         assert_eq!(selected("t --exact"), "");
-        assert_eq!(selected("ta --test-threads 1"), "task tenants");
+        assert_eq!(selected("ta --test-threads 1"), "start task");
         assert_eq!(selected("--skip task"), "start tenants");
         assert_eq!(selected("a_test_of_something_else"), "");
     }
