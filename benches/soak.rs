@@ -90,7 +90,7 @@ async fn soak(directory: &Path, tasks: usize, first: usize, rest: Duration) {
         row("CPU µs of a task, second and last tenth", each_us[1], each_us[TENTHS - 1]),
     ];
     let title = format!("{tasks} tasks, {hostile} of them hostile; early: after {first}.");
-    report::print(&title, "| | early | at the end | ratio |", "what early:1 late:1 ratio:3", rows.clone());
+    report::print(&title, "= what | early = early:1 | at the end = late:1 | ratio = ratio:3", rows.clone());
     if !rest.is_zero() {
         assert_eq!(early[1..], late[1..], "descriptors and threads");
         let [memory, cpu] = [0, 3].map(|row: usize| number(&rows[row], "ratio"));

@@ -22,7 +22,7 @@ pub(crate) fn measure(arguments: &Arguments) {
         with(warm.figures("ms"), json!({"what": "warm: the component is in the cache"})),
     ];
     let title = "From the start to the end of the first task, in milliseconds.";
-    report::print(title, "| | median | p95 |", "what p50_ms:1 p95_ms:1", rows);
+    report::print(title, "= what | median = p50_ms:1 | p95 = p95_ms:1", rows);
 }
 
 /// One message and one worker, in milliseconds.

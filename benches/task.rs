@@ -46,10 +46,9 @@ pub(crate) fn measure(arguments: &Arguments) {
         "An empty task: {rounds} rounds of {tasks} tasks ({} in a worker), interleaved; medians of the rounds.",
         tasks * WORKER_TASKS
     );
-    let headings =
-        "| | CPU µs | wall µs | CPU, times bare | CPU, times pages kept | CPU, times bare on all threads |";
-    let fields = "what cpu_us:1 wall_us:1 to_bare:2 to_kept:2 to_threads:2";
-    report::print(&title, headings, fields, found.iter().map(row));
+    let columns = "= what | CPU µs = cpu_us:1 | wall µs = wall_us:1 | CPU, times bare = to_bare:2 \
+        | CPU, times pages kept = to_kept:2 | CPU, times bare on all threads = to_threads:2";
+    report::print(&title, columns, found.iter().map(row));
 }
 
 /// Loops on some threads at once, which share the tasks.

@@ -81,8 +81,7 @@ fn compare(
     let [alone, fair, unfair] = &found[..] else { panic!("three ways") };
     report.table(
         kind,
-        "| | p50 | p95 | longest | p95, times alone | tasks a second |",
-        "what p50_us:time p95_us:time max_us:time to_alone:1 per_second:0",
+        "= what | p50 = p50_us:time | p95 = p95_us:time | longest = max_us:time | p95, times alone = to_alone:1 | tasks a second = per_second:0",
         found.iter().map(|way| with(way.row(), json!({"to_alone": way.ratio(alone, "p95_us")}))),
     );
     report.data(&format!("{kind}_throughput_to_unfair"), fair.ratio(unfair, "per_second").into());

@@ -55,7 +55,7 @@ pub(crate) fn measure(arguments: &Arguments) {
     let title = format!(
         "An empty task: {rounds} rounds of {tasks} tasks of each kind, interleaved; medians of the rounds."
     );
-    report::print(&title, "| | CPU µs |", "what cpu_us:2", found.iter().map(Found::row));
+    report::print(&title, "= what | CPU µs = cpu_us:2", found.iter().map(Found::row));
     for way in &found[1..] {
         let ratio = way.median("cpu_us") / found[0].median("cpu_us");
         let of_rounds = way.ratio(&found[0], "cpu_us");

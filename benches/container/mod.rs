@@ -104,9 +104,9 @@ fn starts(report: &mut Report, world: &World) {
             Some(json!({"what": what, "process": figures(start, Place::Process)?}))
         }),
     );
-    let headings =
-        "| | container: p50 | p95 | ready | plain process: p50 | p95 | ready | the container's part: p50 |";
-    let fields = "what container/p50_ms:0 container/p95_ms:0 container/ready_ms:0 process/p50_ms:0 process/p95_ms:0 process/ready_ms:0 part_ms:0";
+    let columns = "= what | container: p50 = container/p50_ms:0 | p95 = container/p95_ms:0 \
+        | ready = container/ready_ms:0 | plain process: p50 = process/p50_ms:0 | p95 = process/p95_ms:0 \
+        | ready = process/ready_ms:0 | the container's part: p50 = part_ms:0";
     let of = |start: usize| {
         let ms = |field: &str| rows[start]["container"][field].as_f64().unwrap_or_default();
         format!("{:.0} ms (p95 {:.0} ms)", ms("p50_ms"), ms("p95_ms"))
@@ -116,7 +116,7 @@ fn starts(report: &mut Report, world: &World) {
         of(0),
         of(2)
     );
-    report.table("starts", headings, fields, rows);
+    report.table("starts", columns, rows);
     report.text("container", text);
 }
 
@@ -127,7 +127,7 @@ fn sizes(report: &mut Report, world: &World, podman: &Podman) {
     if let Some(program) = &world.without_compiler {
         rows.push(row("program without the compiler", program_bytes(program, "none")));
     }
-    report.table("sizes", "| | MB |", "what mb:1", rows);
+    report.table("sizes", "= what | MB = mb:1", rows);
 }
 
 /// The size of a program that tells it has the compiler, or has none.
@@ -152,7 +152,6 @@ fn idle(report: &mut Report, world: &World) {
         .into_iter()
         .map(|(what, start, place)| Way::new(what, move |_| world.idle(start, place, pause)));
     let found = interleaved("Idle workers", rounds, ways);
-    let headings = "| worker | resident, MiB | of that anonymous, MiB |";
-    let fields = "what resident_mib:1 anonymous_mib:1";
-    report.table("idle", headings, fields, found.iter().map(Found::row));
+    let columns = "worker = what | resident, MiB = resident_mib:1 | of that anonymous, MiB = anonymous_mib:1";
+    report.table("idle", columns, found.iter().map(Found::row));
 }

@@ -91,7 +91,7 @@ impl Registry {
         let [curl, file, registry] = [0, 1, 2].map(|way: usize| found[way].median("wall_us") / 1e3);
         let row = |what: &str, milliseconds: f64| json!({"what": what, "ms": milliseconds, "ratio": milliseconds / curl});
         let rows = [row("curl fetches the file", curl), row("wasmrun pulls the component", registry - file)];
-        report.table("pull", "| | ms | of curl's |", "what ms:1 ratio:2", rows);
+        report.table("pull", "= what | ms = ms:1 | of curl's = ratio:2", rows);
     }
 }
 

@@ -57,16 +57,20 @@ pub(crate) fn measure(report: &mut Report, packages: &Packages, scratch: &Path) 
             row(kind, fs::metadata(&file).expect("a picture").len(), &found)
         })
         .collect();
-    let headings = "| | MB | wasmrun: a second | CPU ms | of that the task | sharp: a second | CPU ms | Pillow: a second | CPU ms |";
-    let fields = "what mb:1 wasmrun/per_second:0 wasmrun/cpu_ms:1 task/cpu_ms:1 sharp/per_second:0 sharp/cpu_ms:1 pillow/per_second:0 pillow/cpu_ms:1";
-    report.table("pictures", headings, fields, rows.clone());
-    let headings =
-        "| CPU time, compared with sharp's | task | range | target | whole worker | range | Pillow |";
-    let fields = "what task_ratio/median:2 task_ratio/range target:2 worker_ratio/median:2 worker_ratio/range pillow_ratio/median:2";
-    report.table("ratios", headings, fields, rows.clone());
-    let headings = "| | fuel of a thumbnail | thumbnails for the default fuel | memory of the guest | resident at most: wasmrun | sharp | Pillow |";
-    let fields = "what task/fuel:million thumbnails_for_default_fuel:0 task/memory:size wasmrun/resident:size sharp/resident:size pillow/resident:size";
-    report.table("memory", headings, fields, rows);
+    let columns = "= what | MB = mb:1 | wasmrun: a second = wasmrun/per_second:0 \
+        | CPU ms = wasmrun/cpu_ms:1 | of that the task = task/cpu_ms:1 \
+        | sharp: a second = sharp/per_second:0 | CPU ms = sharp/cpu_ms:1 \
+        | Pillow: a second = pillow/per_second:0 | CPU ms = pillow/cpu_ms:1";
+    report.table("pictures", columns, rows.clone());
+    let columns = "CPU time, compared with sharp's = what | task = task_ratio/median:2 \
+        | range = task_ratio/range | target = target:2 | whole worker = worker_ratio/median:2 \
+        | range = worker_ratio/range | Pillow = pillow_ratio/median:2";
+    report.table("ratios", columns, rows.clone());
+    let columns = "= what | fuel of a thumbnail = task/fuel:million \
+        | thumbnails for the default fuel = thumbnails_for_default_fuel:0 \
+        | memory of the guest = task/memory:size | resident at most: wasmrun = wasmrun/resident:size \
+        | sharp = sharp/resident:size | Pillow = pillow/resident:size";
+    report.table("memory", columns, rows);
 }
 
 fn row(kind: &Kind, bytes: u64, found: &[Found]) -> Value {

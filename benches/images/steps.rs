@@ -47,12 +47,13 @@ pub(crate) fn measure(report: &mut Report, scratch: &Path) {
         with(steps, found)
     });
     let rows: Vec<Value> = rows.collect();
-    let headings = "| CPU ms | task | start | copy in | the rest |";
-    let fields = "what task_ms:1 start_ms:2 copy_ms:2 rest_ms:1";
-    report.table("outside", headings, fields, rows.clone());
-    let headings = "| ms, natively | all | decoding | of that entropy and transform | of that colour | resizing | encoding |";
-    let fields = "what native_ms:1 decode_ms:1 planes_ms:1 pixels_ms:2 resize_ms:1 encode_ms:1";
-    report.table("steps", headings, fields, rows);
+    let columns = "CPU ms = what | task = task_ms:1 | start = start_ms:2 | copy in = copy_ms:2 \
+        | the rest = rest_ms:1";
+    report.table("outside", columns, rows.clone());
+    let columns = "ms, natively = what | all = native_ms:1 | decoding = decode_ms:1 \
+        | of that entropy and transform = planes_ms:1 | of that colour = pixels_ms:2 \
+        | resizing = resize_ms:1 | encoding = encode_ms:1";
+    report.table("steps", columns, rows);
 }
 
 /// Builds the native program, and returns its file.

@@ -52,7 +52,7 @@ pub(crate) fn measure(report: &mut Report, packages: &Packages, scratch: &Path) 
         json!({"what": way.name, "per_second": per_second, "cpu_ms": cpu_ms})
     };
     let rows = found.iter().map(row);
-    report.table("whole", "| | pictures a second | CPU ms each |", "what per_second:1 cpu_ms:1", rows);
+    report.table("whole", "= what | pictures a second = per_second:1 | CPU ms each = cpu_ms:1", rows);
     let (speed, cpu) = (theirs.ratio(ours, "wall_us"), ours.ratio(theirs, "cpu_us"));
     report.data("whole_ratios", json!({"speed": speed, "cpu": cpu}));
     report.text(

@@ -52,9 +52,9 @@ pub(crate) fn measure(report: &mut Report, scratch: &Path, sandboxes: &[Sandbox]
     }
     report.plot("memory", &plot(&rows));
     rows.push(json!({"what": MICROVM, "task": "boots", "rss_bytes": "≤ 5 MiB and the guest's own"}));
-    let headings = "| | task | each | of the system | without any | at once in 1 GiB |";
-    let fields = "what task rss_bytes:size system_bytes:size base_bytes:size at_once";
-    report.table("memory", headings, fields, rows);
+    let columns = "= what | task = task | each = rss_bytes:size | of the system = system_bytes:size \
+        | without any = base_bytes:size | at once in 1 GiB = at_once";
+    report.table("memory", columns, rows);
 }
 
 fn plot(rows: &[Value]) -> Plot<'static> {

@@ -55,10 +55,9 @@ pub(crate) fn measure(report: &mut Report) {
     };
     let rows: Vec<Value> = found.iter().zip(&counts).map(row).collect();
     report.plot("limits", &plot(&rows));
-    let headings = "| | CPU | against none | wall | instructions | against none |";
-    let fields =
-        "what cpu_us:time ratio:percent wall_us:time instructions:million instructions_ratio:percent";
-    report.table("limits", headings, fields, rows);
+    let columns = "= what | CPU = cpu_us:time | against none = ratio:percent | wall = wall_us:time \
+        | instructions = instructions:million | against none = instructions_ratio:percent";
+    report.table("limits", columns, rows);
 }
 
 fn plot(rows: &[Value]) -> Plot<'static> {

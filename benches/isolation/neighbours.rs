@@ -76,9 +76,11 @@ fn tasks(report: &mut Report, program: &Program, io: &Runtime, component: &Arc<C
     };
     let rows: Vec<Value> = (0..cases.len()).map(row).collect();
     report.plot("neighbours", &plot(&rows));
-    let headings = "| neighbours | wasmrun: median | 99 % | times slower | processes: median | 99 % | times slower | fair |";
-    let fields = "neighbours:0 wasmrun/p50_us:time wasmrun/p99_us:time wasmrun/slower:1 processes/p50_us:time processes/p99_us:time processes/slower:1 fair:1";
-    report.table("neighbours", headings, fields, rows);
+    let columns = "neighbours = neighbours:0 | wasmrun: median = wasmrun/p50_us:time \
+        | 99 % = wasmrun/p99_us:time | times slower = wasmrun/slower:1 \
+        | processes: median = processes/p50_us:time | 99 % = processes/p99_us:time \
+        | times slower = processes/slower:1 | fair = fair:1";
+    report.table("neighbours", columns, rows);
 }
 
 fn plot(rows: &[Value]) -> Plot<'static> {
@@ -137,9 +139,9 @@ fn timer(report: &mut Report, io: &Runtime, component: &Arc<Component>) {
         row(format!("{} guests that spin", cores()), guests),
         row(format!("{} native threads that spin", cores()), threads),
     ];
-    let headings = "| next to | ticks | median | 95 % | 99 % | longest |";
-    let fields = "next_to n:0 p50_us:time p95_us:time p99_us:time max_us:time";
-    report.table("timer", headings, fields, rows);
+    let columns = "next to = next_to | ticks = n:0 | median = p50_us:time | 95 % = p95_us:time \
+        | 99 % = p99_us:time | longest = max_us:time";
+    report.table("timer", columns, rows);
 }
 
 /// How late each tick of a timer is, on the worker's own threads, in microseconds.

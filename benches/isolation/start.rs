@@ -51,16 +51,15 @@ pub(crate) fn measure(report: &mut Report, program: &Program, sandboxes: &[Sandb
     let found = interleaved("Whole tasks", report.size.pick(1, 10), ways);
 
     let mut rows: Vec<Value> = cases.iter().zip(&found).map(|((_, task), found)| row(*task, found)).collect();
-    let headings = "| | task | tasks | median | 95 % | 99 % | mean | CPU |";
-    let fields = "what task n:0 p50_us:time p95_us:time p99_us:time mean_us:time cpu_us:time";
+    let columns = "= what | task = task | tasks = n:0 | median = p50_us:time | 95 % = p95_us:time \
+        | 99 % = p99_us:time | mean = mean_us:time | CPU = cpu_us:time";
     report.plot("start", &plot(&rows));
     let of = |way: Way| rows.iter().find(|row| row["what"] == way.name() && row["task"] == "empty");
     let ratios = ratios(of);
     rows.push(json!({"what": MICROVM, "task": "boots", "p50_us": "≤ 125 ms"}));
-    report.table("start", headings, fields, rows);
-    let headings = "| an empty task | CPU | median | promised |";
-    let fields = "what cpu median promised";
-    report.table("promised", headings, fields, ratios);
+    report.table("start", columns, rows);
+    let columns = "an empty task = what | CPU = cpu | median = median | promised = promised";
+    report.table("promised", columns, ratios);
 }
 
 /// Tasks in each round: a few seconds in all for each way and task.

@@ -74,9 +74,10 @@ fn write(arguments: &Arguments, built: &[Project], found: &[Found]) {
 
     let mut report = Report::new("languages", arguments, WASMRUN);
     let rows = pairs().map(|(project, ways)| with(ways[0].row(), project.figures.clone()));
-    let headings = "| | component, MB | compile, s | CPU, s | start | task | CPU | fuel | memory | 256 KiB of text, CPU |";
-    let fields = "what mb:2 compile_s:1 compile_cpu_s:1 start_us:time wall_us:time cpu_us:time fuel:0 memory:size work_us:time";
-    report.table("tasks", headings, fields, rows);
+    let columns = "= what | component, MB = mb:2 | compile, s = compile_s:1 | CPU, s = compile_cpu_s:1 \
+        | start = start_us:time | task = wall_us:time | CPU = cpu_us:time | fuel = fuel:0 \
+        | memory = memory:size | 256 KiB of text, CPU = work_us:time";
+    report.table("tasks", columns, rows);
 
     let rows = pairs().map(|(project, ways)| {
         json!({
@@ -89,10 +90,10 @@ fn write(arguments: &Arguments, built: &[Project], found: &[Found]) {
             "cpu_ratio": ways[0].ratio(&ways[1], "cpu_us"),
         })
     });
-    let headings = "| | start, bare engine | wasmrun | ratio | task, CPU, bare engine | wasmrun | ratio |";
-    let fields =
-        "what bare_start_us:time start_us:time start_ratio:2 bare_cpu_us:time cpu_us:time cpu_ratio:2";
-    report.table("engine", headings, fields, rows);
+    let columns = "= what | start, bare engine = bare_start_us:time | wasmrun = start_us:time \
+        | ratio = start_ratio:2 | task, CPU, bare engine = bare_cpu_us:time | wasmrun = cpu_us:time \
+        | ratio = cpu_ratio:2";
+    report.table("engine", columns, rows);
 
     let slow = || pairs().filter(|(project, _)| ["javascript", "python"].contains(&project.lang));
     let rows = processes.iter().flat_map(|process| {
@@ -107,8 +108,8 @@ fn write(arguments: &Arguments, built: &[Project], found: &[Found]) {
             })
         })
     });
-    let headings = "| process | until it has ended | CPU | task in | time, times the task's | CPU |";
-    let fields = "what process_us:time process_cpu_us:time than wall:1 cpu:1";
-    report.table("processes", headings, fields, rows);
+    let columns = "process = what | until it has ended = process_us:time | CPU = process_cpu_us:time \
+        | task in = than | time, times the task's = wall:1 | CPU = cpu:1";
+    report.table("processes", columns, rows);
     report.write();
 }

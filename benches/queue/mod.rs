@@ -69,9 +69,9 @@ impl Bench<'_> {
                 "cpu_seconds_per_10000": way.median("cpu_us") / 100.0,
             })
         };
-        let headings = "| | messages a second | CPU seconds for 10,000 messages |";
-        let fields = "what messages_per_second:0 cpu_seconds_per_10000:2";
-        report.table("contenders", headings, fields, found.iter().map(row));
+        let columns = "= what | messages a second = messages_per_second:0 \
+            | CPU seconds for 10,000 messages = cpu_seconds_per_10000:2";
+        report.table("contenders", columns, found.iter().map(row));
 
         let to_bare = |way: &Found| {
             let bare = sdk.each("cpu_us").zip(engine.each("cpu_us")).map(|(sdk, engine)| sdk + engine);

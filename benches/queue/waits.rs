@@ -36,10 +36,12 @@ pub(crate) fn measure(report: &mut Report, server: &Server) {
     let found = interleaved("Waits", report.size.pick(1, 3), ways);
     let mut found = found.iter();
     for (part, heading, _, trickles, waits) in TABLES {
-        let headings = format!(
-            "| {heading} | deletes for 1,000 messages | receives for 1,000 | messages a second | CPU seconds for 10,000 | p50 ms | p99 ms |"
+        let columns = format!(
+            "{heading} = wait | deletes for 1,000 messages = delete_calls_per_1000:0 \
+             | receives for 1,000 = receive_calls_per_1000:0 | messages a second = messages_per_second:0 \
+             | CPU seconds for 10,000 = cpu_seconds_per_10000:2 | p50 ms = end_to_deletion_p50_ms:0 \
+             | p99 ms = end_to_deletion_p99_ms:0"
         );
-        let fields = "wait delete_calls_per_1000:0 receive_calls_per_1000:0 messages_per_second:0 cpu_seconds_per_10000:2 end_to_deletion_p50_ms:0 end_to_deletion_p99_ms:0";
         let messages = f64::from(if trickles { trickle } else { full });
         let rows = waits.iter().zip(&mut found).map(|(wait, found)| {
             let of = |field: &str| found.median(field);
@@ -54,7 +56,7 @@ pub(crate) fn measure(report: &mut Report, server: &Server) {
                 "end_to_deletion_p99_ms": of("p99_ms"),
             })
         });
-        report.table(part, &headings, fields, rows);
+        report.table(part, &columns, rows);
     }
 }
 

@@ -37,7 +37,7 @@ fn add(report: &mut Report, name: &'static str, (messages, most): (usize, usize)
         json!({"what": "ideally", "seconds": ideal}),
         json!({"what": "from then until one is allowed", "seconds": found.median("to_least")}),
     ];
-    report.table(name, "| | seconds |", "what seconds:2", rows);
+    report.table(name, "= what | seconds = seconds:2", rows);
 }
 
 fn times(to_most: Duration, to_empty: Duration, to_least: Duration) -> Value {

@@ -82,8 +82,8 @@ pub(crate) fn measure(report: &mut Report, runtime: &Runtime, workload: &Workloa
         let what = if way.name == "auto" { format!("auto: {allowed} in the end") } else { way.name.clone() };
         json!({"instances": what, "tasks_per_second": rate(way), "allowed": allowed})
     };
-    let fields = "instances tasks_per_second:1";
-    report.table(workload.parts[0], "| instances | tasks a second |", fields, found.iter().map(row));
+    let columns = "instances = instances | tasks a second = tasks_per_second:1";
+    report.table(workload.parts[0], columns, found.iter().map(row));
     let (auto, fixed) = found.split_last().expect("auto");
     let best = fixed.iter().max_by(|a, b| rate(a).total_cmp(&rate(b))).unwrap_or(auto);
     let (medians, rounds) = (rate(auto) / rate(best), auto.ratio(best, "tasks_per_second"));

@@ -55,9 +55,9 @@ pub(crate) fn measure(arguments: &Arguments) {
         }
     }
     if arguments.wants("spinners") {
-        let headings = "| | alongside | p50 | p99 | p99, times alone |";
+        let columns = "= what | alongside = alongside | p50 = p50_us:time | p99 = p99_us:time | p99, times alone = p99_to_alone:1";
         let rows = spinners::rows(&bench.client, wasmtime.as_ref(), arguments.size);
-        report.table("spinners", headings, "what alongside p50_us:time p99_us:time p99_to_alone:1", rows);
+        report.table("spinners", columns, rows);
     }
     report.write();
 }
@@ -80,10 +80,11 @@ impl Bench {
             };
             found.iter().map(row).collect::<Vec<_>>()
         });
-        let headings = "| | connections | requests a second | p50 | p99 | CPU µs a request | requests a CPU-second, times `wasmtime serve` | CPU µs of the client |";
-        let fields =
-            "what connections per_second:0 p50_us:time p99_us:time server_us:1 to_peer:2 client_us:1";
-        report.table(name, headings, fields, rows);
+        let columns = "= what | connections = connections | requests a second = per_second:0 \
+            | p50 = p50_us:time | p99 = p99_us:time | CPU µs a request = server_us:1 \
+            | requests a CPU-second, times `wasmtime serve` = to_peer:2 \
+            | CPU µs of the client = client_us:1";
+        report.table(name, columns, rows);
     }
 
     fn found(&self, name: &str, size: Size, load: Load) -> Vec<Found> {

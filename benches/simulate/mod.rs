@@ -60,10 +60,10 @@ pub(crate) fn measure(arguments: &Arguments) {
     let recorded = arguments.given("--recorded");
     let rows: Vec<Value> = cases.flat_map(|case| compare(case, server.as_ref(), minutes, recorded)).collect();
     let mut report = Report::new("simulate", arguments, "");
-    let headings = "| | | worker | simulator | difference |";
-    let fields = "what figure worker:1 simulator:1 ratio:percent";
+    let columns = "= what | = figure | worker = worker:1 | simulator = simulator:1 \
+        | difference = ratio:percent";
     let is_whole = rows.len() == CASES.len() * (FIGURES.len() + 1) && minutes == MINUTES;
-    report.table("figures", headings, fields, rows);
+    report.table("figures", columns, rows);
     if arguments.size == Size::Quick || is_whole {
         report.write();
     }

@@ -50,16 +50,10 @@ impl Report {
     }
 
     /// Adds a table, and prints it: see [`print()`].
-    pub fn table(
-        &mut self,
-        name: &'static str,
-        headings: &str,
-        fields: &str,
-        rows: impl IntoIterator<Item = Value>,
-    ) {
+    pub fn table(&mut self, name: &'static str, columns: &str, rows: impl IntoIterator<Item = Value>) {
         let rows: Vec<Value> = rows.into_iter().collect();
-        println!("\n{}", table(headings, fields, &rows, true));
-        self.parts.push((name, table(headings, fields, &rows, false)));
+        println!("\n{}", table(columns, &rows, true));
+        self.parts.push((name, table(columns, &rows, false)));
         self.data(name, rows.into());
     }
 
@@ -104,11 +98,11 @@ impl Report {
 
 /// Prints a table that no page shows.
 ///
-/// The headings are a line of Markdown. The fields of the rows that it shows are words: `wasmrun/p50_us` is in an object. A
-/// number has a format: `p50_us:time` or `rss_bytes:size` with a unit, `ratio:percent` as its difference from 1, and `n:0`
+/// Its columns are `HEADING = FIELD`, with `|` between them. A field of the rows is a word: `wasmrun/p50_us` is in an object.
+/// A number has a format: `p50_us:time` or `rss_bytes:size` with a unit, `ratio:percent` as its difference from 1, and `n:0`
 /// with this number of decimals.
-pub fn print(title: &str, headings: &str, fields: &str, rows: impl IntoIterator<Item = Value>) {
-    println!("{title}\n\n{}", table(headings, fields, &rows.into_iter().collect::<Vec<_>>(), true));
+pub fn print(title: &str, columns: &str, rows: impl IntoIterator<Item = Value>) {
+    println!("{title}\n\n{}", table(columns, &rows.into_iter().collect::<Vec<_>>(), true));
 }
 
 /// The page with another text in a part. Returns `None` if the page has no such part.
@@ -119,9 +113,10 @@ fn replace(page: &str, name: &str, text: &str) -> Option<String> {
 }
 
 /// A table in Markdown, with columns of even width for a terminal.
-fn table(headings: &str, fields: &str, rows: &[Value], aligned: bool) -> String {
-    let headings = headings.trim_matches('|').split('|').map(|heading| heading.trim().to_owned()).collect();
-    let cells = |row: &Value| fields.split_whitespace().map(|field| cell(row, field)).collect();
+fn table(columns: &str, rows: &[Value], aligned: bool) -> String {
+    let columns = || columns.split('|').map(|column| column.split_once('=').expect("a heading and a field"));
+    let headings = columns().map(|(heading, _)| heading.trim().to_owned()).collect();
+    let cells = |row: &Value| columns().map(|(_, field)| cell(row, field.trim())).collect();
     let lines: Vec<Vec<String>> = std::iter::once(headings).chain(rows.iter().map(cells)).collect();
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> =
@@ -195,14 +190,14 @@ mod tests {
 
     #[test]
     fn a_table_shows_fields_in_their_units_and_a_dash_for_what_was_not_measured() {
-        let (headings, fields) = ("| | median | CPU | ratio |", "what p50/us:time cpu_us:2 ratio:percent");
+        let columns = "= what | median = p50/us:time | CPU = cpu_us:2 | ratio = ratio:percent";
         let rows = [json!({"what": "process", "p50": {"us": 521.4}, "cpu_us": null, "ratio": 1.076})];
-        let plain = table(headings, fields, &rows, false);
+        let plain = table(columns, &rows, false);
         assert_eq!(
             plain,
             "| | median | CPU | ratio |\n|---|---|---|---|\n| process | 521 µs | – | +7.6 % |\n"
         );
-        assert!(table(headings, fields, &rows, true).starts_with("|         | median | CPU |"));
+        assert!(table(columns, &rows, true).starts_with("|         | median | CPU |"));
     }
 
     #[test]
