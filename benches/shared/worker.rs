@@ -101,7 +101,7 @@ impl Running {
     }
 }
 
-/// Runs a worker until what it is to do is done.
+/// Runs a worker, which nothing stops, until `done` is ready.
 pub(crate) async fn run_until(worker: Arc<Worker>, done: impl Future<Output = ()>) {
     let never = CancellationToken::new;
     tokio::select! {
@@ -110,7 +110,7 @@ pub(crate) async fn run_until(worker: Arc<Worker>, done: impl Future<Output = ()
     }
 }
 
-/// Opens the queue of a child process, which is empty: of SQLite, or one on the [server](super::sqs) of the environment.
+/// Opens the empty queue of a child process: one of SQLite, or one on the [server](super::sqs) that the environment names.
 pub(crate) async fn open(url: &str) -> Arc<dyn Queue> {
     if url.starts_with("sqlite:") {
         return Arc::new(SqliteQueue::create(url, &QueueSettings::default()).expect("a queue").0);
@@ -122,7 +122,7 @@ pub(crate) async fn open(url: &str) -> Arc<dyn Queue> {
 pub(crate) struct Waits {
     /// IDs of messages by their receipts.
     ids: HashMap<String, String>,
-    /// From when on these messages wait.
+    /// When the waits of these messages began.
     since: HashMap<String, SystemTime>,
     /// Messages that aren't deleted yet.
     left: usize,
@@ -142,7 +142,7 @@ impl Waits {
         self.ids.extend(deliveries.iter().map(|one| (one.receipt.0.clone(), one.message.id.clone())));
     }
 
-    /// A message waits from this moment on.
+    /// The wait of a message begins at this moment.
     pub(crate) fn since(&mut self, id: &str, moment: SystemTime) {
         self.since.insert(id.to_owned(), moment);
     }
