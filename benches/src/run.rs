@@ -85,37 +85,41 @@ fn this_program() -> Command {
 
 /// The arguments of the program.
 pub struct Arguments {
-    words: Vec<String>,
+    /// Names of benchmarks, or parts of names.
+    filters: Vec<String>,
+    /// Flags, and the values that follow them.
+    flags: Vec<String>,
     /// How much to measure.
     pub size: Size,
 }
 
 impl Arguments {
     fn new(words: Vec<String>) -> Self {
-        let given = |flag: &str| words.iter().any(|word| word == flag);
-        let size = if given("--bench") && !given("--quick") { Size::Full } else { Size::Quick };
-        Self { words, size }
+        let (mut filters, mut flags) = (Vec::new(), Vec::<String>::new());
+        for word in words {
+            let is_value = flags.last().is_some_and(|flag| WITH_VALUE.contains(&flag.as_str()));
+            if is_value || word.starts_with('-') { flags.push(word) } else { filters.push(word) }
+        }
+        let mut arguments = Self { filters, flags, size: Size::Quick };
+        if arguments.given("--bench") && !arguments.given("--quick") {
+            arguments.size = Size::Full;
+        }
+        arguments
     }
 
     /// Whether a flag is given.
     pub fn given(&self, flag: &str) -> bool {
-        self.words.iter().any(|word| word == flag)
+        self.flags.iter().any(|word| word == flag)
     }
 
     /// The value that follows a flag.
     pub fn option(&self, flag: &str) -> Option<&str> {
-        self.words.iter().skip_while(|word| *word != flag).nth(1).map(String::as_str)
+        self.flags.iter().skip_while(|word| *word != flag).nth(1).map(String::as_str)
     }
 
     /// Whether `--only` selects the part of this name, or isn't given.
     pub fn wants(&self, part: &str) -> bool {
         self.option("--only").is_none_or(|only| only == part)
-    }
-
-    /// Whether a word is a filter: the name of a benchmark, or a part of names.
-    fn is_filter(&self, at: usize) -> bool {
-        let follows_flag = at > 0 && WITH_VALUE.contains(&self.words[at - 1].as_str());
-        !self.words[at].starts_with('-') && !follows_flag
     }
 
     /// The benchmarks that the filters select. For `cargo bench`, a filter is a whole name.
@@ -124,12 +128,11 @@ impl Arguments {
     ///
     /// Returns a name that `cargo bench` was asked for and that isn't known.
     fn selected<'a>(&self, benchmarks: &'a [Benchmark]) -> Result<Vec<&'a Benchmark>, String> {
-        let filters = (0..self.words.len()).filter(|at| self.is_filter(*at)).map(|at| &self.words[at]);
-        let filters: Vec<&String> = filters.collect();
+        let filters = &self.filters;
         let is_bench = self.given("--bench");
         let is_known = |filter: &str| benchmarks.iter().any(|(name, _)| *name == filter);
         if is_bench && let Some(unknown) = filters.iter().find(|filter| !is_known(filter)) {
-            return Err((*unknown).clone());
+            return Err(unknown.clone());
         }
         if self.given("--ignored") {
             return Ok(Vec::new());
@@ -147,10 +150,9 @@ impl Arguments {
 
     /// Runs one benchmark in a process of its own, with the other arguments. Returns whether it succeeded.
     fn succeeds_alone(&self, name: &str) -> bool {
-        let others = (0..self.words.len()).filter(|at| !self.is_filter(*at)).map(|at| &self.words[at]);
         let mut command = this_program();
-        command.args([name, "--exact"]).args(others);
-        let succeeded = command.status().expect("this program again").success();
+        let succeeded =
+            command.args([name, "--exact"]).args(&self.flags).status().expect("a process").success();
         if !succeeded {
             eprintln!("The benchmark {name} failed.");
         }
