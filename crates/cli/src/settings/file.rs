@@ -38,7 +38,7 @@ pub(crate) struct ConfigFile {
     #[serde(deserialize_with = "written")]
     pub(crate) usage_size: Option<ByteSize>,
     #[serde(deserialize_with = "written")]
-    pub(crate) listen: Option<Listen>,
+    pub(crate) status: Option<Listen>,
     #[serde(deserialize_with = "written")]
     pub(crate) emf: Option<EmfNamespace>,
     #[serde(deserialize_with = "written")]
@@ -86,7 +86,7 @@ impl ConfigFile {
     /// Takes the settings of metrics, status and traces, which have no table of their own.
     pub(crate) fn watch(&mut self) -> WatchSettings {
         WatchSettings {
-            listen: self.listen.take(),
+            status: self.status.take(),
             emf: self.emf.take(),
             otlp: self.otlp.take(),
             trace_sampling: self.trace_sampling.take(),

@@ -10,7 +10,7 @@ use crate::settings::queues::QueueSetting;
 use crate::settings::registry::RegistrySettings;
 use crate::settings::serve::ServeSettings;
 use crate::settings::text::typed;
-use crate::settings::watch::{CollectorUrl, Listen, WatchSettings};
+use crate::settings::watch::{CollectorUrl, WatchSettings};
 use crate::settings::worker::WorkerSettings;
 use bytesize::ByteSize;
 use clap::Args;
@@ -35,8 +35,8 @@ Examples:
       --store input=s3://photos-in:ro --store output=s3://photos-out:rw
   wasmrun run --config wasmrun.toml --check
   wasmrun run --config wasmrun.toml --usage usage.jsonl
-  wasmrun run --config wasmrun.toml --listen 9464
-  wasmrun run --config wasmrun.toml --listen 0.0.0.0:9464 --emf Thumbnails
+  wasmrun run --config wasmrun.toml --status 9464
+  wasmrun run --config wasmrun.toml --status 0.0.0.0:9464 --emf Thumbnails
 
 Exit codes: 0 success (messages may have been dead-lettered: the summary says so), 2 wrong usage or \
 configuration, 3 a queue or a store can't be used, 4 ended as no task can complete.")]
@@ -69,10 +69,6 @@ pub(crate) struct RunArgs {
     pub(crate) check: bool,
     #[command(flatten)]
     pub(crate) task: TaskArgs,
-    /// Serve a page at /, and /healthz, /readyz, /metrics and /status over HTTP, without authentication; a
-    /// port alone means 127.0.0.1 [default: off]
-    #[arg(long, value_name = "[ADDRESS:]PORT", env = "WASMRUN_LISTEN", value_parser = typed::<Listen>)]
-    pub(crate) listen: Option<Listen>,
     #[command(flatten)]
     pub(crate) worker: WorkerSettings,
     #[command(flatten)]
@@ -101,10 +97,6 @@ pub(crate) struct ServeArgs {
     pub(crate) component: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) serve: ServeSettings,
-    /// Serve a page at /, and /healthz, /readyz, /metrics and /status at an address of their own, without
-    /// authentication; a port alone means 127.0.0.1 [default: off]
-    #[arg(long, value_name = "[ADDRESS:]PORT", env = "WASMRUN_LISTEN", value_parser = typed::<Listen>)]
-    pub(crate) status: Option<Listen>,
     #[command(flatten)]
     pub(crate) usage: UsageArgs,
     /// Check component, grants, stores and limits, and exit
