@@ -301,7 +301,7 @@ pub(super) fn account(queue: &Queue) -> Option<&str> {
 
 /// Returns the URLs that a component is fetched from and its tasks reach, as far as the settings name them.
 fn reached(task: &TaskPlan) -> Vec<String> {
-    let mut urls: Vec<String> = task.http.rules.iter().map(ToString::to_string).collect();
+    let mut urls: Vec<String> = task.grants.http.rules.iter().map(ToString::to_string).collect();
     if let Source::Artefact(artefact) = &task.component {
         let scheme = if task.registry.plain_http == Some(true) { "http" } else { "https" };
         urls.push(format!("{scheme}://{}", artefact.host()));
