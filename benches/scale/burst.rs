@@ -105,7 +105,7 @@ fn burst_on_sqs(server: &Server, round: usize, messages: usize) -> Value {
         .arg(guests::path("misbehave"))
         .args(["--queue", &url, "--instances", &format!("0..{MOST}"), "--scale-in-delay", "2s"])
         .args(["--send", &format!("next={next}"), "--store", &dir_store("input", store.path(), "ro")])
-        .args(["--on", "rejected=drop", "--log", "error", "--listen", &address.port().to_string()]);
+        .args(["--on", "rejected=drop", "--log", "error", "--status", &address.port().to_string()]);
     let worker = Process::start(server.in_environment(&mut command));
     let is = |tasks: usize, allowed: usize| {
         let status = status(address).unwrap_or_default();

@@ -10,7 +10,7 @@ fn queues_whose_files_have_the_same_name_have_different_labels() {
         std::fs::create_dir(world.path(folder)).expect("a directory");
     }
     let queues = ["--queue", "sqlite:a/q.db", "--queue", "sqlite:b/q.db", "--queue", "sqlite:b/r.db"];
-    let worker = world.wasmrun(["run", "--listen", "0"]).args(queues).arg(guest("empty")).start();
+    let worker = world.wasmrun(["run", "--status", "0"]).args(queues).arg(guest("empty")).start();
     worker.until_logged("\"ready\"");
     let metrics = get(worker.listens_on(), "/metrics").body;
     for sample in [
@@ -38,7 +38,7 @@ fn components_whose_files_have_the_same_name_are_counted_apart() {
     }
     world.write("wasmrun.toml", file);
     let queue = ["--queue", "sqlite:jobs.db"];
-    let worker = world.wasmrun(["run", "--config", "wasmrun.toml", "--listen", "0"]).args(queue).start();
+    let worker = world.wasmrun(["run", "--config", "wasmrun.toml", "--status", "0"]).args(queue).start();
     let address = worker.listens_on();
     world.wasmrun(["enqueue", "--attribute", "kind=a", "--message", "x"]).args(queue).succeeds();
     wait_for_tasks(address, 1);

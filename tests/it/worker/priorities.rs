@@ -179,7 +179,7 @@ fn a_queue_that_fails_does_not_stop_the_others() {
     send(&world, URGENT, &["ok"]);
     let database = rusqlite::Connection::open(world.path("urgent.db")).expect("a database");
     database.execute_batch("BEGIN IMMEDIATE").expect("locked");
-    let worker = run(&world, &["sqlite:urgent.db;strict", JOBS]).args(["--listen", "0"]).start();
+    let worker = run(&world, &["sqlite:urgent.db;strict", JOBS]).args(["--status", "0"]).start();
     let address = worker.listens_on();
     worker.until_logged("paused receiving from a queue");
     let queues = || status(address)["queues"].as_array().expect("queues").clone();
