@@ -4,7 +4,6 @@ use super::sessions;
 use crate::harness::{
     Amazon, Answer, Command, Depth, Output, Proxy, Request, Stub, World, guest, lock, signed, wait_until,
 };
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -180,8 +179,7 @@ fn a_ledger_that_s3_slows_down_is_the_hosts_fault_and_counts_against_no_message(
     worker.until_logged("paused receiving");
     is_slow.store(false, Ordering::Relaxed);
     wait_until("it is settled", || world.depth() == Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     assert!(output.to_string().contains("the ledger of --once"), "{output}");
     assert_eq!(world.dead(), Depth::EMPTY, "{output}");
 }
@@ -207,8 +205,7 @@ fn answers_that_are_lost_on_the_way_neither_repeat_nor_lose_an_output() {
         }
     };
     wait_until("all are settled", || cloud.world.depth() == Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
     assert!(proxy.lost() > 0, "nothing was lost");
     assert_eq!(cloud.world.dead(), Depth::EMPTY);
     let nonces = cloud.amazon.keys("bucket-out");
@@ -236,8 +233,7 @@ fn a_service_that_breaks_off_in_the_middle_of_placing_is_waited_for() {
     proxy.mend();
     wait_until("all are placed", || cloud.amazon.keys("bucket-out").len() == 100);
     wait_until("it is settled", || cloud.world.depth() == Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     assert!(placed < 100, "it was too late: {output}");
     assert_eq!(cloud.world.dead(), Depth::EMPTY, "{output}");
     assert_eq!((cloud.ledger("staged/").len(), cloud.states()), (0, vec![json!("completed")]));

@@ -93,8 +93,7 @@ fn a_message_and_a_configuration_may_come_out_of_a_pipe() {
     worker.until_logged("rejected the configuration");
     let rejected = &worker.logs_with("rejected the configuration")[0];
     assert!(rejected["error"].as_str().is_some_and(|error| error.contains("it is a pipe")), "{rejected}");
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }
 
 /// The program handles signals while it waits for the pipe.

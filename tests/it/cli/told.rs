@@ -60,8 +60,7 @@ fn sighup_names_what_needs_a_restart_each_time() {
     worker.signal(Signal::HUP);
     worker.until_logged_times(3, "reloaded the configuration");
     assert_eq!(worker.logged(left), 2, "what is as it was needs none");
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }
 
 #[test]
@@ -145,8 +144,7 @@ fn a_worker_is_found_by_the_name_of_its_host() {
     let top = world.wasmrun(["top", "--once=100ms", &address]).succeeds();
     assert!(top.stdout.iter().any(|line| line.contains("misbehave.wasm")), "{top}");
     world.wasmrun(["top", "--once=1s", "host.invalid:9464"]).fails_with(3, "host.invalid");
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }
 
 #[test]

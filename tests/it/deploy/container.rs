@@ -175,8 +175,7 @@ fn the_image_makes_thumbnails_of_photographs_with_all_forbidden_that_it_does_not
         assert_eq!(worker.logged(&format!("\"level\":\"{level}\"")), 0, "nothing is missed");
     }
     // podman forwards the signal.
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     assert_eq!(output.summary()["outcomes"]["completed"], output.summary()["tasks"], "{output}");
     assert_eq!(amazon.keys("bucket-out"), photographs);
 }

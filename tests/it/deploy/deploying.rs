@@ -9,7 +9,6 @@ mod template;
 pub(crate) use documented::SECTIONS;
 
 use crate::harness::{Amazon, Command, DockerRegistry, World, field, guest, program, repository, wait_until};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use stack::Stack;
 use std::collections::BTreeMap;
@@ -339,8 +338,7 @@ fn makes_a_thumbnail(stack: &Stack, template: &Template, worker: Command) {
     let ["CMD", "/wasmrun", check @ ..] = &words[..] else { panic!("{words:?}") };
     let check = world.wasmrun(check.iter().copied()).env("WASMRUN_LISTEN", address.to_string());
     assert_eq!(check.succeeds().stdout, ["alive"]);
-    worker.signal(Signal::TERM);
-    let worker = worker.finish().succeeded();
+    let worker = worker.stop();
     assert_eq!(worker.summary()["outcomes"]["completed"], worker.summary()["tasks"], "{worker}");
     assert_eq!(amazon.keys(output), ["a/coffee cup.jpg.jpg"], "{worker}");
     let (thumbnail, content_type) = amazon.get(output, "a/coffee cup.jpg.jpg").expect("a thumbnail");

@@ -1,7 +1,6 @@
 //! The worker with the ECS agent, which a local server simulates.
 
 use crate::harness::{Answer, Request, Stub, World, field, keys, wait_until};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -54,8 +53,7 @@ fn the_task_is_protected_before_the_first_message_starts_and_soon_after_the_last
     wait_until("protection ends", || agent.seen().len() >= 2);
     assert_eq!(*done.lock().unwrap_or_else(PoisonError::into_inner), Some(0), "before the first task");
     assert_eq!(agent.seen().iter().map(protected).collect::<Vec<_>>(), [true, false]);
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
     assert_eq!(agent.seen().len(), 2, "there was nothing to give up any more");
 }
 

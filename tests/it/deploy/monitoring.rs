@@ -6,7 +6,6 @@ use crate::harness::{
     Process, World, exchange, field, free_port, get, installed, repository, wait_for_tasks, wait_until,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -103,8 +102,7 @@ fn openmetrics_of_a_worker_has_the_same_samples_and_the_trace_of_a_message() {
     let old: BTreeSet<_> = older.body.lines().filter(|line| !line.starts_with('#')).map(old).collect();
     let new: BTreeSet<_> = samples.iter().map(|sample| field(sample, "name").to_owned()).collect();
     assert_eq!(new, old);
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }
 
 /// The labels of each metric of a worker, with their values.
@@ -162,8 +160,7 @@ fn each_metric_and_label_that_rules_and_dashboard_name_is_one_of_a_worker() {
     // The depth of the queue is asked for from time to time.
     wait_until("the depth is known", || get(address, "/metrics").body.contains("wasmrun_queue_messages{"));
     let Some(samples) = samples(&world, address) else { return };
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
     let mut known = known(&samples);
     let mut wrong = Vec::new();
     for rule in list(&asked, "rules") {
@@ -347,6 +344,5 @@ fn prometheus_takes_a_worker_and_the_rules_and_each_panel_shows_something() {
     let exemplars = prometheus.ask(exemplars).expect("the exemplars").to_string();
     assert!(exemplars.contains(TRACE), "{exemplars}");
     prometheus.process.kill();
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }

@@ -2,7 +2,6 @@
 //! against a message; if it were, the message would be in the dead-letter queue.
 
 use crate::harness::{Depth, Disk, Output, Process, World, field, guest, keys, wait_until};
-use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::Path;
@@ -203,8 +202,7 @@ fn a_full_disk_under_a_store_costs_time_only() {
     worker.until_logged_times(OBJECTS, COMPLETED);
     assert_outputs(&disk.path(&worker));
     wait_until("the queue is empty", || world.depth_of(IN_DIRECTORY) == Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     assert!(output.to_string().contains("no space left on device"), "{output}");
     assert_eq!(world.depth_of("sqlite:queue/jobs.db#dead"), Depth::EMPTY);
     assert_eq!(output.logs_of(RECOVERED).len(), 1, "{output}");

@@ -2,10 +2,9 @@
 //! The queues here allow a single receive, so a message that is counted goes to the dead-letter queue at once.
 
 use crate::harness::{
-    Answer, Command, Depth, Disk, Process, Request, ScriptedSqs, Stub, World, get, guest, keys, lock, signed,
+    Answer, Command, Depth, Disk, Request, ScriptedSqs, Stub, World, get, guest, keys, lock, signed,
     wait_until,
 };
-use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -13,11 +12,6 @@ const QUEUE: &str = "sqlite:jobs.db";
 const PAUSED: &str = "paused receiving: a store or a queue fails";
 const HELD: &str = "holding a message until a store or a queue works again";
 const COMPLETED: &str = "\"task completed\"";
-
-fn stop(worker: Process) {
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
-}
 
 /// A worker that may write to `outptu`, a typo of the user.
 fn mistyped(world: &World) -> Command {
@@ -64,7 +58,7 @@ fn a_worker_with_a_mistyped_alias_says_so_and_waits() {
     worker.until_logged("paused receiving: a grant is missing");
     wait_until("it is not ready", || get(address, "/readyz").body.contains("which is not granted"));
     assert_eq!(world.dead(), Depth::EMPTY);
-    stop(worker);
+    worker.stop();
     assert_eq!(waiting(&world), 8);
 }
 
@@ -104,7 +98,7 @@ fn a_store_that_becomes_read_only_costs_time_only() {
     disk.remount(&worker, "rw");
     wait_until("all objects are there", || keys(&disk.path(&worker)).len() == OBJECTS);
     wait_until("the queue is empty", || world.depth() == Depth::EMPTY);
-    stop(worker);
+    worker.stop();
     assert_eq!(world.dead(), Depth::EMPTY);
 }
 
@@ -128,7 +122,7 @@ fn tasks_that_only_read_do_not_hide_that_a_store_can_no_longer_be_written() {
     disk.remount(&worker, "rw");
     wait_until("all objects are there", || keys(&disk.path(&worker)).len() == OBJECTS + 2);
     wait_until("the queue is empty", || world.depth() == Depth::EMPTY);
-    stop(worker);
+    worker.stop();
     assert_eq!(world.dead(), Depth::EMPTY);
 }
 
@@ -151,7 +145,7 @@ fn a_worker_that_is_told_to_stop_while_no_task_completes_succeeds() {
     world.send(["reject it"; 20]);
     let worker = world.run("misbehave").args(["--until-empty", "--instances", "1"]).start();
     worker.until_logged("slowing down to one message at a time");
-    stop(worker);
+    worker.stop();
 }
 
 /// A server that supports as much of S3 as a task needs, and refuses requests on demand.
@@ -259,7 +253,7 @@ fn a_role_that_loses_its_rights_costs_time_only() {
         bucket.refuse(|_| false);
         wait_until("all are written", || bucket.count("/out/") == keys.len());
         wait_until("the queue is empty", || world.depth() == Depth::EMPTY);
-        stop(worker);
+        worker.stop();
         assert_eq!(world.dead(), Depth::EMPTY);
     }
 }
@@ -282,7 +276,7 @@ fn messages_on_sqs_are_not_received_again_and_again_while_a_right_is_missing() {
     bucket.refuse(|_| false);
     wait_until("the queue is empty", || queue.depth() == [0, 0]);
     assert!(queue.received() <= 5, "{}", queue.received());
-    stop(worker);
+    worker.stop();
     assert_eq!(bucket.count("/out/"), 3);
 }
 
@@ -297,7 +291,7 @@ fn messages_that_wait_for_a_store_are_released_when_the_worker_stops() {
     // which this queue doesn't do.
     worker.until_logged_times(3, HELD);
     assert_eq!((queue.received(), queue.depth()), (4, [1, 2]));
-    stop(worker);
+    worker.stop();
     assert_eq!(queue.depth(), [3, 0]);
 }
 
@@ -311,7 +305,7 @@ fn messages_that_cannot_be_held_for_long_are_released_uncounted_while_a_grant_is
     world.announce();
     let worker = mistyped(&world).args(["--max-visibility", "3s", "--timeout", "2s"]).start();
     worker.until_logged_times(6, "\"task did not complete\"");
-    stop(worker);
+    worker.stop();
     assert_eq!((waiting(&world), world.dead()), (3, Depth::EMPTY));
 }
 
@@ -345,7 +339,7 @@ fn a_worker_in_which_no_task_completes_slows_down_and_goes_on_at_once_when_one_d
     wait_until("the rest is done", || world.depth() == Depth::EMPTY);
     assert_eq!(world.dead(), Depth::visible(9));
     wait_until("it is ready", || get(address, "/readyz").status == 200);
-    stop(worker);
+    worker.stop();
 }
 
 #[test]
@@ -355,7 +349,7 @@ fn tasks_that_run_when_a_worker_slows_down_are_no_dead_letters() {
     let worker = world.run("misbehave").args(["--instances", "64"]).start();
     worker.until_logged("slowing down to one message at a time");
     worker.until_logged("still no task completes");
-    stop(worker);
+    worker.stop();
     let dead = world.dead().visible;
     assert!((7..=10).contains(&dead), "{dead} dead letters");
 }

@@ -3,7 +3,6 @@
 
 use super::crashes::seeded;
 use crate::harness::{Depth, Output, Process, World, field, keys, wait_until};
-use rustix::process::Signal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -61,8 +60,7 @@ fn kills_at_random_moments_leave_each_key_the_outputs_of_one_committed_run() {
     let sweeper = start(&world, &[]);
     sweeper.until_logged("\"ready\"");
     wait_until("the staging area is empty", || keys(&world.path("out/.wasmrun/staged")).is_empty());
-    sweeper.signal(Signal::TERM);
-    sweeper.finish().succeeded();
+    sweeper.stop();
     assert_eq!(keys(&world.path("out/.wasmrun/tmp")), Vec::<String>::new());
     let ledger = rusqlite::Connection::open(world.path("ledger.db")).expect("a ledger");
     let states: (i64, i64) = ledger

@@ -113,6 +113,13 @@ impl Process {
         Output::new(&self.name, status, self.stdout.finish(), self.stderr.finish())
     }
 
+    /// Sends SIGTERM and waits until the process has exited with success.
+    #[track_caller]
+    pub(crate) fn stop(self) -> Output {
+        self.signal(Signal::TERM);
+        self.finish().succeeded()
+    }
+
     /// Kills the process with SIGKILL and returns its output so far.
     pub(crate) fn kill(mut self) -> Output {
         self.child.kill().expect("killed");

@@ -4,7 +4,6 @@ use super::ends::{Case, Ended, Ends, Wrong};
 use super::outside::{Outside, left_behind};
 use crate::harness::{Command, Output, Process, Vitals, World, field, wait_until};
 use rusqlite::Connection;
-use rustix::process::Signal;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -259,8 +258,7 @@ impl Siege {
         self.idle();
         wait_until("files are as they were", || self.worker.vitals().files <= self.fresh.files);
         wait_until("threads are as they were", || self.worker.vitals().threads <= self.fresh.threads);
-        self.worker.signal(Signal::TERM);
-        let output = self.worker.finish().succeeded();
+        let output = self.worker.stop();
         assert_eq!(output.summary()["outcomes"].get("cancelled"), None, "{output}");
         assert_eq!(output.summary()["outcomes"].get("host-failed"), None, "{output}");
         for text in ["lease expired", "cannot renew the lease", "paused receiving"] {

@@ -3,7 +3,6 @@
 use super::invoke;
 use crate::harness::{Command, Output, World, get, guest, wait_for_tasks};
 use rusqlite::Connection;
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 const GRANT: [&str; 2] = ["--keyvalue", "cache=sqlite:cache.db:rw"];
@@ -188,8 +187,7 @@ fn calls_bytes_and_results_are_in_usage_and_metrics() {
         assert!(metrics.lines().any(|line| line == sample), "{sample} is not in {metrics}");
     }
     assert!(!metrics.contains("invented"), "what a guest invents is no label: {metrics}");
-    process.signal(Signal::TERM);
-    process.finish().succeeded();
+    process.stop();
     let report = world.wasmrun(["report", "usage.jsonl"]).succeeds();
     assert!(
         report.stdout.iter().any(|line| line.trim_start().starts_with("buckets") && line.contains("cache: ")),

@@ -137,8 +137,7 @@ fn a_watch_that_is_started_again_announces_what_is_new_if_it_may_remember_and_sa
         let watch = world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--store", "input=dir:in"]);
         let watch = watch.args(["--watch", "--every", "20ms"]).args(options).start();
         watch.until_printed(1, announces);
-        watch.signal(Signal::TERM);
-        watch.finish().succeeded()
+        watch.stop()
     };
     let forgets = |output: &Output| output.to_string().contains("a restart announces all objects again");
     assert!(!forgets(&watch(&["--seen", "seen"], "announced 2 objects to")));

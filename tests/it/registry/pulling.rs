@@ -81,8 +81,7 @@ fn a_tag_that_moves_is_a_new_version_of_the_component() {
     worker.until_logged("\"all new tasks run a new version of the component\"");
     world.send(["ok"]);
     wait_until("all is done", || world.depth() == Depth::EMPTY);
-    worker.signal(rustix::process::Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
     let usage = String::from_utf8(world.read("usage.jsonl")).expect("text");
     let usage: Value = serde_json::from_str(usage.lines().next().expect("a line")).expect("JSON");
     let name = format!("any:1@{}", pinned.split_once('@').expect("a digest").1);

@@ -3,7 +3,6 @@
 use super::signing::{Key, SIGN, digest, payload, put_bundles, put_tag};
 use super::{invoke, push};
 use crate::harness::{Command, Depth, DockerRegistry, World, get, guest, status, wait_until};
-use rustix::process::Signal;
 
 const REFUSED: &str = "\"kept the component: its new version cannot run\"";
 const TOOK_OVER: &str = "\"all new tasks run a new version of the component\"";
@@ -278,6 +277,5 @@ fn an_unsigned_version_is_refused_once_and_taken_when_it_is_signed() {
     assert_eq!(status(address)["component"], second.as_str());
     world.send(["ok"]);
     wait_until("all is done", || world.depth() == Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }

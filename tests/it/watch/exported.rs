@@ -11,7 +11,6 @@ use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics,
 };
 use prost::Message;
-use rustix::process::Signal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
@@ -151,8 +150,7 @@ fn each_family_of_the_metrics_arrives_with_the_same_values_and_description() {
     assert_eq!(sent.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
     assert_eq!(sent["wasmrun_tasks_total{outcome=\"completed\"}"], 5.0);
     assert_eq!(sent["wasmrun_tasks_limited_total{limit=\"fuel\"}"], 1.0);
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }
 
 #[test]

@@ -17,11 +17,6 @@ pub(super) fn watched(world: &World, arguments: &[&str]) -> (Process, SocketAddr
     (worker, address)
 }
 
-pub(super) fn stop(worker: Process) {
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
-}
-
 /// Opens the page and waits until it shows the worker.
 fn open(browser: &mut Browser, address: SocketAddr) {
     browser.open(&format!("http://{address}/"));
@@ -149,7 +144,7 @@ fn what_a_guest_says_is_text_on_the_page() {
     let wider = "document.documentElement.scrollWidth > innerWidth";
     assert_eq!(browser.value(wider), false, "a long reason makes the page scroll sideways");
     nothing_is_wrong(&mut browser, address);
-    stop(worker);
+    worker.stop();
 }
 
 /// Returns the lowest contrast between text and background (WCAG 2.2, 1.4.3) and its element.
@@ -235,7 +230,7 @@ fn the_page_is_read_on_a_phone_in_both_colour_schemes_and_used_with_a_keyboard()
     browser.press("Enter", "\r");
     browser.wait_until("it continues", &says("state", "ready"));
     nothing_is_wrong(&mut browser, address);
-    stop(worker);
+    worker.stop();
 }
 
 #[test]

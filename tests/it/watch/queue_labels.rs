@@ -1,7 +1,6 @@
 //! The labels of queues and of components with the same name.
 
 use crate::harness::{World, get, guest, wait_for_tasks};
-use rustix::process::Signal;
 
 #[test]
 fn queues_whose_files_have_the_same_name_have_different_labels() {
@@ -21,8 +20,7 @@ fn queues_whose_files_have_the_same_name_have_different_labels() {
     ] {
         assert!(metrics.contains(&format!("\n{sample}\n")), "no {sample} in {metrics}");
     }
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }
 
 #[test]
@@ -48,6 +46,5 @@ fn components_whose_files_have_the_same_name_are_counted_apart() {
         let sample = format!("\nwasmrun_component_tasks_total{{{labels}}} {completed}\n");
         assert!(metrics.contains(&sample), "no {sample} in {metrics}");
     }
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }

@@ -5,7 +5,6 @@ use crate::harness::{
 };
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use rustix::process::Signal;
 use std::fs;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -140,8 +139,7 @@ fn a_collector_that_fails_delays_no_task_and_is_said_once_for_traces_and_once_fo
         wait_until("all is sent several times", || {
             ["/v1/traces", "/v1/metrics"].iter().all(|path| collector.seen(path).len() >= 3)
         });
-        worker.signal(Signal::TERM);
-        let output = worker.finish().succeeded();
+        let output = worker.stop();
         assert_eq!(output.summary()["outcomes"]["completed"], 3000);
         for said in [
             "cannot send spans to the collector: spans are dropped until it answers",

@@ -2,7 +2,6 @@
 //! disk is full.
 
 use crate::harness::{Command, Depth, Disk, Output, Process, World, field, guest, wait_until};
-use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -180,8 +179,7 @@ fn a_full_disk_stops_no_task_and_loses_no_line() {
     let lines = || fs::read_to_string(&file).unwrap_or_default().matches('\n').count();
     wait_until("all lines are written", || lines() == MESSAGES);
     assert_eq!(records(&file).len(), MESSAGES);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     assert_eq!(warnings(&output, FAILS), 1, "{output}");
     assert_eq!(warnings(&output, "lost lines of usage"), 0, "{output}");
 }
@@ -207,8 +205,7 @@ fn a_directory_that_vanishes_and_comes_back_loses_no_line() {
     assert!(!world.path("usage").exists(), "somebody made another directory");
     fs::rename(world.path("away"), world.path("usage")).expect("renamed");
     worker.until_logged(WORKS);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     assert_eq!(records(&world.path("usage/usage.jsonl")).len(), 20, "{output}");
 }
 
@@ -220,8 +217,7 @@ fn a_worker_whose_usage_file_is_gone_ends_all_the_same_and_says_what_is_lost() {
     world.send(["ok"; 20]);
     worker.until_logged_times(20, "\"task completed\"");
     worker.until_logged(FAILS);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     let lost = output.logs().into_iter().find(|log| !log["dropped"].is_null());
     assert_eq!(lost.expect("said")["dropped"], 20, "{output}");
     assert_eq!(output.summary()["tasks"], 20);

@@ -1,7 +1,7 @@
 //! The HTTP endpoints and the metrics of a worker.
 
 use crate::harness::{
-    Amazon, Answer, Depth, Output, Process, Proxy, Seen, Stub, World, exchange, field, get, guest, installed,
+    Amazon, Answer, Depth, Process, Proxy, Seen, Stub, World, exchange, field, get, guest, installed,
     program, repository, request, status, wait_for_tasks, wait_until,
 };
 use rustix::process::Signal;
@@ -20,11 +20,6 @@ fn watched(world: &World, arguments: &[&str]) -> (Process, SocketAddr) {
     let worker = world.run("misbehave").args(["--listen", "0"]).args(arguments).start();
     let address = worker.listens_on();
     (worker, address)
-}
-
-fn stop(worker: Process) -> Output {
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded()
 }
 
 /// The samples of Prometheus' text format, by name and labels.
@@ -97,7 +92,7 @@ fn metrics_count_what_happened_and_are_what_prometheus_reads() {
         assert!(told == Some(&count) || is_near && told.is_some(), "{name}: {told:?}\n{body}");
     }
     assert!(samples.keys().all(|name| !name.contains("nobody")), "what a guest invents is no label: {body}");
-    stop(worker);
+    worker.stop();
 
     let promtool = std::env::var_os("WASMRUN_PROMTOOL").map(PathBuf::from);
     let Some(promtool) = installed("promtool", promtool) else { return };
@@ -142,7 +137,7 @@ fn whatever_a_guest_says_is_a_string_in_the_status() {
     let obeyed = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     assert!(picture.concat().contains("rejected"), "{picture:?}");
     assert!(!picture.concat().contains(obeyed), "{picture:?}");
-    stop(worker);
+    worker.stop();
 }
 
 /// Requests `/readyz` until it has this status code, and asserts that the worker is alive each time.
@@ -180,7 +175,7 @@ fn a_worker_whose_queue_vanishes_is_not_ready_and_alive_and_ready_when_it_is_bac
     // The queue holds no message for a probe.
     assert_eq!(until_ready_is(address, 200), "ready\n");
     assert_eq!(open(), 0.0);
-    stop(worker);
+    worker.stop();
 }
 
 #[test]
@@ -267,7 +262,7 @@ fn health_tells_by_its_exit_code_whether_a_worker_is_alive() {
     assert!(hangs.stdout[0].contains("no answer within 2 s"), "{hangs}");
     worker.signal(Signal::CONT);
     assert_eq!(health(&port).exited_with(0).stdout, ["alive"]);
-    stop(worker);
+    worker.stop();
 
     // A port that nobody else can take, and on which nothing listens.
     let unheard = tokio::net::TcpSocket::new_v4().expect("a socket");
@@ -303,7 +298,7 @@ fn slow_clients_and_many_of_them_do_not_disturb_tasks() {
     drop(slow);
     wait_for_tasks(address, TASKS);
     assert_eq!(get(address, "/healthz").status, 200);
-    stop(worker);
+    worker.stop();
 }
 
 #[test]
@@ -341,7 +336,7 @@ fn what_is_no_request_is_refused_and_changes_nothing() {
     let head = request(address, "HEAD", "/metrics");
     assert_eq!((head.status, head.body.as_str()), (200, ""));
     assert_eq!(get(address, "/healthz?x=y").status, 200);
-    stop(worker);
+    worker.stop();
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! Budgets by key: a key that has used up its budget waits until the period ends, and others go on.
 
 use crate::harness::{Amazon, Depth, Process, World, get, guest, repository, status, wait_until};
-use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
 const QUEUE: &str = "sqlite:jobs.db";
 const STORE: [&str; 2] = ["--budget-store", "sqlite:budgets.db"];
@@ -26,12 +25,6 @@ fn keys_over_budget(worker: &Process) -> u64 {
     status(worker.listens_on())["over_budget"]["keys"].as_u64().expect("a number")
 }
 
-#[track_caller]
-fn stop(worker: Process) -> Value {
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded().summary()
-}
-
 /// The receive counts of the messages that are left.
 fn receive_counts(world: &World) -> Vec<u32> {
     let database = world.database();
@@ -45,7 +38,7 @@ fn is_shared(budget: &str) {
     send(&world, "acme", 1);
     let first = worker(&world, budget, &STORE);
     first.until_logged(PARKED);
-    assert_eq!(stop(first)["outcomes"], json!({"completed": 1}));
+    assert_eq!(first.stop().summary()["outcomes"], json!({"completed": 1}));
 
     send(&world, "acme", 30);
     send(&world, "other", 1);
@@ -63,7 +56,7 @@ fn is_shared(budget: &str) {
     second.until_logged_times(3, PARKED);
     let parked = status(address)["counts"]["parked_messages"].as_u64().expect("a number");
     assert!((1..=40).contains(&parked), "{parked} of 50");
-    let summary = stop(second);
+    let summary = second.stop().summary();
     assert_eq!(summary["outcomes"], json!({"completed": 2}), "{budget}: {summary}");
     assert_eq!(receive_counts(&world), [0; 50]);
 }
@@ -110,8 +103,10 @@ fn workers_that_run_at_the_same_time_learn_what_the_other_has_used() {
         send(&world, "acme", 1);
         workers.iter().all(|worker| keys_over_budget(worker) == 1)
     });
-    let completed: u64 =
-        workers.map(|worker| stop(worker)["outcomes"]["completed"].as_u64().unwrap_or(0)).iter().sum();
+    let completed: u64 = workers
+        .map(|worker| worker.stop().summary()["outcomes"]["completed"].as_u64().unwrap_or(0))
+        .iter()
+        .sum();
     let left = receive_counts(&world);
     assert!(completed >= 1 && left.len() >= 20, "{completed} of {}", left.len());
     assert!(left.iter().all(|count| *count == 0));
@@ -137,7 +132,7 @@ fn a_budget_holds_for_the_messages_of_all_queues_of_a_worker() {
     }
     worker.until_logged_times(11, "task completed");
     assert_eq!(keys_over_budget(&worker), 1);
-    assert_eq!(stop(worker)["outcomes"], json!({"completed": 11}));
+    assert_eq!(worker.stop().summary()["outcomes"], json!({"completed": 11}));
     assert_eq!(receive_counts(&world), [0; 30]);
     let left = world.depth_of(OTHER);
     assert_eq!((left.visible + left.delayed, left.in_flight), (30, 0));
@@ -194,7 +189,7 @@ fn any_text_is_a_key_with_a_budget_of_its_own() {
     let run = || world.run("misbehave").args(options).args(STORE).start();
     let first = run();
     first.until_logged_times(5, PARKED);
-    assert_eq!(stop(first)["outcomes"], json!({"completed": 5}), "two of them are one key");
+    assert_eq!(first.stop().summary()["outcomes"], json!({"completed": 5}), "two of them are one key");
     sends();
     let second = run();
     second.until_logged_times(5, PARKED);
@@ -203,7 +198,7 @@ fn any_text_is_a_key_with_a_budget_of_its_own() {
     assert!(logged.iter().all(|line| tame(line["key"].as_str().expect("a key"))), "{logged:?}");
     let shown = get(second.listens_on(), "/status").body;
     assert!(shown.contains("forged") && tame(&shown), "{shown}");
-    assert!(stop(second)["outcomes"].as_object().expect("an object").is_empty());
+    assert!(second.stop().summary()["outcomes"].as_object().expect("an object").is_empty());
     let accounts = rusqlite::Connection::open(world.path("budgets.db")).expect("a database");
     let count: u32 =
         accounts.query_row("SELECT count(*) FROM account", [], |row| row.get(0)).expect("a number");
@@ -234,7 +229,7 @@ fn while_the_store_fails_each_worker_counts_by_itself_and_no_message_is_blamed()
     wait_until("the use of the other key is in the store, too", || sum() == 2);
     let counts = status(worker.listens_on())["counts"].clone();
     assert!(counts["failed_budget_calls"].as_u64() >= Some(1), "{counts}");
-    assert_eq!(stop(worker)["outcomes"], json!({"completed": 2}));
+    assert_eq!(worker.stop().summary()["outcomes"], json!({"completed": 2}));
     assert_eq!(receive_counts(&world), [0; 4]);
     assert_eq!(world.dead(), Depth::EMPTY);
 }
@@ -259,7 +254,7 @@ fn workers_on_sqs_share_budgets_in_a_bucket() {
     sends("acme", 1);
     let first = on_sqs(&world, &amazon, &jobs, &[]);
     first.until_logged(PARKED);
-    assert_eq!(stop(first)["outcomes"], json!({"completed": 1}));
+    assert_eq!(first.stop().summary()["outcomes"], json!({"completed": 1}));
     let objects = amazon.keys("budgets");
     assert_eq!(objects.len(), 1, "{objects:?}");
 
@@ -270,7 +265,7 @@ fn workers_on_sqs_share_budgets_in_a_bucket() {
     second.until_logged(PARKED);
     let parked = || status(second.listens_on())["counts"]["parked_messages"].as_u64();
     wait_until("all messages of the key are parked", || parked() >= Some(20));
-    assert_eq!(stop(second)["outcomes"], json!({"completed": 5}));
+    assert_eq!(second.stop().summary()["outcomes"], json!({"completed": 5}));
     assert_eq!(amazon.depth(&jobs).iter().sum::<u64>(), 20);
 }
 

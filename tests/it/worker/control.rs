@@ -1,7 +1,6 @@
 //! An operator pauses a worker, lets it go on, and cancels messages.
 
 use crate::harness::{Amazon, Command, Depth, Process, World, guest, wait_until, why};
-use rustix::process::Signal;
 use serde_json::json;
 use std::fs;
 use std::io::{Read, Write};
@@ -22,11 +21,6 @@ fn control<'a>(world: &World, arguments: impl IntoIterator<Item = &'a str>) -> C
     world.wasmrun(arguments).args(SOCKET)
 }
 
-fn stopped(worker: Process) -> serde_json::Value {
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded().summary()
-}
-
 #[test]
 fn a_paused_worker_receives_nothing_until_it_is_resumed() {
     let world = World::with_queue(&[]);
@@ -39,7 +33,7 @@ fn a_paused_worker_receives_nothing_until_it_is_resumed() {
     world.send(["ok"]);
     control(&world, ["resume"]).succeeds();
     worker.until_logged("task completed");
-    assert_eq!(stopped(worker)["outcomes"], json!({"completed": 1}));
+    assert_eq!(worker.stop().summary()["outcomes"], json!({"completed": 1}));
 }
 
 #[test]
@@ -53,7 +47,7 @@ fn a_pause_lets_the_running_task_end_and_keeps_the_next_message_in_the_queue_unc
         world.send(["ok"]);
         worker.until_logged("task completed");
         wait_until("only the next message is left", || world.depth() == Depth::visible(1));
-        let summary = stopped(worker);
+        let summary = worker.stop().summary();
         assert_eq!(summary["outcomes"], json!({"completed": 1}), "{options:?}");
         assert_eq!(world.peek("sqlite:jobs.db")[0]["receive_count"], 0);
     }
@@ -73,7 +67,7 @@ fn a_pause_ends_the_long_poll_of_sqs() {
     // What a receive under way had brought would be released with a receive count of 1.
     control(&world, ["resume"]).succeeds();
     worker.until_logged_times(2, "task completed");
-    assert_eq!(stopped(worker)["outcomes"], json!({"completed": 2}));
+    assert_eq!(worker.stop().summary()["outcomes"], json!({"completed": 2}));
 }
 
 #[test]
@@ -88,7 +82,7 @@ fn a_paused_worker_is_alive_and_not_ready_and_stops_on_a_signal() {
     control(&world, ["resume"]).succeeds();
     wait_until("it is ready", || answer("/readyz") == 200);
     control(&world, ["pause"]).succeeds();
-    stopped(worker);
+    worker.stop().summary();
     assert!(!world.path("control.sock").exists(), "the socket is removed");
 }
 
@@ -103,7 +97,7 @@ fn a_cancelled_task_ends_and_its_message_is_dead_lettered_retried_or_dropped() {
         wait_until("it runs", || world.depth().in_flight == 1);
         control(&world, ["cancel", &id, "--then", then]).succeeds();
         worker.until_logged("task did not complete");
-        assert_eq!(stopped(worker)["outcomes"], json!({"cancelled": 1}), "{then}");
+        assert_eq!(worker.stop().summary()["outcomes"], json!({"cancelled": 1}), "{then}");
         assert_eq!((world.depth(), world.dead()), (Depth::EMPTY, Depth::visible(dead)), "{then}");
         if dead == 1 {
             assert_eq!(why(&world.peek("sqlite:jobs.db#dead")[0])["outcome"], "cancelled");
@@ -121,7 +115,7 @@ fn a_message_that_waits_in_the_worker_is_cancelled_before_its_task_starts() {
     control(&world, ["cancel", &id]).succeeds();
     control(&world, ["cancel", &id, "--then", "drop"]).fails_with(1, "--then dead-letter");
     wait_until("it is a dead letter", || world.dead() == Depth::visible(1));
-    assert_eq!(stopped(worker)["outcomes"], json!({"completed": 1, "cancelled": 1}));
+    assert_eq!(worker.stop().summary()["outcomes"], json!({"completed": 1, "cancelled": 1}));
     assert!(world.keys("out").is_empty(), "no task ran");
 }
 
@@ -136,7 +130,7 @@ fn a_cancellation_that_can_not_be_carried_out_is_refused_and_changes_nothing() {
     control(&world, ["cancel", &id]).fails_with(1, "no dead-letter queue");
     control(&world, ["cancel", &id, "--then", "burn"]).ends().exited_with(2);
     assert_eq!(world.depth().in_flight, 1);
-    stopped(worker);
+    worker.stop().summary();
     // No worker, or a file that isn't its socket.
     control(&world, ["pause"]).fails_with(3, "control.sock");
     world.write("control.sock", "mine");
@@ -174,5 +168,5 @@ fn no_guest_and_no_stranger_reaches_the_socket_and_what_comes_is_bounded() {
     assert!(socket.exists());
     let worker = started(&world, &[]);
     control(&world, ["resume"]).succeeds();
-    stopped(worker);
+    worker.stop().summary();
 }

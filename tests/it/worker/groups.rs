@@ -1,7 +1,6 @@
 //! Groups of messages: who is told when all of them have ended.
 
 use crate::harness::{Amazon, Depth, Output, World, guest};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 const DONE: &str = "sqlite:done.db";
@@ -108,8 +107,7 @@ fn a_notification_that_a_dead_worker_did_not_send_is_sent_when_another_starts() 
     let options = ["--notify", DONE, "--complete-group", "batch", "--group-store", "sqlite:groups.db"];
     let worker = world.run("misbehave").args(options).start();
     worker.until_logged("all messages of a group have ended");
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
     assert_eq!(complete(&world).len(), 2);
 }
 
@@ -140,8 +138,7 @@ fn a_group_store_that_fails_loses_no_message() {
     assert_ne!(world.depth(), Depth::EMPTY);
     std::fs::rename(&away, &there).expect("renamed");
     worker.until_logged_times(2, "all messages of a group have ended");
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
     assert_eq!((world.depth(), world.dead(), complete(&world).len()), (Depth::EMPTY, Depth::EMPTY, 2));
 }
 

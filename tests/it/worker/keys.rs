@@ -1,7 +1,6 @@
 //! Messages of many keys on one queue: fair shares and caps.
 
 use crate::harness::{Depth, World, get, status, wait_until};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
@@ -57,8 +56,7 @@ fn another_key_passes(flag: &str, source: &str, backlog: usize) {
     wait_until("a task of the greedy key runs", || world.depth().in_flight > 0);
     send(&world, flag, "modest", &["ok"]);
     worker.until_logged("task completed");
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     assert_eq!(output.summary()["outcomes"], json!({"cancelled": 1, "completed": 1}), "{output}");
     // All that was held is back, and no receive of it counts.
     let Depth { visible, in_flight, delayed } = world.depth();
@@ -101,8 +99,7 @@ fn a_key_whose_tasks_all_fail_does_not_keep_others_from_being_probes() {
     worker.until_logged("still no task completes");
     send(&world, "--group", "e", &["ok"]);
     worker.until_logged_times(4, "\"task completed\"");
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     let mut logs = output.logs();
     let at =
         |message: &str, nth| logs.iter().enumerate().filter(|(_, line)| line["message"] == message).nth(nth);
@@ -124,8 +121,7 @@ fn the_number_of_held_messages_is_in_status_and_metrics() {
     let address = worker.listens_on();
     wait_until("three messages are held", || status(address)["held"] == 3);
     assert!(get(address, "/metrics").body.contains("\nwasmrun_held_messages 3\n"));
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Notifications about messages that have ended.
 
 use crate::harness::{Amazon, Answer, Depth, Stub, World, wait_until};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -223,8 +222,7 @@ fn a_worker_goes_on_when_its_recipient_works_again() {
     world.send(["put a x", "put b x", "put c x"]);
     worker.until_logged("resumed receiving");
     wait_until("all messages have ended", || world.depth() == Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     assert_eq!(output.summary()["outcomes"], json!({"completed": 3, "rejected": 1}), "{output}");
     assert_eq!((&output.summary()["notified"], world.dead()), (&json!(4), Depth::visible(1)), "{output}");
 }
@@ -239,8 +237,7 @@ fn a_worker_that_stops_releases_the_message_whose_notification_was_not_taken() {
     let worker = world.run("misbehave").args(options).start();
     worker.until_logged("cannot send the notification of a message");
     assert_eq!(world.depth().in_flight, 1);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     let summary = output.summary();
     assert_eq!(
         (&summary["outcomes"], &summary["notified"]),

@@ -1,7 +1,6 @@
 //! `--once`: a message whose ID or key has completed is settled without a task, and outputs appear together or not at all.
 
 use crate::harness::{Depth, Output, World, wait_until, why};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -137,8 +136,7 @@ fn a_key_whose_task_runs_keeps_another_message_waiting_without_counting_its_rece
     wait_until("the task runs", || world.depth().in_flight == 1);
     send(&world, "1", "put-nonce b");
     wait_until("both are settled", || world.depth() == Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     let outcomes = &output.summary()["outcomes"];
     assert_eq!((&outcomes["completed"], &outcomes["repeated"]), (&json!(1), &json!(1)), "{output}");
     assert!(outcomes["cancelled"].as_u64() >= Some(1), "it waited: {output}");
@@ -159,8 +157,7 @@ fn a_ledger_that_cannot_be_used_is_the_hosts_fault_and_counts_against_no_message
     std::fs::rename(world.path("elsewhere.db"), world.path("ledger.db")).expect("moved back");
     wait_until("it goes on", || world.keys("out").len() == 3);
     wait_until("it is settled", || world.depth() == Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     assert!(output.summary()["outcomes"]["host-failed"].as_u64() > Some(2), "{output}");
     assert_eq!(world.dead(), Depth::EMPTY);
 }
@@ -277,8 +274,7 @@ fn a_cancelled_message_that_has_committed_is_repeated_and_one_that_has_not_leave
         world.wasmrun(["cancel", id, "--control", "control.sock"]).succeeds();
     }
     wait_until("all are settled", || world.depth() == Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     let outcomes = json!({"completed": 1, "repeated": 1, "cancelled": 1});
     assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
     assert_eq!((world.read("out/a"), world.dead()), (b"first".to_vec(), Depth::visible(1)));
@@ -338,8 +334,7 @@ fn a_sweep_finishes_a_commit_whose_message_never_comes_again() {
     let worker = world.run("misbehave").args(ONCE).start();
     worker.until_logged("\"ready\"");
     wait_until("the sweep has finished it", || entries(&world) == [(COMPLETED, 1)]);
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
     assert_eq!((world.read("out/deep/late"), staged(&world)), (b"from before the crash".to_vec(), 0));
 }
 
@@ -351,8 +346,7 @@ fn a_commit_with_outputs_in_a_store_that_is_not_granted_waits_for_the_grant_and_
     holds_commit(&world);
     let worker = world.run("misbehave").args(["--backoff", "10ms..20ms"]).args(ONCE).args(BY_ORDER).start();
     worker.until_logged("has a commit with outputs in");
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
     assert_eq!((world.dead(), staged(&world)), (Depth::EMPTY, 1));
     assert!(world.keys("in").is_empty() && !world.path("out/deep").exists());
     let stores = ["--store", "late=dir:in:rw"];

@@ -4,7 +4,6 @@ use crate::harness::{
     Amazon, Call, Command, Depth, ScriptedSqs, World, field, get, guest, refusal, signed, status, wait_until,
     why,
 };
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 const URGENT: &str = "sqlite:urgent.db";
@@ -118,8 +117,7 @@ fn an_idle_worker_starts_what_arrives_in_any_queue() {
         send(&world, queue, &["ok"]);
         worker.until_logged_times(round + 1, "\"task completed\"");
     }
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }
 
 #[test]
@@ -137,8 +135,7 @@ fn a_worker_that_stops_leaves_all_other_messages_visible_and_uncounted() {
     send(&world, URGENT, &["ok"; 2]);
     send(&world, SLOW, &["ok"; 2]);
     wait_until("a message of each is held", || in_flight() == 3);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     assert_eq!(output.summary()["outcomes"], json!({"cancelled": 1}), "{output}");
     for (queue, messages) in [(URGENT, 2), (JOBS, 1), (SLOW, 2)] {
         assert_eq!(world.depth_of(queue), Depth::visible(messages), "{queue}");
@@ -194,8 +191,7 @@ fn a_queue_that_fails_does_not_stop_the_others() {
     assert_eq!(worker.logged("paused receiving from a queue"), 1, "it is said once");
     assert_eq!(worker.logged("resumed receiving from a queue"), 1);
     assert_eq!(worker.logged("paused receiving: a store or a queue fails"), 0);
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }
 
 #[test]
@@ -298,8 +294,7 @@ fn an_idle_worker_on_sqs_has_one_call_under_way_for_each_queue() {
     let worker = signed(run(&world, &urls.each_ref().map(String::as_str))).args(["--instances", "1"]).start();
     worker.until_logged_times(3, "\"task completed\"");
     wait_until("it waits", || queues.iter().all(|queue| queue.asked("ReceiveMessage").len() > 10));
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
     for queue in &queues {
         let calls = queue.asked("ReceiveMessage");
         let (waiting, short): (Vec<_>, Vec<_>) =
@@ -320,8 +315,7 @@ fn an_sqs_queue_that_denies_access_later_does_not_stop_the_others() {
     worker.until_logged_times(30, "\"task completed\"");
     assert_eq!(worker.logged("paused receiving from a queue"), 1);
     wait_until("all are deleted", || works.depth() == [0, 0]);
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
     assert!(denied.asked("ReceiveMessage").len() < 20, "it is tried after pauses");
 }
 
@@ -338,8 +332,7 @@ fn a_queue_whose_messages_cannot_end_is_paused_although_they_can_be_released() {
         assert_eq!(worker.logged("paused receiving from a queue"), 1);
         assert_eq!(worker.logged("resumed receiving from a queue"), 0);
         assert!(failing.received() < 15, "{} messages", failing.received());
-        worker.signal(Signal::TERM);
-        worker.finish().succeeded();
+        worker.stop();
     }
 }
 

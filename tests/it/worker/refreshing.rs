@@ -1,7 +1,6 @@
 //! New versions of the component, which take over while the worker runs.
 
 use crate::harness::{Answer, Command, Depth, Stub, World, wait_until};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,8 +65,7 @@ fn each_task_is_of_one_version_which_its_record_names() {
         }
     }
     wait_until("all is done", || world.depth() == Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 
     let numbers: BTreeMap<_, _> = versions
         .iter()
@@ -108,8 +106,7 @@ fn the_component_of_a_route_gets_new_versions_of_its_own() {
     world.replace(FILE, &versions[1]);
     worker.until_logged(TOOK_OVER);
     send();
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
     let mut seen: Vec<_> = records(&world)
         .iter()
         .map(|record| {
@@ -151,8 +148,7 @@ fn a_version_that_cannot_run_is_refused_and_the_one_before_stays() {
     worker.until_logged("\"cannot look for a new version of the component\"");
     world.send(["00"; 20]);
     wait_until("all is done", || world.depth() == Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
     assert!(records(&world).iter().all(|record| record["component"] == name(&first)));
 }
 
@@ -183,8 +179,7 @@ fn a_share_of_the_tasks_decides_whether_a_version_takes_over() {
     worker.until_logged_times(3, "\"a share of the new tasks runs a new version of the component\"");
     world.replace(FILE, &versions[2]);
     worker.until_logged("\"all new tasks run the version before: it is there again\"");
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
     let records = records(&world)[..all].to_vec();
     let of = |version: &[u8]| records.iter().filter(|record| record["component"] == name(version)).count();
     let failed = of(&versions[1]);
@@ -210,8 +205,7 @@ fn a_version_on_trial_that_hangs_from_its_first_task_is_given_up_and_no_message_
         sent += 20;
         wait_until("all is done", || world.depth() == Depth::EMPTY);
     }
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
     let outcomes = |version: &[u8]| {
         let records = records(&world).into_iter().filter(|record| record["component"] == name(version));
         records.map(|record| record["outcome"].clone()).collect::<Vec<_>>()
@@ -256,8 +250,7 @@ fn a_version_of_which_fewer_tasks_fit_into_the_memory_is_refused_and_the_one_bef
     worker.until_logged(TOOK_OVER);
     world.send(["00"; 20]);
     wait_until("all is done", || world.depth() == Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
     let records = records(&world);
     let of = |version: &[u8]| records.iter().filter(|record| record["component"] == name(version)).count();
     assert_eq!(versions.each_ref().map(|version| of(version)), [20, 0, 20]);

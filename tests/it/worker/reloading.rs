@@ -36,8 +36,7 @@ fn sighup_takes_up_instances_and_level_without_losing_a_message() {
     // Tasks that were running before, and one for which the new timeout would be too short.
     world.send(["sleep 2000"]);
     wait_until("all is done", || world.depth() == Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     assert_eq!(output.summary()["outcomes"], json!({"completed": 61}), "{output}");
     assert!(output.stderr.iter().any(|line| line.contains(DEBUG)), "{output}");
     assert_eq!(world.dead(), Depth::EMPTY);
@@ -68,8 +67,7 @@ fn a_number_that_is_set_by_sighup_holds_as_far_as_the_pool_goes() {
     assert_eq!(world.depth().in_flight, 4, "what runs goes on");
     worker.signal(Signal::TERM);
     worker.until_logged("a second signal stops at once");
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }
 
 #[test]
@@ -95,8 +93,7 @@ fn a_configuration_that_is_wrong_changes_nothing() {
     worker.until_logged_times(wrong.len() + 1, REFUSED);
     world.send(["ok", "sleep 10000"]);
     worker.until_logged("\"timed-out\"");
-    worker.signal(Signal::TERM);
-    assert_eq!(worker.finish().succeeded().summary()["outcomes"]["completed"], 1);
+    assert_eq!(worker.stop().summary()["outcomes"]["completed"], 1);
 }
 
 #[test]

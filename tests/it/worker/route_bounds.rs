@@ -2,7 +2,6 @@
 
 use super::routes::{QUEUE, ROUTES, count, records, run, send, world};
 use crate::harness::{Depth, World, why};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::fs;
 
@@ -248,8 +247,7 @@ fn a_grant_that_a_route_lacks_is_counted_against_no_message_though_others_comple
         send_to(&world, "ungranted", "get @input x");
     }
     worker.until_logged("\"paused receiving: a grant is missing; add it and restart\"");
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     assert_eq!((left(&world), world.dead()), (4, Depth::EMPTY), "{output}");
 }
 
@@ -265,8 +263,7 @@ fn a_store_of_one_route_that_fails_does_not_stop_the_tasks_of_others() {
     worker.until_logged("\"paused receiving: a store or a queue fails\"");
     world.send(["ok"; 2]);
     worker.until_logged_times(2, "\"task completed\"");
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     assert_eq!((left(&world), world.dead()), (3, Depth::EMPTY), "{output}");
     assert_eq!(count(&records(&world), None, "default.wasm"), 2);
 }

@@ -3,7 +3,6 @@
 use crate::harness::{
     Amazon, Command, Depth, Output, World, arn, field, get, guest, status, wait_for_tasks, wait_until, why,
 };
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -250,8 +249,7 @@ fn status_and_metrics_name_the_routes() {
     // The stores of several routes have the same alias, and are one sample.
     let calls = "wasmrun_store_calls_total{store=\"input\",call=\"get\",result=\"not-found\"}";
     assert_eq!(metrics.matches(calls).count(), 1, "{metrics}");
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! How the number of concurrent tasks follows the load.
 
 use crate::harness::{Depth, Output, World, wait_until};
-use rustix::process::Signal;
 use serde_json::Value;
 
 /// The successive concurrency limits.
@@ -27,8 +26,7 @@ fn the_number_follows_a_burst_of_tasks_that_wait_and_falls_back_when_nothing_com
         numbers.contains(&16) && numbers.last() == Some(&1)
     });
     assert_eq!(world.depth(), Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     assert_eq!(completed(&output), 100, "{output}");
 }
 
@@ -57,8 +55,7 @@ fn a_worker_that_is_idle_again_gives_back_what_the_burst_took() {
     let second = burst(2);
     assert!(second.peak > first + 4 * MIB, "{second:?} after {first}");
     assert!(second.resident < first + 2 * MIB, "{second:?} after {first}");
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }
 
 #[test]
@@ -114,10 +111,7 @@ fn two_workers_share_a_queue_without_knowing_of_one_another() {
     let workers = [start(), start()];
     world.send(["sleep 30"; 600]);
     wait_until("all is done", || world.depth() == Depth::EMPTY);
-    let done = workers.map(|worker| {
-        worker.signal(Signal::TERM);
-        completed(&worker.finish().succeeded())
-    });
+    let done = workers.map(|worker| completed(&worker.stop()));
     assert_eq!(done.iter().sum::<u64>(), 600);
     assert!(done.iter().all(|&tasks| tasks >= 100), "{done:?}");
 }

@@ -79,8 +79,7 @@ fn an_idle_worker_stops_at_once() {
     let worker = world.run("misbehave").start();
     worker.until_logged("\"ready\"");
     let began = Instant::now();
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     // The receive would wait for 20 seconds.
     assert!(began.elapsed() < Duration::from_secs(10));
     assert_eq!(output.summary()["tasks"], 0);
@@ -98,8 +97,7 @@ fn an_idle_worker_on_sqs_that_stops_hides_no_message() {
     amazon.send(&queue, "ok");
     worker.until_logged("\"task completed\"");
     wait_until("it is idle", || amazon.depth(&queue) == [0; 3]);
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
     amazon.send(&queue, "ok");
     assert_eq!(amazon.depth(&queue), [1, 0, 0], "no poll is left that would take it");
     assert_eq!(amazon.receive_counts(&queue), [1]);
@@ -114,8 +112,7 @@ fn an_idle_worker_notices_what_another_process_sends() {
         world.send(["ok"]);
         worker.until_logged_times(round, "\"task completed\"");
     }
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }
 
 /// The lease of the running task is renewed, so no other worker receives its message.
@@ -161,8 +158,7 @@ fn a_worker_that_was_suspended_leaves_alone_what_others_have_received() {
     assert_eq!(output.logs_of("task completed")[0]["receive_count"], 2);
     assert_eq!(world.depth(), Depth::EMPTY);
     assert_eq!(world.dead(), Depth::EMPTY);
-    suspended.signal(Signal::TERM);
-    let output = suspended.finish().succeeded();
+    let output = suspended.stop();
     assert_eq!(output.summary()["outcomes"], json!({"cancelled": 1}), "{output}");
 }
 

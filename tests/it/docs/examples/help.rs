@@ -3,7 +3,6 @@
 use super::checks::{here, in_account, photograph, project, thumbnails, with_registry};
 use super::place::Place;
 use crate::harness::{Amazon, DockerRegistry, World, field, free_port, guest, repository};
-use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs;
 
@@ -116,8 +115,7 @@ fn the_examples_of_each_help_run_as_printed() {
                 "serve" if !example.contains(" --check") => {
                     let process = script.start();
                     process.until_logged("ready");
-                    process.signal(Signal::TERM);
-                    process.finish().succeeded();
+                    process.stop();
                     continue;
                 }
                 _ => example.contains(" --watch").then_some("announced"),
@@ -125,8 +123,7 @@ fn the_examples_of_each_help_run_as_printed() {
             if let Some(working) = working {
                 let process = script.start();
                 process.until_printed(1, working);
-                process.signal(Signal::TERM);
-                process.finish().succeeded();
+                process.stop();
             } else if command == "top" && !example.contains(" --once") {
                 script.fails_with(2, "terminal");
             } else {

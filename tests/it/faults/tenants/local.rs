@@ -3,7 +3,6 @@
 use super::{KEYS, Place, QUEUES, survives};
 use crate::harness::{Command, Depth, World, field, keys, wait_until};
 use rusqlite::{Connection, OpenFlags};
-use rustix::process::Signal;
 use serde_json::Value;
 
 const DONE: &str = "sqlite:done.db";
@@ -129,7 +128,6 @@ fn kills_of_a_worker_for_many_tenants_lose_and_repeat_nothing() {
         STORES.iter().map(|store| keys(&machine.0.path(&format!("{store}/{below}"))).len()).sum::<usize>()
     };
     wait_until("the staging areas are empty", || left(".wasmrun/staged") == 0);
-    sweeper.signal(Signal::TERM);
-    sweeper.finish().succeeded();
+    sweeper.stop();
     assert_eq!(left(".wasmrun/tmp"), 0);
 }
