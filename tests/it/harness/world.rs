@@ -172,6 +172,13 @@ impl World {
         rusqlite::Connection::open(self.path("jobs.db")).expect("a database")
     }
 
+    /// The records of tasks in the file `usage.jsonl`, in the order in which the tasks ended.
+    #[track_caller]
+    pub(crate) fn usage(&self) -> Vec<Value> {
+        let text = String::from_utf8(self.read("usage.jsonl")).expect("UTF-8");
+        text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
+    }
+
     /// ID and body of every message in the queue, in the order in which they were sent.
     pub(crate) fn messages(&self) -> Vec<(String, String)> {
         let database = self.database();

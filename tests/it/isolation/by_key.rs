@@ -200,9 +200,8 @@ fn a_key_that_could_lead_elsewhere_ends_its_message_without_a_run() {
     let reasons = reasons(&world);
     assert_eq!(reasons.len(), hostile.len() + 1);
     assert!(reasons.iter().all(|(_, reason)| reason.contains("unusable key: ")), "{reasons:?}");
-    let usage = String::from_utf8(world.read("usage.jsonl")).expect("UTF-8");
-    let fuel = |line: &str| serde_json::from_str::<Value>(line).expect("JSON")["fuel"].clone();
-    assert!(usage.lines().all(|line| fuel(line) == 0), "{usage}");
+    let usage = world.usage();
+    assert!(usage.iter().all(|record| record["fuel"] == 0), "{usage:?}");
 }
 
 #[test]

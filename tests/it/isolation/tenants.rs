@@ -80,10 +80,8 @@ fn worker(world: &World) -> Command {
 /// Checks what the worker said and recorded: all messages of `good` completed, and nothing that others said
 /// has the secret.
 fn check(world: &World, output: &Output, attacks: usize) {
-    let usage = String::from_utf8(world.read("usage.jsonl")).expect("UTF-8");
-    let records: Vec<Value> =
-        usage.lines().map(|line| serde_json::from_str(line).expect("a record")).collect();
-    let (good, hostile): (Vec<_>, Vec<_>) = records.iter().partition(|record| record["key"] == "good");
+    let (good, hostile): (Vec<_>, Vec<_>) =
+        world.usage().into_iter().partition(|record| record["key"] == "good");
     assert!(good.iter().all(|record| record["outcome"] == "completed"), "{good:?}");
     // On SQS, a hostile message may run more than once.
     let hostile: HashSet<_> = hostile.iter().map(|record| record["message_id"].to_string()).collect();
@@ -174,8 +172,7 @@ fn a_good_tenant_is_not_behind_the_backlogs_of_hostile_ones_where_the_queue_sees
         .args(["--store", "input=dir:in:ro", "--store", "output=dir:out:rw"])
         .succeeds();
     // The tasks are recorded in the order in which they ended.
-    let usage = String::from_utf8(world.read("usage.jsonl")).expect("UTF-8");
-    let is_good: Vec<bool> = usage.lines().map(|line| line.contains(r#""key":"good""#)).collect();
+    let is_good: Vec<bool> = world.usage().iter().map(|record| record["key"] == "good").collect();
     let hostile = HOSTILE.len() * BACKLOG;
     assert_eq!((is_good.len(), is_good.iter().filter(|good| **good).count()), (SHORT + hostile, SHORT));
     let last = is_good.iter().rposition(|good| *good).expect("a task");

@@ -60,9 +60,7 @@ fn what_names_a_component_of_a_registry_names_its_digest() {
     let output = worker.finish();
     // A series of metrics doesn't change its name with each digest.
     assert!(output.stdout.iter().any(|line| line.contains("\"service\":\"misbehave\"")), "{output}");
-    let usage = String::from_utf8(world.read("usage.jsonl")).expect("text");
-    let usage: Value = serde_json::from_str(usage.lines().next().expect("a line")).expect("JSON");
-    assert_eq!(usage["component"], name.as_str());
+    assert_eq!(world.usage()[0]["component"], name.as_str());
     let letter = world.peek("sqlite:jobs.db#dead").remove(0);
     assert_eq!(why(&letter)["component"], name.as_str());
 }
@@ -82,10 +80,8 @@ fn a_tag_that_moves_is_a_new_version_of_the_component() {
     world.send(["ok"]);
     wait_until("all is done", || world.depth() == Depth::EMPTY);
     worker.stop();
-    let usage = String::from_utf8(world.read("usage.jsonl")).expect("text");
-    let usage: Value = serde_json::from_str(usage.lines().next().expect("a line")).expect("JSON");
     let name = format!("any:1@{}", pinned.split_once('@').expect("a digest").1);
-    assert_eq!(usage["component"], name.as_str());
+    assert_eq!(world.usage()[0]["component"], name.as_str());
 }
 
 #[test]

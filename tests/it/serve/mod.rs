@@ -93,7 +93,6 @@ impl Service {
     #[track_caller]
     fn stop(self) -> (Output, Vec<Value>) {
         let output = self.process.stop();
-        let usage = String::from_utf8(self.world.read(USAGE)).expect("text");
-        (output, usage.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect())
+        (output, self.world.usage())
     }
 }

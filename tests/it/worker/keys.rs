@@ -22,12 +22,8 @@ fn keys_in_order(world: &World, options: &[&str]) -> Vec<String> {
     let worker = world.run("misbehave").args(["--instances", "1", "--until-empty", "--usage", "usage.jsonl"]);
     let output = worker.args(options).succeeds();
     assert_eq!(output.summary()["outcomes"], json!({"completed": messages.len()}), "{output}");
-    let usage = String::from_utf8(world.read("usage.jsonl")).expect("UTF-8");
-    let key_of = |line: &str| {
-        let record: Value = serde_json::from_str(line).expect("JSON");
-        group_of[&record["message_id"]].as_str().unwrap_or("-").to_owned()
-    };
-    usage.lines().map(key_of).collect()
+    let key_of = |record: &Value| group_of[&record["message_id"]].as_str().unwrap_or("-").to_owned();
+    world.usage().iter().map(key_of).collect()
 }
 
 #[test]

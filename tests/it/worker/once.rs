@@ -1,7 +1,7 @@
 //! `--once`: a message whose ID or key has completed is settled without a task, and outputs appear together or not at all.
 
 use crate::harness::{Depth, Output, World, wait_until, why};
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 const QUEUE: &str = "sqlite:jobs.db";
@@ -46,9 +46,8 @@ fn a_key_that_has_completed_is_settled_without_a_task_and_usage_says_so() {
     let output = work(&world, &[&BY_ORDER[..], &["--usage", "usage.jsonl"]].concat());
     assert_eq!(output.summary()["outcomes"], json!({"completed": 2, "repeated": 2}), "{output}");
     assert_eq!((world.read("out/a"), world.depth()), (b"first".to_vec(), Depth::EMPTY));
-    let usage = String::from_utf8(world.read("usage.jsonl")).expect("UTF-8");
-    let repeated = usage.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-    let repeated: Vec<_> = repeated.filter(|line| line["outcome"] == "repeated").collect();
+    let mut repeated = world.usage();
+    repeated.retain(|record| record["outcome"] == "repeated");
     assert_eq!((repeated.len(), &repeated[0]["fuel"]), (2, &json!(0)));
     // Another worker, another time, the same ledger.
     send(&world, "7", "put a fourth");

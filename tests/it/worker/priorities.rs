@@ -34,12 +34,8 @@ fn run(world: &World, queues: &[&str]) -> Command {
 
 /// The name of each task's queue, in the order in which the tasks ended.
 fn queues_in_order(world: &World) -> Vec<String> {
-    let usage = String::from_utf8(world.read("usage.jsonl")).expect("UTF-8");
-    let queue_of = |line: &str| {
-        let record: Value = serde_json::from_str(line).expect("JSON");
-        field(&record, "queue").rsplit('/').next().unwrap_or_default().to_owned()
-    };
-    usage.lines().map(queue_of).collect()
+    let queue_of = |record: &Value| field(record, "queue").rsplit('/').next().unwrap_or_default().to_owned();
+    world.usage().iter().map(queue_of).collect()
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! New versions of the component, which take over while the worker runs.
 
 use crate::harness::{Answer, Command, Depth, Stub, World, wait_until};
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,11 +39,6 @@ fn worker(world: &World) -> Command {
         .args(["--cache", "off", "--memory", "4MiB"])
 }
 
-fn records(world: &World) -> Vec<Value> {
-    let text = String::from_utf8(world.read(USAGE)).expect("text");
-    text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
-}
-
 #[test]
 fn each_task_is_of_one_version_which_its_record_names() {
     const VERSIONS: usize = 5;
@@ -73,7 +68,7 @@ fn each_task_is_of_one_version_which_its_record_names() {
         .map(|(number, version)| (name(version), format!("{number:06}")))
         .collect();
     let (mut messages, mut seen) = (BTreeSet::new(), BTreeSet::new());
-    for record in records(&world) {
+    for record in world.usage() {
         let component = record["component"].as_str().expect("a name");
         assert_eq!(record["reason"].as_str(), Some(&*numbers[component]), "{record}");
         assert!(messages.insert(record["message_id"].to_string()), "twice: {record}");
@@ -107,7 +102,8 @@ fn the_component_of_a_route_gets_new_versions_of_its_own() {
     worker.until_logged(TOOK_OVER);
     send();
     worker.stop();
-    let mut seen: Vec<_> = records(&world)
+    let mut seen: Vec<_> = world
+        .usage()
         .iter()
         .map(|record| {
             (record["route"].as_str().map(str::to_owned), record["reason"].as_str().map(str::to_owned))
@@ -149,7 +145,7 @@ fn a_version_that_cannot_run_is_refused_and_the_one_before_stays() {
     world.send(["00"; 20]);
     wait_until("all is done", || world.depth() == Depth::EMPTY);
     worker.stop();
-    assert!(records(&world).iter().all(|record| record["component"] == name(&first)));
+    assert!(world.usage().iter().all(|record| record["component"] == name(&first)));
 }
 
 #[test]
@@ -180,7 +176,7 @@ fn a_share_of_the_tasks_decides_whether_a_version_takes_over() {
     world.replace(FILE, &versions[2]);
     worker.until_logged("\"all new tasks run the version before: it is there again\"");
     worker.stop();
-    let records = records(&world)[..all].to_vec();
+    let records = world.usage()[..all].to_vec();
     let of = |version: &[u8]| records.iter().filter(|record| record["component"] == name(version)).count();
     let failed = of(&versions[1]);
     assert!((1..100).contains(&failed), "{failed} tasks of the version that fails");
@@ -207,7 +203,7 @@ fn a_version_on_trial_that_hangs_from_its_first_task_is_given_up_and_no_message_
     }
     worker.stop();
     let outcomes = |version: &[u8]| {
-        let records = records(&world).into_iter().filter(|record| record["component"] == name(version));
+        let records = world.usage().into_iter().filter(|record| record["component"] == name(version));
         records.map(|record| record["outcome"].clone()).collect::<Vec<_>>()
     };
     let [right, hanging] = [&versions[0], &versions[1]].map(|version| outcomes(version));
@@ -251,7 +247,7 @@ fn a_version_of_which_fewer_tasks_fit_into_the_memory_is_refused_and_the_one_bef
     world.send(["00"; 20]);
     wait_until("all is done", || world.depth() == Depth::EMPTY);
     worker.stop();
-    let records = records(&world);
+    let records = world.usage();
     let of = |version: &[u8]| records.iter().filter(|record| record["component"] == name(version)).count();
     assert_eq!(versions.each_ref().map(|version| of(version)), [20, 0, 20]);
 }

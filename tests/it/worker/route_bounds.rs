@@ -1,6 +1,6 @@
 //! What bounds the tasks of routes: their grants and limits, mistakes at the start, and faults of another route.
 
-use super::routes::{QUEUE, ROUTES, count, records, run, send, world};
+use super::routes::{QUEUE, ROUTES, count, run, send, world};
 use crate::harness::{Depth, World, why};
 use serde_json::{Value, json};
 use std::fs;
@@ -133,7 +133,8 @@ fn a_task_of_a_route_reaches_only_the_parts_of_its_messages_key() {
     );
     // The guest writes the digest of what it has read.
     assert_ne!(world.read("t/acme/out/a.txt"), world.read("t/beta/out/a.txt"));
-    let mut taken: Vec<_> = records(&world)
+    let mut taken: Vec<_> = world
+        .usage()
         .into_iter()
         .map(|record| json!([record["outcome"], record.get("route"), record["key"]]).to_string())
         .collect();
@@ -203,7 +204,7 @@ fn the_limits_of_a_route_end_its_tasks_and_no_others() {
     let output = run(&world).args(["--until-empty", "--usage", "usage.jsonl"]).succeeds();
     let outcome = |route: Option<&str>, what: &str| -> Vec<Value> {
         let of =
-            records(&world).into_iter().filter(|record| record.get("route").and_then(Value::as_str) == route);
+            world.usage().into_iter().filter(|record| record.get("route").and_then(Value::as_str) == route);
         of.map(|record| record[what].clone()).collect()
     };
     assert!(outcome(Some("small"), "limit").contains(&json!("fuel")), "{output}");
@@ -265,7 +266,7 @@ fn a_store_of_one_route_that_fails_does_not_stop_the_tasks_of_others() {
     worker.until_logged_times(2, "\"task completed\"");
     let output = worker.stop();
     assert_eq!((left(&world), world.dead()), (3, Depth::EMPTY), "{output}");
-    assert_eq!(count(&records(&world), None, "default.wasm"), 2);
+    assert_eq!(count(&world.usage(), None, "default.wasm"), 2);
 }
 
 #[test]

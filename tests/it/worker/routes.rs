@@ -60,11 +60,6 @@ pub(super) fn send(world: &World, attribute: &str, body: &str) -> Output {
     world.wasmrun(["enqueue", "--queue", QUEUE, "--attribute", attribute, "--message", body]).succeeds()
 }
 
-pub(super) fn records(world: &World) -> Vec<Value> {
-    let text = String::from_utf8(world.read("usage.jsonl")).expect("text");
-    text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
-}
-
 /// Number of records with this route and component.
 pub(super) fn count(records: &[Value], route: Option<&str>, component: &str) -> usize {
     let is_of = |record: &&Value| record.get("route").and_then(Value::as_str) == route;
@@ -98,7 +93,7 @@ fn each_message_is_handled_by_the_component_of_the_first_route_that_matches() {
     assert_eq!(written("of-acme"), ["acme/c.bin"]);
     assert_eq!(written("out"), ["d.bin", "other.txt", "plain.txt"]);
 
-    let records = records(&world);
+    let records = world.usage();
     assert_eq!(count(&records, Some("invoices"), "invoices.wasm"), 1);
     assert_eq!(count(&records, Some("texts"), "texts.wasm"), 2);
     assert_eq!(count(&records, Some("acme"), "acme.wasm"), 1);
@@ -143,7 +138,7 @@ fn a_message_that_no_route_matches_is_rejected_where_the_operator_wants_that() {
     );
     assert!(unmatched.get("route").is_none(), "{unmatched}");
     assert_eq!((&invoice["route"], &invoice["component"]), (&json!("invoices"), &json!("invoices.wasm")));
-    assert_eq!(count(&records(&world), None, "-"), 2);
+    assert_eq!(count(&world.usage(), None, "-"), 2);
 }
 
 #[test]
@@ -170,7 +165,7 @@ fn a_dead_letter_takes_the_same_route_again() {
 
     world.wasmrun(["queue", "redrive", DEAD]).succeeds();
     run(&world).arg("--until-empty").succeeds();
-    assert_eq!(count(&records(&world), Some("invoices"), "invoices.wasm"), 2);
+    assert_eq!(count(&world.usage(), Some("invoices"), "invoices.wasm"), 2);
 }
 
 #[test]
@@ -292,7 +287,7 @@ fn take_their_routes(amazon: &Amazon) {
     let output = amazon.environment(run).succeeds();
     assert_eq!(amazon.keys("bucket-out"), ["default/b.bin", "invoices/paid", "texts/acme/a.txt"], "{output}");
     assert_eq!(amazon.depth(&queue), [0; 3]);
-    let records = records(&world);
+    let records = world.usage();
     assert_eq!(count(&records, Some("texts"), "texts.wasm"), 1, "{records:?}");
     assert_eq!(count(&records, Some("invoices"), "invoices.wasm"), 1, "{records:?}");
     let policy = world.wasmrun(["policy", "--config", "wasmrun.toml", "--queue", &arn("jobs")]).succeeds();
