@@ -41,9 +41,7 @@ impl Cloud {
     }
 
     fn send(&self, order: &str, body: &str) {
-        let order = format!("order={order}");
-        let enqueue = self.world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--attribute", &order]);
-        enqueue.args(["--message", body]).succeeds();
+        self.world.send_with(&["--attribute", &format!("order={order}")], [body]);
     }
 
     fn read(&self, key: &str) -> String {
@@ -287,9 +285,8 @@ fn routes_share_a_ledger_and_each_has_its_own_outputs() {
     for place in ["cloud", "disk", "nowhere"] {
         for number in 0..2 {
             let place = format!("place={place}");
-            let enqueue = world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--attribute", &place]);
-            let enqueue = enqueue.args(["--attribute", &format!("order={place}")]);
-            enqueue.args(["--message", &format!("put a {number}")]).succeeds();
+            let options = ["--attribute", &place, "--attribute", &format!("order={place}")];
+            world.send_with(&options, [format!("put a {number}")]);
         }
     }
     let run =
@@ -314,7 +311,7 @@ fn outputs_for_a_key_are_staged_by_the_worker_and_written_in_the_session_of_the_
         })
     };
     for key in ["acme", "evil"] {
-        sessions::send(&world, key, &["all put new x; delete old"]);
+        world.send_with(&["--group", key], ["all put new x; delete old"]);
     }
     let output = sessions::worker(&world, &stub).args(["--once", LEDGER]).succeeds();
     // The sender is to blame for a key that has no session.
@@ -361,9 +358,7 @@ fn outputs_of_a_route_are_written_with_the_role_of_that_route() {
     world.write("wasmrun.toml", format!("{top}{}", routes.concat()));
     std::fs::copy(guest("misbehave"), world.path("misbehave.wasm")).expect("a component");
     for order in ["narrow", "wide"] {
-        let attribute = format!("order={order}");
-        let enqueue = world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--attribute", &attribute]);
-        enqueue.args(["--message", &format!("put {order} x")]).succeeds();
+        world.send_with(&["--attribute", &format!("order={order}")], [format!("put {order} x")]);
     }
     let run = world.wasmrun(["run", "--config", "wasmrun.toml", "--until-empty"]).args(ONCE);
     let output = signed(run).env("AWS_ENDPOINT_URL", stub.endpoint()).succeeds();

@@ -63,18 +63,12 @@ pub(super) fn worker(world: &World, stub: &Stub) -> Command {
         .env("AWS_SECRET_ACCESS_KEY", "own-secret")
 }
 
-#[track_caller]
-pub(super) fn send(world: &World, key: &str, bodies: &[&str]) {
-    let enqueue = world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--group", key]);
-    bodies.iter().fold(enqueue, |command, body| command.args(["--message", body])).succeeds();
-}
-
 #[test]
 fn each_key_has_a_session_of_its_own_which_is_asked_for_once() {
     let world = World::with_queue(&["--max-receives", "1"]);
     let stub = server(|key| session(key, 3600));
     for key in ["acme", "beta"] {
-        send(&world, key, &["get small", "put new x", "get small", "put newer x"]);
+        world.send_with(&["--group", key], ["get small", "put new x", "get small", "put newer x"]);
     }
     let output = worker(&world, &stub).succeeds();
     assert_eq!(output.summary()["outcomes"], json!({"completed": 8}), "{output}");
@@ -101,7 +95,7 @@ fn a_session_is_renewed_before_it_ends() {
     let world = World::with_queue(&["--max-receives", "1"]);
     // The SDK renews credentials that end within seconds for each call.
     let stub = server(|key| session(key, if key == "-" { 3600 } else { 2 }));
-    send(&world, "acme", &["get small", "get small", "get small"]);
+    world.send_with(&["--group", "acme"], ["get small", "get small", "get small"]);
     let output = worker(&world, &stub).succeeds();
     assert_eq!(output.summary()["outcomes"], json!({"completed": 3}), "{output}");
     let asked = stub.seen().iter().filter(|request| key_of(request).as_deref() == Some("acme")).count();
@@ -112,8 +106,8 @@ fn a_session_is_renewed_before_it_ends() {
 fn a_key_that_sts_refuses_does_not_stop_others() {
     let world = World::with_queue(&["--max-receives", "1"]);
     let stub = server(|key| if key == "evil" { denied() } else { session(key, 3600) });
-    send(&world, "evil", &["get small", "put new x"]);
-    send(&world, "acme", &["get small", "get small", "get small"]);
+    world.send_with(&["--group", "evil"], ["get small", "put new x"]);
+    world.send_with(&["--group", "acme"], ["get small", "get small", "get small"]);
     let output = worker(&world, &stub).succeeds();
     // The sender is to blame, before and after others show that the store works.
     assert_eq!(output.summary()["outcomes"], json!({"completed": 3, "rejected": 2}), "{output}");

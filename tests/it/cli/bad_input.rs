@@ -206,8 +206,7 @@ const QUEUE_COMMANDS: [&str; 5] = ["stats", "peek", "purge", "list", "redrive"];
 fn damage(world: &World) {
     let queue = "sqlite:damaged.db";
     world.wasmrun(["queue", "create", queue]).succeeds();
-    let messages = (0..200).flat_map(|_| ["--message", "some text that fills the pages of the database"]);
-    world.wasmrun(["enqueue", "--queue", queue]).args(messages).succeeds();
+    world.send_to(queue, &[], ["some text that fills the pages of the database"; 200]);
     let mut content = world.read("damaged.db");
     assert!(content.len() > 40_000, "{}", content.len());
     fastrand::Rng::with_seed(9).fill(&mut content[4096..]);

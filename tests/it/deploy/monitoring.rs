@@ -62,8 +62,7 @@ fn worker(world: &World) -> (Process, SocketAddr) {
 fn work(world: &World, address: SocketAddr, before: u64) -> u64 {
     world.write("in/there", "hello");
     let traceparent = format!("traceparent=00-{TRACE}-b7ad6b7169203331-01");
-    let traced = ["enqueue", "--queue", "sqlite:jobs.db", "--message", "ok", "--attribute", &traceparent];
-    world.wasmrun(traced).succeeds();
+    world.send_with(&["--attribute", &traceparent], ["ok"]);
     world.send(["get there", "put key value", "send 2", "loop", "reject never"]);
     wait_for_tasks(address, before + 6);
     before + 6

@@ -165,9 +165,7 @@ fn kills_do_not_change_the_order_of_a_group() {
     let mut random = seeded();
     let world = World::with_queue(&["--fifo", "--visibility-timeout", "1s", "--max-receives", "1000"]);
     for group in GROUPS {
-        let messages = (0..OF_EACH).flat_map(|_| ["--message", "sleep 10"]);
-        let enqueue = ["enqueue", "--queue", "sqlite:jobs.db", "--group", group];
-        world.wasmrun(enqueue).args(messages).succeeds();
+        world.send_with(&["--group", group], ["sleep 10"; OF_EACH]);
     }
     let sent = world.messages();
     let group_of = |id: &str| sent.iter().position(|(sent, _)| sent == id).map(|place| place / OF_EACH);
@@ -205,9 +203,7 @@ fn kills_around_notifications_leave_no_settled_message_without_one_and_name_no_o
             [format!("put {name} x"), format!("reject {name}")]
         });
         let (name, count) = (format!("batch=g{group}"), format!("batch.count={OF_EACH}"));
-        let enqueue = ["enqueue", "--queue", "sqlite:jobs.db", "--attribute", &name, "--attribute", &count];
-        let enqueue = world.wasmrun(enqueue);
-        bodies.fold(enqueue, |command, body| command.args(["--message", &body])).succeeds();
+        world.send_with(&["--attribute", &name, "--attribute", &count], bodies);
     }
     let sent = world.messages();
     let start = || {

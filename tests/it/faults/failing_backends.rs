@@ -126,8 +126,7 @@ fn a_database_that_is_locked_for_longer_than_messages_are_held_loses_none() {
 #[test]
 fn a_queue_whose_directory_vanishes_and_comes_back_costs_time_only() {
     let world = world_with_queue_directory();
-    let bodies = (0..OBJECTS).flat_map(|_| ["--message", "sleep 100"]);
-    world.wasmrun(["enqueue", "--queue", IN_DIRECTORY]).args(bodies).succeeds();
+    world.send_to(IN_DIRECTORY, &[], ["sleep 100"; OBJECTS]);
     let worker = world
         .wasmrun(["run", "--queue", IN_DIRECTORY, "--until-empty", "--instances", "2"])
         .args(["--log", "info,wasmrun_runtime=debug"])
@@ -193,9 +192,7 @@ fn a_full_disk_under_a_store_costs_time_only() {
         return;
     };
     let filler = disk.fill(&worker);
-    let store = ["--store", "input=dir:in"];
-    let queue = ["enqueue", "--queue", IN_DIRECTORY];
-    world.wasmrun(queue).args(store).succeeds();
+    world.wasmrun(["enqueue", "--queue", IN_DIRECTORY, "--store", "input=dir:in"]).succeeds();
     worker.until_logged(STOPPED);
     worker.until_logged("receiving is still paused");
     fs::remove_file(filler).expect("removed");
@@ -212,9 +209,7 @@ fn a_full_disk_under_a_store_costs_time_only() {
 fn a_full_disk_under_the_queue_costs_time_only() {
     const MESSAGES: usize = 300;
     let world = world_with_queue_directory();
-    let bodies = (0..MESSAGES).flat_map(|_| ["--message", "sleep 20"]);
-    let queue = ["enqueue", "--queue", IN_DIRECTORY];
-    world.wasmrun(queue).args(bodies).succeeds();
+    world.send_to(IN_DIRECTORY, &[], ["sleep 20"; MESSAGES]);
     let arguments = ["--queue", IN_DIRECTORY, "--until-empty"];
     let Some((disk, worker)) = Disk::start_on(&world, "queue", 8 << 20, &arguments) else {
         return;

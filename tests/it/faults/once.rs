@@ -26,8 +26,7 @@ fn send(world: &World) {
     for order in 0..ORDERS {
         let (attribute, body) =
             (format!("order={order}"), format!("put-nonce {order}/first {order}/second/deep"));
-        let enqueue = world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--attribute", &attribute]);
-        (0..3).fold(enqueue, |enqueue, _| enqueue.args(["--message", &body])).succeeds();
+        world.send_with(&["--attribute", &attribute], [&body; 3]);
     }
 }
 

@@ -123,12 +123,30 @@ impl World {
     /// Sends messages with these bodies.
     #[track_caller]
     pub(crate) fn send<T: AsRef<str>>(&self, bodies: impl IntoIterator<Item = T>) -> Output {
-        bodies
-            .into_iter()
-            .fold(self.wasmrun(["enqueue", "--queue", QUEUE]), |command, body| {
-                command.arg("--message").arg(body.as_ref())
-            })
-            .succeeds()
+        self.send_with(&[], bodies)
+    }
+
+    /// Sends messages with these options of `wasmrun enqueue`, such as their group.
+    #[track_caller]
+    pub(crate) fn send_with<T: AsRef<str>>(
+        &self,
+        options: &[&str],
+        bodies: impl IntoIterator<Item = T>,
+    ) -> Output {
+        self.send_to(QUEUE, options, bodies)
+    }
+
+    /// Sends messages with these options to another queue.
+    #[track_caller]
+    pub(crate) fn send_to<T: AsRef<str>>(
+        &self,
+        queue: &str,
+        options: &[&str],
+        bodies: impl IntoIterator<Item = T>,
+    ) -> Output {
+        let enqueue = self.wasmrun(["enqueue", "--queue", queue]).args(options);
+        let messages = bodies.into_iter();
+        messages.fold(enqueue, |command, body| command.arg("--message").arg(body.as_ref())).succeeds()
     }
 
     /// Announces the objects of `in`.

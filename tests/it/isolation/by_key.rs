@@ -43,8 +43,7 @@ fn invoke(world: &World, key: &str, message: &str) -> Command {
 #[track_caller]
 fn send(world: &World, flag: &str, key: &str, bodies: &[String]) {
     let key = if flag == "--attribute" { format!("tenant={key}") } else { key.to_owned() };
-    let enqueue = world.wasmrun(["enqueue", "--queue", QUEUE, flag, &key]);
-    bodies.iter().fold(enqueue, |command, body| command.args(["--message", body])).succeeds();
+    world.send_with(&[flag, &key], bodies);
 }
 
 /// A notification that announces an object of the directory `t`.

@@ -121,9 +121,7 @@ fn twelve_hostile_tenants_harm_nobody_on_one_machine() {
     }
     let attacks = attacks(&world.path("t").display().to_string());
     let send = |key: &str, body: &str| {
-        let enqueue =
-            ["enqueue", "--queue", QUEUE, "--attribute", &format!("tenant={key}"), "--message", body];
-        world.wasmrun(enqueue).succeeds();
+        world.send_with(&["--attribute", &format!("tenant={key}")], [body]);
     };
     // The hostile messages come first.
     attacks.iter().for_each(|(key, body)| send(key, body));
@@ -159,14 +157,10 @@ const LONG: [&str; 4] = ["loop", "sleep-forever", "loop-host body", "loop-host c
 #[test]
 fn a_good_tenant_is_not_behind_the_backlogs_of_hostile_ones_where_the_queue_sees_the_keys() {
     let world = World::in_memory_with_queue(&["--max-receives", "1"]);
-    let send = |key: &str, bodies: &[String]| {
-        let enqueue = world.wasmrun(["enqueue", "--queue", QUEUE, "--group", key]);
-        bodies.iter().fold(enqueue, |command, body| command.args(["--message", body])).succeeds();
-    };
     for (index, (key, _)) in HOSTILE.iter().enumerate() {
-        send(key, &vec![LONG[index % LONG.len()].to_owned(); BACKLOG]);
+        world.send_with(&["--group", key], [LONG[index % LONG.len()]; BACKLOG]);
     }
-    send("good", &vec!["ok".to_owned(); SHORT]);
+    world.send_with(&["--group", "good"], ["ok"; SHORT]);
     let output = worker(&world)
         .args(["--queue", QUEUE, "--key", "group"])
         .args(["--store", "input=dir:in:ro", "--store", "output=dir:out:rw"])

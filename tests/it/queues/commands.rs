@@ -15,10 +15,7 @@ fn a_queue_is_created_shown_and_emptied() {
     let again = world.wasmrun(create).succeeds();
     assert!(again.stdout[0].starts_with("already there: sqlite:/"), "{again}");
 
-    world
-        .wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--attribute", "colour=blue"])
-        .args(["--message", "one", "--message", "two\nlines", "--delay", "10m"])
-        .succeeds();
+    world.send_with(&["--attribute", "colour=blue", "--delay", "10m"], ["one", "two\nlines"]);
     world.send(["three"]);
     let stats = world.wasmrun(["queue", "stats", "sqlite:jobs.db", "--json"]).succeeds().json();
     let url = field(&stats, "queue").to_owned();
@@ -42,9 +39,7 @@ fn a_queue_is_created_shown_and_emptied() {
 fn messages_keep_their_text_and_attributes_and_stay_one_line_when_shown() {
     let world = World::with_queue(&[]);
     let body = "two\nlines, \"quotes\", größe 😀, {json: no}\t";
-    world
-        .wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--attribute", "colour=a=b", "--message", body])
-        .succeeds();
+    world.send_with(&["--attribute", "colour=a=b"], [body]);
     let messages = world.peek("sqlite:jobs.db");
     assert_eq!(messages.len(), 1);
     assert_eq!(messages[0]["body"], body);
@@ -78,8 +73,8 @@ fn dead_letters_of_unknown_origin_stay_until_a_queue_is_named() {
         world.wasmrun(["queue", "create", queue, "--max-receives", "1"]).succeeds();
     }
     // One message sent by hand, and one from a queue whose dead-letter queue differs from the one that its worker used.
-    world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db#dead", "--message", "by hand"]).succeeds();
-    world.wasmrun(["enqueue", "--queue", "sqlite:two.db", "--message", "get not-there"]).succeeds();
+    world.send_to("sqlite:jobs.db#dead", &[], ["by hand"]);
+    world.send_to("sqlite:two.db", &[], ["get not-there"]);
     world
         .wasmrun(["run", "--queue", "sqlite:two.db", "--dead-letter", "sqlite:jobs.db#dead", "--until-empty"])
         .args(World::grants())
@@ -249,10 +244,7 @@ fn a_fifo_queue_keeps_the_order_of_each_group_whatever_the_instances() {
     for round in 0..6 {
         for group in GROUPS {
             let message = if round % 2 == 0 { "sleep 60" } else { "sleep 1" };
-            world
-                .wasmrun(["enqueue", "--queue", "sqlite:jobs.db"])
-                .args(["--group", group, "--message", message])
-                .succeeds();
+            world.send_with(&["--group", group], [message]);
         }
     }
     let database = world.database();
@@ -289,10 +281,7 @@ fn a_fifo_queue_keeps_the_order_of_each_group_whatever_the_instances() {
 fn a_message_that_fails_holds_up_its_own_group_only_and_until_it_is_dead_lettered() {
     let world = World::with_queue(&["--fifo", "--max-receives", "2"]);
     for (group, message) in [("a", "retry 1 later"), ("a", "log 1 after"), ("b", "log 1 beside")] {
-        world
-            .wasmrun(["enqueue", "--queue", "sqlite:jobs.db"])
-            .args(["--group", group, "--message", message])
-            .succeeds();
+        world.send_with(&["--group", group], [message]);
     }
     let output = world.run("misbehave").args(["--until-empty", "--instances", "3"]).succeeds();
     let events: Vec<String> = output
@@ -314,10 +303,7 @@ fn a_message_that_fails_holds_up_its_own_group_only_and_until_it_is_dead_lettere
 fn forward_sends_bodies_attributes_and_groups_on() {
     let world = World::with_queue(&["--fifo"]);
     world.wasmrun(["queue", "create", "sqlite:fifo.db", "--fifo"]).succeeds();
-    world
-        .wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--group", "g", "--attribute", "colour=blue"])
-        .args(["--message", "first", "--message", "second"])
-        .succeeds();
+    world.send_with(&["--group", "g", "--attribute", "colour=blue"], ["first", "second"]);
     let output = world
         .wasmrun(["run", "--queue", "sqlite:jobs.db", "--until-empty"])
         .arg(guest("forward"))

@@ -38,7 +38,7 @@ fn components_whose_files_have_the_same_name_are_counted_apart() {
     let queue = ["--queue", "sqlite:jobs.db"];
     let worker = world.wasmrun(["run", "--config", "wasmrun.toml", "--listen", "0"]).args(queue).start();
     let address = worker.listens_on();
-    world.wasmrun(["enqueue", "--attribute", "kind=a", "--message", "x"]).args(queue).succeeds();
+    world.send_with(&["--attribute", "kind=a"], ["x"]);
     wait_for_tasks(address, 1);
     let metrics = get(address, "/metrics").body;
     for (component, completed) in [("a/x.wasm", 1), ("b/x.wasm", 0)] {

@@ -22,9 +22,7 @@ fn traced(world: &World, name: &str, collector: &Collector) -> Command {
 fn a_trace_goes_from_its_sender_through_two_queues_and_two_tasks() {
     let (world, collector) = (World::with_queue(&[]), Collector::start());
     let parent = format!("traceparent=00-{TRACE}-{SENDER}-01");
-    world
-        .wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--message", "get object", "--attribute", &parent])
-        .succeeds();
+    world.send_with(&["--attribute", &parent], ["get object"]);
     traced(&world, "forward", &collector).succeeds();
     world.write("in/object", "content");
     world
@@ -93,7 +91,7 @@ fn a_failed_task_is_traced_whatever_the_sampling_is_and_its_reason_is_text() {
 #[test]
 fn the_key_of_a_message_is_an_attribute_of_its_task_alone() {
     let (world, collector) = (World::with_queue(&[]), Collector::start());
-    world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--group", "acme", "--message", "ok"]).succeeds();
+    world.send_with(&["--group", "acme"], ["ok"]);
     traced(&world, "misbehave", &collector).args(["--key", "group"]).succeeds();
     let spans = collector.spans();
     let keys = |span: &Span| attribute(&span.attributes, "wasmrun.key");

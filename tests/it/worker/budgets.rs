@@ -11,8 +11,7 @@ const PARKED: &str = "a key is over its budget: its messages wait until the peri
 
 #[track_caller]
 fn send(world: &World, key: &str, count: usize) {
-    let enqueue = world.wasmrun(["enqueue", "--queue", QUEUE, "--group", key]);
-    (0..count).fold(enqueue, |command, _| command.args(["--message", "ok"])).succeeds();
+    world.send_with(&["--group", key], vec!["ok"; count]);
 }
 
 /// Starts a worker with one permit, which has the budget of all keys.
@@ -118,8 +117,7 @@ fn a_budget_holds_for_the_messages_of_all_queues_of_a_worker() {
     let world = World::with_queue(&["--max-receives", "1"]);
     world.wasmrun(["queue", "create", OTHER, "--max-receives", "1"]).succeeds();
     let send = |queue: &str, key: &str, count: usize| {
-        let enqueue = world.wasmrun(["enqueue", "--queue", queue, "--group", key]);
-        (0..count).fold(enqueue, |command, _| command.args(["--message", "ok"])).succeeds();
+        world.send_to(queue, &["--group", key], vec!["ok"; count]);
     };
     let run = world.run("misbehave").args(["--queue", OTHER, "--key", "group", "--instances", "1"]);
     let worker = run.args(["--listen", "0", "--budget", "acme=fuel:1/31d"]).args(STORE).start();
@@ -178,9 +176,7 @@ fn any_text_is_a_key_with_a_budget_of_its_own() {
     let world = World::with_queue(&[]);
     let sends = || {
         for key in hostile {
-            let attribute = format!("tenant={key}");
-            let enqueue = ["enqueue", "--queue", QUEUE, "--message", "ok", "--attribute", &attribute];
-            world.wasmrun(enqueue).succeeds();
+            world.send_with(&["--attribute", &format!("tenant={key}")], ["ok"]);
         }
     };
     sends();

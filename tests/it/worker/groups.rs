@@ -14,8 +14,7 @@ fn world() -> World {
 /// Sends messages of one group, which say that it has this number of messages.
 fn send(world: &World, group: &str, count: &str, bodies: &[&str]) {
     let (name, count) = (format!("batch={group}"), format!("batch.count={count}"));
-    let enqueue = ["enqueue", "--queue", "sqlite:jobs.db", "--attribute", &name, "--attribute", &count];
-    bodies.iter().fold(world.wasmrun(enqueue), |command, body| command.args(["--message", body])).succeeds();
+    world.send_with(&["--attribute", &name, "--attribute", &count], bodies);
 }
 
 /// Runs a worker until the queue is empty. Returns its summary.
@@ -58,9 +57,7 @@ fn what_a_sender_writes_wrongly_costs_its_group_and_no_message() {
     for count in ["0", "-1", "+1", "0001", "10001", "99999999999999999999", "many"] {
         send(&world, "wrong", count, &["ok"]);
     }
-    let enqueue =
-        ["enqueue", "--queue", "sqlite:jobs.db", "--message", "ok", "--attribute", "batch=no count"];
-    world.wasmrun(enqueue).succeeds();
+    world.send_with(&["--attribute", "batch=no count"], ["ok"]);
     send(&world, &"x".repeat(257), "1", &["ok"]);
     // The number of the message that is counted first counts. Two that run one after the other may be counted together.
     send(&world, "differs", "2", &["ok"]);
@@ -115,8 +112,8 @@ fn a_notification_that_a_dead_worker_did_not_send_is_sent_when_another_starts() 
 fn messages_of_different_keys_share_no_group() {
     let world = world();
     for tenant in ["acme", "other"] {
-        let enqueue = ["enqueue", "--queue", "sqlite:jobs.db", "--message", "ok", "--group", tenant];
-        world.wasmrun(enqueue).args(["--attribute", "batch=1", "--attribute", "batch.count=2"]).succeeds();
+        let group = ["--attribute", "batch=1", "--attribute", "batch.count=2"];
+        world.send_with(&[&group[..], &["--group", tenant]].concat(), ["ok"]);
     }
     assert_eq!(works_off(&world, &["--key", "group"])["complete_groups"], 0);
     assert_eq!(works_off(&world, &[])["complete_groups"], 0);

@@ -10,8 +10,7 @@ const QUEUE: &str = "sqlite:jobs.db";
 #[track_caller]
 fn send(world: &World, flag: &str, key: &str, bodies: &[&str]) {
     let key = if flag == "--attribute" { format!("tenant={key}") } else { key.to_owned() };
-    let enqueue = world.wasmrun(["enqueue", "--queue", QUEUE, flag, &key]);
-    bodies.iter().fold(enqueue, |command, body| command.args(["--message", body])).succeeds();
+    world.send_with(&[flag, &key], bodies);
 }
 
 /// Runs a worker until the queue is empty. Returns the keys of the messages in the order in which their tasks ended.

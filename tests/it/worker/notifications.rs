@@ -85,9 +85,7 @@ fn each_message_that_ends_has_one_notification_and_a_retry_has_none() {
 #[test]
 fn a_notification_has_the_group_the_key_and_the_trace_of_its_message() {
     let world = world(&[]);
-    let trace = format!("traceparent={TRACE}");
-    let enqueue = ["enqueue", "--queue", QUEUE, "--message", "ok", "--group", "acme", "--attribute", &trace];
-    world.wasmrun(enqueue).succeeds();
+    world.send_with(&["--group", "acme", "--attribute", &format!("traceparent={TRACE}")], ["ok"]);
     let worker = world.run("misbehave").args(["--until-empty", "--key", "group"]);
     worker.env("WASMRUN_NOTIFY", DONE).succeeds();
     let [(notification, message)] = &notifications(&world)[..] else { panic!("one") };
@@ -277,8 +275,7 @@ fn a_notification_that_is_refused_for_its_content_is_sent_shortened_at_once() {
 #[test]
 fn a_message_that_completed_before_is_completed() {
     let world = world(&[]);
-    let enqueue = ["enqueue", "--queue", QUEUE, "--attribute", "order=7"];
-    world.wasmrun(enqueue).args(["--message", "put a first", "--message", "put a second"]).succeeds();
+    world.send_with(&["--attribute", "order=7"], ["put a first", "put a second"]);
     let options = ["--instances", "1", "--until-empty", "--notify", DONE];
     let once = ["--once", "sqlite:ledger.db", "--once-by", "attribute:order"];
     world.run("misbehave").args(options).args(once).succeeds();

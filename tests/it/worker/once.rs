@@ -11,8 +11,7 @@ const BY_ORDER: [&str; 2] = ["--once-by", "attribute:order"];
 /// Sends a message with an order.
 #[track_caller]
 fn send(world: &World, order: &str, body: &str) {
-    let order = format!("order={order}");
-    world.wasmrun(["enqueue", "--queue", QUEUE, "--attribute", &order, "--message", body]).succeeds();
+    world.send_with(&["--attribute", &format!("order={order}")], [body]);
 }
 
 /// Runs a worker until the queue is empty.
@@ -202,9 +201,7 @@ fn the_key_of_one_tenant_does_not_keep_the_same_key_of_another_from_running() {
     for (tenant, script) in
         [("evil", "put e 1"), ("acme", "put a 1"), ("evil", "put e 2"), ("acme", "put a 2")]
     {
-        let enqueue =
-            world.wasmrun(["enqueue", "--queue", QUEUE, "--group", tenant, "--attribute", "order=42"]);
-        enqueue.args(["--message", script]).succeeds();
+        world.send_with(&["--group", tenant, "--attribute", "order=42"], [script]);
     }
     let output = work(&world, &[&BY_ORDER[..], &["--key", "group"]].concat());
     assert_eq!(output.summary()["outcomes"], json!({"completed": 2, "repeated": 2}), "{output}");

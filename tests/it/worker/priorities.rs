@@ -19,12 +19,6 @@ fn world(options: &[&str]) -> World {
     world
 }
 
-#[track_caller]
-fn send(world: &World, queue: &str, bodies: &[&str]) {
-    let enqueue = world.wasmrun(["enqueue", "--queue", queue]);
-    bodies.iter().fold(enqueue, |command, body| command.args(["--message", body])).succeeds();
-}
-
 /// A worker on these queues, with all grants.
 fn run(world: &World, queues: &[&str]) -> Command {
     let run = world.wasmrun(["run"]).arg(guest("misbehave")).args(World::grants());
@@ -41,9 +35,9 @@ fn queues_in_order(world: &World) -> Vec<String> {
 #[test]
 fn strict_queues_come_first_and_the_others_share_by_weight() {
     let world = world(&[]);
-    send(&world, SLOW, &["ok"; 120]);
-    send(&world, JOBS, &["ok"; 120]);
-    send(&world, URGENT, &["ok"; 20]);
+    world.send_to(SLOW, &[], ["ok"; 120]);
+    world.send_to(JOBS, &[], ["ok"; 120]);
+    world.send_to(URGENT, &[], ["ok"; 20]);
     let queues = ["sqlite:jobs.db;weight=3", "sqlite:slow.db", "sqlite:urgent.db;strict"];
     let worker = run(&world, &queues).args(["--instances", "1", "--until-empty", "--usage", "usage.jsonl"]);
     let output = worker.succeeds();
@@ -62,7 +56,7 @@ fn a_rejected_message_goes_to_the_dead_letter_queue_of_its_own_queue() {
     let bodies = |name: &str| [format!("reject from {name}"), format!("retry 0 {name}")];
     let all = [URGENT, JOBS, SLOW, "sqlite:once.db"];
     for queue in all {
-        send(&world, queue, &bodies(queue).each_ref().map(String::as_str));
+        world.send_to(queue, &[], bodies(queue));
     }
     let queues = ["sqlite:urgent.db;strict", JOBS, SLOW, "sqlite:once.db"];
     let worker =
@@ -96,7 +90,7 @@ fn a_rejected_message_goes_to_the_dead_letter_queue_of_its_own_queue() {
 fn a_named_dead_letter_queue_is_that_of_all_queues() {
     let world = world(&[]);
     for queue in [URGENT, JOBS] {
-        send(&world, queue, &["reject no"]);
+        world.send_to(queue, &[], ["reject no"]);
     }
     let worker = run(&world, &[URGENT, JOBS]).args(["--until-empty", "--dead-letter", "sqlite:next.db"]);
     worker.succeeds();
@@ -110,7 +104,7 @@ fn an_idle_worker_starts_what_arrives_in_any_queue() {
     let worker = run(&world, &queues).start();
     worker.until_logged("\"ready\"");
     for (round, queue) in [SLOW, URGENT, JOBS, SLOW].into_iter().enumerate() {
-        send(&world, queue, &["ok"]);
+        world.send_to(queue, &[], ["ok"]);
         worker.until_logged_times(round + 1, "\"task completed\"");
     }
     worker.stop();
@@ -125,11 +119,11 @@ fn a_worker_that_stops_leaves_all_other_messages_visible_and_uncounted() {
     let worker = worker.start();
     worker.until_logged("\"ready\"");
     let in_flight = || [URGENT, JOBS, SLOW].map(|queue| world.depth_of(queue).in_flight).iter().sum::<u64>();
-    send(&world, JOBS, &["sleep-forever"]);
+    world.send_to(JOBS, &[], ["sleep-forever"]);
     wait_until("its task runs", || world.depth_of(JOBS).in_flight == 1);
     // The watches of the other queues bring these, and no permit is free.
-    send(&world, URGENT, &["ok"; 2]);
-    send(&world, SLOW, &["ok"; 2]);
+    world.send_to(URGENT, &[], ["ok"; 2]);
+    world.send_to(SLOW, &[], ["ok"; 2]);
     wait_until("a message of each is held", || in_flight() == 3);
     let output = worker.stop();
     assert_eq!(output.summary()["outcomes"], json!({"cancelled": 1}), "{output}");
@@ -145,8 +139,7 @@ fn a_worker_that_is_killed_loses_no_message_of_any_queue() {
     let queues = ["sqlite:urgent.db;strict", JOBS, SLOW];
     for queue in [URGENT, JOBS, SLOW] {
         let name = queue.trim_start_matches("sqlite:").trim_end_matches(".db");
-        let bodies: Vec<String> = (0..20).map(|index| format!("put {name}-{index:02} x")).collect();
-        send(&world, queue, &bodies.iter().map(String::as_str).collect::<Vec<_>>());
+        world.send_to(queue, &[], (0..20).map(|index| format!("put {name}-{index:02} x")));
     }
     for _ in 0..3 {
         let worker = run(&world, &queues).args(["--instances", "4", "--rate", "40/s"]).start();
@@ -169,7 +162,7 @@ fn a_worker_that_is_killed_loses_no_message_of_any_queue() {
 #[test]
 fn a_queue_that_fails_does_not_stop_the_others() {
     let world = world(&[]);
-    send(&world, URGENT, &["ok"]);
+    world.send_to(URGENT, &[], ["ok"]);
     let database = rusqlite::Connection::open(world.path("urgent.db")).expect("a database");
     database.execute_batch("BEGIN IMMEDIATE").expect("locked");
     let worker = run(&world, &["sqlite:urgent.db;strict", JOBS]).args(["--listen", "0"]).start();
@@ -243,7 +236,7 @@ fn the_file_lists_queues_and_flags_replace_the_list() {
     let world = world(&[]);
     world.write("wasmrun.toml", "queue = ['sqlite:urgent.db;strict', 'sqlite:jobs.db;weight=3']");
     for queue in [URGENT, JOBS, SLOW] {
-        send(&world, queue, &["ok"]);
+        world.send_to(queue, &[], ["ok"]);
     }
     run(&world, &[SLOW]).args(["--config", "wasmrun.toml", "--until-empty"]).succeeds();
     assert_eq!((world.depth_of(SLOW), world.depth()), (Depth::EMPTY, Depth::visible(1)));
@@ -255,18 +248,13 @@ fn the_file_lists_queues_and_flags_replace_the_list() {
 fn fair_shares_and_the_ledger_know_the_queue_of_a_message() {
     let world = world(&[]);
     for queue in [JOBS, SLOW] {
-        let enqueue = |group: &str, body: &str| {
-            let enqueue = world.wasmrun(["enqueue", "--queue", queue, "--group", group, "--message", body]);
-            enqueue.succeeds();
-        };
-        (0..10).for_each(|_| enqueue("a", "ok"));
-        enqueue("b", "ok");
+        world.send_to(queue, &["--group", "a"], ["ok"; 10]);
+        world.send_to(queue, &["--group", "b"], ["ok"]);
     }
     let worker = run(&world, &[JOBS, "sqlite:slow.db;strict"]).args(["--key", "group", "--until-empty"]);
     assert_eq!(worker.succeeds().summary()["outcomes"], json!({"completed": 22}));
     for queue in [JOBS, SLOW, JOBS] {
-        let enqueue = world.wasmrun(["enqueue", "--queue", queue, "--group", "order-1", "--message", "ok"]);
-        enqueue.succeeds();
+        world.send_to(queue, &["--group", "order-1"], ["ok"]);
     }
     let once = ["--once", "sqlite:ledger.db", "--once-by", "group", "--instances", "1", "--until-empty"];
     let output = run(&world, &[JOBS, SLOW]).args(once).succeeds();

@@ -92,9 +92,8 @@ fn the_component_of_a_route_gets_new_versions_of_its_own() {
         .start();
     worker.until_logged("\"ready\"");
     let send = || {
-        let enqueue = ["enqueue", "--queue", "sqlite:jobs.db", "--message", "00"];
-        world.wasmrun(enqueue).args(["--group", "g"]).succeeds();
-        world.wasmrun(enqueue).succeeds();
+        world.send_with(&["--group", "g"], ["00"]);
+        world.send(["00"]);
         wait_until("all is done", || world.depth() == Depth::EMPTY);
     };
     send();

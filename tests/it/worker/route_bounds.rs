@@ -1,6 +1,6 @@
 //! What bounds the tasks of routes: their grants and limits, mistakes at the start, and faults of another route.
 
-use super::routes::{QUEUE, ROUTES, count, run, send, world};
+use super::routes::{QUEUE, ROUTES, count, run, world};
 use crate::harness::{Depth, World, why};
 use serde_json::{Value, json};
 use std::fs;
@@ -198,7 +198,7 @@ fn the_limits_of_a_route_end_its_tasks_and_no_others() {
     );
     for size in ["small", "large"] {
         for body in ["grow", "busy 50"] {
-            send(&world, &format!("size={size}"), body);
+            world.send_with(&["--attribute", &format!("size={size}")], [body]);
         }
     }
     let output = run(&world).args(["--until-empty", "--usage", "usage.jsonl"]).succeeds();
@@ -233,11 +233,6 @@ fn left(world: &World) -> u64 {
     visible + in_flight + delayed
 }
 
-fn send_to(world: &World, group: &str, body: &str) {
-    let enqueue = ["enqueue", "--queue", QUEUE, "--group", group, "--message", body];
-    world.wasmrun(enqueue).succeeds();
-}
-
 #[test]
 fn a_grant_that_a_route_lacks_is_counted_against_no_message_though_others_complete() {
     let world = world(OUTAGE);
@@ -245,7 +240,7 @@ fn a_grant_that_a_route_lacks_is_counted_against_no_message_though_others_comple
     let worker = run(&world).start();
     worker.until_logged("\"task completed\"");
     for _ in 0..4 {
-        send_to(&world, "ungranted", "get @input x");
+        world.send_with(&["--group", "ungranted"], ["get @input x"]);
     }
     worker.until_logged("\"paused receiving: a grant is missing; add it and restart\"");
     let output = worker.stop();
@@ -259,7 +254,7 @@ fn a_store_of_one_route_that_fails_does_not_stop_the_tasks_of_others() {
     worker.until_logged("\"ready\"");
     fs::remove_dir(world.path("of-texts")).expect("removed");
     for _ in 0..3 {
-        send_to(&world, "failing", "get @input x");
+        world.send_with(&["--group", "failing"], ["get @input x"]);
     }
     worker.until_logged("\"paused receiving: a store or a queue fails\"");
     world.send(["ok"; 2]);

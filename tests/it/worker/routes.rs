@@ -1,7 +1,7 @@
 //! Routes: several components on one queue, each with limits and grants of its own.
 
 use crate::harness::{
-    Amazon, Command, Depth, Output, World, arn, field, get, guest, status, wait_for_tasks, wait_until, why,
+    Amazon, Command, Depth, World, arn, field, get, guest, status, wait_for_tasks, wait_until, why,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -56,10 +56,6 @@ pub(super) fn run(world: &World) -> Command {
     world.wasmrun(["run", "--config", "wasmrun.toml"]).env("WASMRUN_LOG", "info,wasmrun_runtime=debug")
 }
 
-pub(super) fn send(world: &World, attribute: &str, body: &str) -> Output {
-    world.wasmrun(["enqueue", "--queue", QUEUE, "--attribute", attribute, "--message", body]).succeeds()
-}
-
 /// Number of records with this route and component.
 pub(super) fn count(records: &[Value], route: Option<&str>, component: &str) -> usize {
     let is_of = |record: &&Value| record.get("route").and_then(Value::as_str) == route;
@@ -73,8 +69,8 @@ fn each_message_is_handled_by_the_component_of_the_first_route_that_matches() {
         world.write(&format!("in/{file}"), file);
     }
     world.announce();
-    send(&world, "kind=invoice", "put invoice.txt x");
-    send(&world, "kind=invoices", "put other.txt x");
+    world.send_with(&["--attribute", "kind=invoice"], ["put invoice.txt x"]);
+    world.send_with(&["--attribute", "kind=invoices"], ["put other.txt x"]);
     world.send(["put plain.txt x"]);
     let output = run(&world).arg("--until-empty").succeeds();
 
@@ -121,8 +117,8 @@ fn a_message_that_no_route_matches_is_rejected_where_the_operator_wants_that() {
         component = "invoices.wasm"
         "#,
     );
-    send(&world, "kind=invoice", "ok");
-    send(&world, "kind=invoice", "reject no amount");
+    world.send_with(&["--attribute", "kind=invoice"], ["ok"]);
+    world.send_with(&["--attribute", "kind=invoice"], ["reject no amount"]);
     world.send(["ok"]);
     // S3 sends it when notifications are configured, and it needs no work.
     world.send([r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"b"}"#]);
@@ -144,7 +140,7 @@ fn a_message_that_no_route_matches_is_rejected_where_the_operator_wants_that() {
 #[test]
 fn a_dead_letter_takes_the_same_route_again() {
     let world = world(ROUTES);
-    send(&world, "kind=invoice", "reject no amount");
+    world.send_with(&["--attribute", "kind=invoice"], ["reject no amount"]);
     run(&world).arg("--until-empty").succeeds();
     let letter = &world.peek(DEAD)[0];
     assert_eq!(why(letter)["route"], "invoices");
@@ -191,12 +187,12 @@ fn a_notification_names_the_route_and_the_component_that_ran() {
     // A custom section without content: the same component with another digest.
     world.write("two/task.wasm", [&component[..], &[0, 2, 1, b'x']].concat());
     for group in ["one", "two", "three"] {
-        world.wasmrun(["enqueue", "--queue", QUEUE, "--group", group, "--message", "ok"]).succeeds();
+        world.send_with(&["--group", group], ["ok"]);
     }
     run(&world).arg("--until-empty").succeeds();
     let rejecting = file.replace("queue =", "unmatched = \"reject\"\n        queue =");
     world.write("wasmrun.toml", rejecting.replace("component = \"default.wasm\"", ""));
-    world.wasmrun(["enqueue", "--queue", QUEUE, "--group", "four", "--message", "ok"]).succeeds();
+    world.send_with(&["--group", "four"], ["ok"]);
     run(&world).arg("--until-empty").succeeds();
 
     let told: Vec<Value> = (world.peek("sqlite:done.db").iter())
@@ -223,7 +219,7 @@ fn status_and_metrics_name_the_routes() {
     let world = world(ROUTES);
     let worker = run(&world).args(["--listen", "0"]).start();
     let address = worker.listens_on();
-    send(&world, "kind=invoice", "ok");
+    world.send_with(&["--attribute", "kind=invoice"], ["ok"]);
     world.send(["get @input no-such"]);
     wait_for_tasks(address, 2);
     let of_routes = &status(address)["routes"];

@@ -225,9 +225,7 @@ pub(super) fn tells_why(section: &Section) {
     let place = Place::new();
     here(&place);
     let world = &place.world;
-    world
-        .wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--message", "this announces no object"])
-        .succeeds();
+    world.send(["this announces no object"]);
     thumbnails(&place, &[]);
     is_like(section.block("json"), &why(&world.peek("sqlite:jobs.db#dead")[0]));
 }

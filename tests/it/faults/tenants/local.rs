@@ -50,13 +50,10 @@ impl Place for Machine {
         // The number that was used last, although its message may be gone.
         let sql = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'message'";
         let last: i64 = database.query_row(sql, [], |row| row.get(0)).expect("a number");
-        let url = format!("sqlite:{queue}.db");
-        let mut enqueue = self.0.wasmrun(["enqueue", "--queue", &url, "--group", key]);
-        if let Some(group) = group {
-            let (name, count) = (format!("batch={group}"), format!("batch.count={}", bodies.len()));
-            enqueue = enqueue.args(["--attribute", &name, "--attribute", &count]);
-        }
-        bodies.iter().fold(enqueue, |command, body| command.args(["--message", body])).succeeds();
+        let batch = group.map(|group| [format!("batch={group}"), format!("batch.count={}", bodies.len())]);
+        let batch = batch.iter().flatten().flat_map(|attribute| ["--attribute", attribute]);
+        let options: Vec<_> = ["--group", key].into_iter().chain(batch).collect();
+        self.0.send_to(&format!("sqlite:{queue}.db"), &options, bodies);
         self.sent_after(queue, last)
     }
 
