@@ -30,18 +30,12 @@ fn announced(count: usize) -> World {
     world
 }
 
-/// Number of messages in the queue, in any state.
-fn waiting(world: &World) -> u64 {
-    let Depth { visible, in_flight, delayed } = world.depth();
-    visible + in_flight + delayed
-}
-
 #[test]
 fn a_mistyped_alias_empties_no_queue_and_is_named_beside_those_that_are_granted() {
     let world = announced(8);
     let output =
         mistyped(&world).arg("--until-empty").fails_with(4, "the store \"output\", which is not granted");
-    assert_eq!((waiting(&world), world.dead()), (8, Depth::EMPTY), "{output}");
+    assert_eq!((world.depth().total(), world.dead()), (8, Depth::EMPTY), "{output}");
     let errors: Vec<_> = output.stderr.iter().filter(|line| line.contains("ERROR")).collect();
     assert_eq!(errors.len(), 1, "{output}");
     for named in ["the store \\\"output\\\"", "input:ro", "outptu:rw", "--store output=URL:MODE"] {
@@ -59,7 +53,7 @@ fn a_worker_with_a_mistyped_alias_says_so_and_waits() {
     wait_until("it is not ready", || get(address, "/readyz").body.contains("which is not granted"));
     assert_eq!(world.dead(), Depth::EMPTY);
     worker.stop();
-    assert_eq!(waiting(&world), 8);
+    assert_eq!(world.depth().total(), 8);
 }
 
 #[test]
@@ -71,7 +65,7 @@ fn an_input_that_is_granted_for_writing_only_empties_no_queue() {
         .arg(guest("misbehave"))
         .fails_with(4, "no readable store holds the announced object");
     assert!(output.to_string().contains(":wo"), "{output}");
-    assert_eq!((waiting(&world), world.dead()), (8, Depth::EMPTY), "{output}");
+    assert_eq!((world.depth().total(), world.dead()), (8, Depth::EMPTY), "{output}");
 }
 
 #[test]
@@ -136,7 +130,7 @@ fn s3_s_test_event_does_not_show_that_grants_are_right() {
     world.announce();
     let output =
         mistyped(&world).arg("--until-empty").fails_with(4, "the store \"output\", which is not granted");
-    assert_eq!((waiting(&world), world.dead()), (8, Depth::EMPTY), "{output}");
+    assert_eq!((world.depth().total(), world.dead()), (8, Depth::EMPTY), "{output}");
 }
 
 #[test]
@@ -306,7 +300,7 @@ fn messages_that_cannot_be_held_for_long_are_released_uncounted_while_a_grant_is
     let worker = mistyped(&world).args(["--max-visibility", "3s", "--timeout", "2s"]).start();
     worker.until_logged_times(6, "\"task did not complete\"");
     worker.stop();
-    assert_eq!((waiting(&world), world.dead()), (3, Depth::EMPTY));
+    assert_eq!((world.depth().total(), world.dead()), (3, Depth::EMPTY));
 }
 
 #[test]

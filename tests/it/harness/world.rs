@@ -30,6 +30,11 @@ impl Depth {
     pub(crate) const fn visible(visible: u64) -> Self {
         Self { visible, in_flight: 0, delayed: 0 }
     }
+
+    /// Number of messages in any state.
+    pub(crate) const fn total(self) -> u64 {
+        self.visible + self.in_flight + self.delayed
+    }
 }
 
 impl World {

@@ -1,6 +1,6 @@
 //! Messages of many keys on one queue: fair shares and caps.
 
-use crate::harness::{Depth, World, get, status, wait_until};
+use crate::harness::{World, get, status, wait_until};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
@@ -54,8 +54,7 @@ fn another_key_passes(flag: &str, source: &str, backlog: usize) {
     let output = worker.stop();
     assert_eq!(output.summary()["outcomes"], json!({"cancelled": 1, "completed": 1}), "{output}");
     // All that was held is back, and no receive of it counts.
-    let Depth { visible, in_flight, delayed } = world.depth();
-    assert_eq!(visible + in_flight + delayed, backlog as u64);
+    assert_eq!(world.depth().total(), backlog as u64);
     let database = world.database();
     let most: u32 =
         database.query_row("SELECT max(receive_count) FROM message", [], |row| row.get(0)).expect("a number");

@@ -1,7 +1,7 @@
 //! What bounds the tasks of routes: their grants and limits, mistakes at the start, and faults of another route.
 
 use super::routes::{QUEUE, ROUTES, count, run, world};
-use crate::harness::{Depth, World, why};
+use crate::harness::{Depth, why};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -227,12 +227,6 @@ const OUTAGE: &str = r#"
     match.group = "ungranted"
 "#;
 
-/// Number of messages in the queue: released ones are delayed.
-fn left(world: &World) -> u64 {
-    let Depth { visible, in_flight, delayed } = world.depth();
-    visible + in_flight + delayed
-}
-
 #[test]
 fn a_grant_that_a_route_lacks_is_counted_against_no_message_though_others_complete() {
     let world = world(OUTAGE);
@@ -244,7 +238,7 @@ fn a_grant_that_a_route_lacks_is_counted_against_no_message_though_others_comple
     }
     worker.until_logged("\"paused receiving: a grant is missing; add it and restart\"");
     let output = worker.stop();
-    assert_eq!((left(&world), world.dead()), (4, Depth::EMPTY), "{output}");
+    assert_eq!((world.depth().total(), world.dead()), (4, Depth::EMPTY), "{output}");
 }
 
 #[test]
@@ -260,7 +254,7 @@ fn a_store_of_one_route_that_fails_does_not_stop_the_tasks_of_others() {
     world.send(["ok"; 2]);
     worker.until_logged_times(2, "\"task completed\"");
     let output = worker.stop();
-    assert_eq!((left(&world), world.dead()), (3, Depth::EMPTY), "{output}");
+    assert_eq!((world.depth().total(), world.dead()), (3, Depth::EMPTY), "{output}");
     assert_eq!(count(&world.usage(), None, "default.wasm"), 2);
 }
 
