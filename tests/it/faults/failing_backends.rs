@@ -63,23 +63,13 @@ fn works_off_a_locked_queue(world: &World) -> Output {
     worker.finish().succeeded()
 }
 
-/// Moves a directory away until the worker has noticed.
-#[track_caller]
-fn vanishes(world: &World, directory: &str, until_noticed: impl FnOnce()) {
-    let (there, away) = (world.path(directory), world.path("away"));
-    fs::rename(&there, &away).expect("renamed");
-    until_noticed();
-    assert!(!there.exists(), "somebody made another directory");
-    fs::rename(&away, &there).expect("renamed");
-}
-
 fn a_store_vanishes_and_comes_back(store: &str) {
     let world = world();
     fill(&world);
     world.announce();
     let worker = worker(&world);
     worker.until_logged(COMPLETED);
-    vanishes(&world, store, || {
+    world.while_away(store, || {
         worker.until_logged(STOPPED);
         worker.until_logged("receiving is still paused");
     });
@@ -135,7 +125,7 @@ fn a_queue_whose_directory_vanishes_and_comes_back_costs_time_only() {
         .start();
     worker.until_logged(COMPLETED);
     // If both tasks end first, the worker finds that it can't settle, and receives nothing before it can.
-    vanishes(&world, "queue", || {
+    world.while_away("queue", || {
         wait_until("it is noticed", || {
             worker.logged("\"cannot receive from the queue\"") + worker.logged("\"cannot settle a message\"")
                 > 0

@@ -84,6 +84,16 @@ impl World {
         fs::rename(self.path("replacement"), self.path(relative)).expect("renamed");
     }
 
+    /// Moves a file or directory away, and back after `meanwhile`. Asserts that nobody makes another in its place.
+    #[track_caller]
+    pub(crate) fn while_away(&self, relative: &str, meanwhile: impl FnOnce()) {
+        let (there, away) = (self.path(relative), self.path("away"));
+        fs::rename(&there, &away).expect("renamed");
+        meanwhile();
+        assert!(!there.exists(), "somebody made another {relative}");
+        fs::rename(&away, &there).expect("renamed back");
+    }
+
     #[track_caller]
     pub(crate) fn read(&self, relative: &str) -> Vec<u8> {
         read(&self.path(relative))

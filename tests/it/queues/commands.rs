@@ -208,9 +208,7 @@ fn a_watched_store_that_vanishes_and_comes_back_is_not_announced_anew() {
         .args(["--watch", "--every", "20ms"])
         .start();
     watch.until_printed(1, "announced 1 object to");
-    fs::rename(world.path("in"), world.path("away")).expect("renamed");
-    watch.until_logged("cannot use the store");
-    fs::rename(world.path("away"), world.path("in")).expect("renamed");
+    world.while_away("in", || watch.until_logged("cannot use the store"));
     world.replace("in/b", "1");
     watch.until_printed(2, "announced 1 object");
     watch.signal(Signal::INT);

@@ -165,13 +165,12 @@ fn a_worker_whose_queue_vanishes_is_not_ready_and_alive_and_ready_when_it_is_bac
         .start();
     let address = worker.listens_on();
     until_ready_is(address, 200);
-    let (there, away) = (world.path("queue"), world.path("away"));
-    fs::rename(&there, &away).expect("renamed");
-    let why = until_ready_is(address, 503);
-    assert!(why.contains("queue"), "{why}");
     let open = || samples(&get(address, "/metrics").body)["wasmrun_circuit_open{cause=\"backend\"}"];
-    wait_until("the circuit is open", || open() == 1.0);
-    fs::rename(&away, &there).expect("renamed");
+    world.while_away("queue", || {
+        let why = until_ready_is(address, 503);
+        assert!(why.contains("queue"), "{why}");
+        wait_until("the circuit is open", || open() == 1.0);
+    });
     // The queue holds no message for a probe.
     assert_eq!(until_ready_is(address, 200), "ready\n");
     assert_eq!(open(), 0.0);

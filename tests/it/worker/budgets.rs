@@ -214,13 +214,12 @@ fn while_the_store_fails_each_worker_counts_by_itself_and_no_message_is_blamed()
         file.query_row("SELECT count(*) FROM account", [], |row| row.get::<_, u32>(0)).unwrap_or(0)
     };
     wait_until("the use is in the store", || sum() == 1);
-    let (there, away) = (world.path("budgets"), world.path("away"));
-    std::fs::rename(&there, &away).expect("renamed");
-    // A key that the worker hasn't seen runs, until it has used up its budget in this worker.
-    send(&world, "other", 5);
-    worker.until_logged("the budget store fails");
-    worker.until_logged_times(2, PARKED);
-    std::fs::rename(&away, &there).expect("renamed");
+    world.while_away("budgets", || {
+        // A key that the worker hasn't seen runs, until it has used up its budget in this worker.
+        send(&world, "other", 5);
+        worker.until_logged("the budget store fails");
+        worker.until_logged_times(2, PARKED);
+    });
     worker.until_logged("the budget store answers again");
     wait_until("the use of the other key is in the store, too", || sum() == 2);
     let counts = status(worker.listens_on())["counts"].clone();

@@ -106,11 +106,10 @@ fn a_queue_of_notifications_that_fails_costs_time_and_no_message() {
         ["--until-empty", "--instances", "2", "--backoff", "100ms..1s", "--rate", "20/s", "--notify", DONE];
     let worker = world.run("misbehave").args(options).start();
     worker.until_logged("\"task completed\"");
-    let (there, away) = (world.path("done"), world.path("away"));
-    std::fs::rename(&there, &away).expect("renamed");
-    worker.until_logged("cannot send the notification of a message");
-    worker.until_logged("receiving is still paused");
-    std::fs::rename(&away, &there).expect("renamed");
+    world.while_away("done", || {
+        worker.until_logged("cannot send the notification of a message");
+        worker.until_logged("receiving is still paused");
+    });
     let output = worker.finish().succeeded();
     assert!(output.summary()["failed_notifications"].as_u64() > Some(0), "{output}");
     assert_eq!((world.depth(), world.keys("out").len()), (Depth::EMPTY, bodies.len()), "{output}");

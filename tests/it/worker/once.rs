@@ -148,11 +148,11 @@ fn a_ledger_that_cannot_be_used_is_the_hosts_fault_and_counts_against_no_message
     let worker =
         world.run("misbehave").args(["--instances", "2", "--backoff", "10ms..20ms"]).args(ONCE).start();
     wait_until("both have completed", || world.depth() == Depth::EMPTY);
-    std::fs::rename(world.path("ledger.db"), world.path("elsewhere.db")).expect("moved");
-    world.send(["put c x"]);
-    worker.until_logged("paused receiving");
-    assert_eq!((world.keys("out").len(), world.dead()), (2, Depth::EMPTY));
-    std::fs::rename(world.path("elsewhere.db"), world.path("ledger.db")).expect("moved back");
+    world.while_away("ledger.db", || {
+        world.send(["put c x"]);
+        worker.until_logged("paused receiving");
+        assert_eq!((world.keys("out").len(), world.dead()), (2, Depth::EMPTY));
+    });
     wait_until("it goes on", || world.keys("out").len() == 3);
     wait_until("it is settled", || world.depth() == Depth::EMPTY);
     let output = worker.stop();
