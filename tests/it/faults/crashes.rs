@@ -244,10 +244,7 @@ fn kills_around_notifications_leave_no_settled_message_without_one_and_name_no_o
 /// notification names exists. Returns the notifications.
 fn check_notifications(world: &World, done: &str, sent: &[(String, String)]) -> Vec<serde_json::Value> {
     let left = world.messages();
-    let parsed = |message: &serde_json::Value| -> serde_json::Value {
-        serde_json::from_str(field(message, "body")).expect("JSON")
-    };
-    let told: Vec<_> = world.peek(done).iter().map(parsed).collect();
+    let told = world.peek_bodies(done);
     for settled in sent.iter().filter(|message| !left.contains(message)) {
         assert!(told.iter().any(|told| told["message_id"] == *settled.0), "{settled:?} has no notification");
     }

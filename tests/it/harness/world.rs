@@ -1,6 +1,6 @@
 //! A directory for each test with the stores `in` and `out`, a queue to work on and a queue to send to.
 
-use super::command::{Command, Output};
+use super::command::{Command, Output, field};
 use super::{guest, memory, scratch, wasmrun};
 use serde_json::Value;
 use std::fs;
@@ -198,6 +198,13 @@ impl World {
             .iter()
             .map(|line| serde_json::from_str(line).expect("JSON"))
             .collect()
+    }
+
+    /// The bodies of the visible messages of a queue, which are JSON, such as notifications.
+    #[track_caller]
+    pub(crate) fn peek_bodies(&self, queue: &str) -> Vec<Value> {
+        let body = |message: &Value| serde_json::from_str(field(message, "body")).expect("JSON");
+        self.peek(queue).iter().map(body).collect()
     }
 
     /// Opens the queue's database, as other programs do.

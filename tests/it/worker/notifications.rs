@@ -18,23 +18,12 @@ fn world(options: &[&str]) -> World {
     world
 }
 
-/// The notifications that were sent, and the messages that carry them.
-fn notifications(world: &World) -> Vec<(Value, Value)> {
-    let of = |message: Value| {
-        let body = message["body"].as_str().expect("text");
-        (serde_json::from_str(body).expect("JSON"), message)
-    };
-    world.peek(DONE).into_iter().map(of).collect()
-}
-
 /// The notification about each message, by the message's body.
 fn by_body(world: &World, sent: &[(String, String)]) -> BTreeMap<String, Value> {
     let body_of = |id: &Value| sent.iter().find(|(sent, _)| id == sent).expect("it was sent").1.clone();
-    let all = notifications(world);
-    let found: BTreeMap<_, _> = all
-        .iter()
-        .map(|(notification, _)| (body_of(&notification["message_id"]), notification.clone()))
-        .collect();
+    let all = world.peek_bodies(DONE);
+    let found: BTreeMap<_, _> =
+        all.iter().map(|notification| (body_of(&notification["message_id"]), notification.clone())).collect();
     assert_eq!(found.len(), all.len(), "one for each message: {all:?}");
     found
 }
@@ -88,7 +77,9 @@ fn a_notification_has_the_group_the_key_and_the_trace_of_its_message() {
     world.send_with(&["--group", "acme", "--attribute", &format!("traceparent={TRACE}")], ["ok"]);
     let worker = world.run("misbehave").args(["--until-empty", "--key", "group"]);
     worker.env("WASMRUN_NOTIFY", DONE).succeeds();
-    let [(notification, message)] = &notifications(&world)[..] else { panic!("one") };
+    let ([notification], [message]) = (&world.peek_bodies(DONE)[..], &world.peek(DONE)[..]) else {
+        panic!("one")
+    };
     assert_eq!((&notification["group"], &notification["key"]), (&json!("acme"), &json!("acme")));
     assert_eq!(message["group"], "acme");
     let parent = notification["traceparent"].as_str().expect("a trace");
@@ -113,7 +104,7 @@ fn a_queue_of_notifications_that_fails_costs_time_and_no_message() {
     let output = worker.finish().succeeded();
     assert!(output.summary()["failed_notifications"].as_u64() > Some(0), "{output}");
     assert_eq!((world.depth(), world.keys("out").len()), (Depth::EMPTY, bodies.len()), "{output}");
-    let told: Vec<_> = notifications(&world).into_iter().map(|(notification, _)| notification).collect();
+    let told = world.peek_bodies(DONE);
     for (id, body) in &sent {
         let end = if body == "reject it" { "dead-lettered" } else { "completed" };
         assert!(told.iter().any(|told| told["message_id"] == **id && told["end"] == end), "{body}: {output}");
@@ -278,10 +269,10 @@ fn a_message_that_completed_before_is_completed() {
     let options = ["--instances", "1", "--until-empty", "--notify", DONE];
     let once = ["--once", "sqlite:ledger.db", "--once-by", "attribute:order"];
     world.run("misbehave").args(options).args(once).succeeds();
-    let told = notifications(&world);
-    let ends: Vec<_> = told.iter().map(|(told, _)| [&told["end"], &told["outcome"]]).collect();
+    let told = world.peek_bodies(DONE);
+    let ends: Vec<_> = told.iter().map(|told| [&told["end"], &told["outcome"]]).collect();
     assert_eq!(json!(ends), json!([["completed", "completed"], ["completed", "repeated"]]));
-    assert_eq!((&told[1].0["outputs"], &told[1].0["usage"]["fuel"]), (&json!([]), &json!(0)));
+    assert_eq!((&told[1]["outputs"], &told[1]["usage"]["fuel"]), (&json!([]), &json!(0)));
 }
 
 #[test]

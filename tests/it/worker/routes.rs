@@ -195,9 +195,7 @@ fn a_notification_names_the_route_and_the_component_that_ran() {
     world.send_with(&["--group", "four"], ["ok"]);
     run(&world).arg("--until-empty").succeeds();
 
-    let told: Vec<Value> = (world.peek("sqlite:done.db").iter())
-        .map(|message| serde_json::from_str(field(message, "body")).expect("JSON"))
-        .collect();
+    let told = world.peek_bodies("sqlite:done.db");
     let of = |group: &str| {
         let of_group = |told: &&Value| told["group"] == group;
         let found = told.iter().find(of_group).unwrap_or_else(|| panic!("none of {group} in {told:?}"));

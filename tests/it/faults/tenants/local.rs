@@ -1,7 +1,7 @@
 //! Queues, stores and files of one machine.
 
 use super::{KEYS, Place, QUEUES, survives};
-use crate::harness::{Command, Depth, World, field, keys, wait_until};
+use crate::harness::{Command, Depth, World, keys, wait_until};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
@@ -84,8 +84,7 @@ impl Place for Machine {
     }
 
     fn notifications(&self) -> Vec<Value> {
-        let of = |message: Value| serde_json::from_str(field(&message, "body")).expect("JSON");
-        self.0.peek(DONE).into_iter().map(of).collect()
+        self.0.peek_bodies(DONE)
     }
 
     fn read(&self, key: &str, object: &str) -> String {
