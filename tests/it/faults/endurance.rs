@@ -53,9 +53,7 @@ fn all_work_is_done(amazon: &Amazon, queue: &str, messages: usize, rounds: usize
 /// Number of completed tasks by message.
 fn completions<'a>(outputs: impl IntoIterator<Item = &'a Output>) -> HashMap<String, usize> {
     let mut completions = HashMap::new();
-    // The last line of a killed worker may be truncated.
-    let lines = outputs.into_iter().flat_map(|output| &output.stderr);
-    for log in lines.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
+    for log in outputs.into_iter().flat_map(Output::whole_logs) {
         if log["message"] == "task completed" {
             *completions.entry(field(&log, "message_id").to_owned()).or_default() += 1;
         }

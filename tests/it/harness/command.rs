@@ -170,6 +170,11 @@ impl Output {
         self.stderr.iter().map(parse).collect()
     }
 
+    /// The log lines of a program that was killed, whose last line may be truncated.
+    pub(crate) fn whole_logs(&self) -> impl Iterator<Item = Value> {
+        self.stderr.iter().filter_map(|line| serde_json::from_str(line).ok())
+    }
+
     /// The log lines with this message.
     #[track_caller]
     pub(crate) fn logs_of(&self, message: &str) -> Vec<Value> {
