@@ -62,7 +62,7 @@ fn a_stream_tells_the_status_each_second_and_ends_in_time() {
     let (worker, address) = watched(&world, &[]);
     wait_until("it has failed", || status(address)["failures"].as_array().is_some_and(|all| all.len() == 1));
     let seen = get(address, "/events");
-    assert!(seen.head.contains("content-type: text/event-stream"), "{}", seen.head);
+    assert_eq!(seen.content_type, "text/event-stream");
     let events: Vec<Value> = seen
         .body
         .lines()

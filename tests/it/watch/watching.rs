@@ -55,9 +55,9 @@ fn metrics_count_what_happened_and_are_what_prometheus_reads() {
     let (worker, address) = watched(&world, &limits);
     wait_for_tasks(address, bodies.len() as u64);
     wait_until("all is settled", || world.depth() == Depth::EMPTY);
-    let Seen { status, head, body } = get(address, "/metrics");
+    let Seen { status, content_type, body } = get(address, "/metrics");
     assert_eq!(status, 200);
-    assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+    assert!(content_type.starts_with("text/plain; version=0.0.4"), "{content_type}");
     let samples = samples(&body);
     for (name, count) in [
         ("wasmrun_tasks_total{outcome=\"completed\"}", 4.0),
