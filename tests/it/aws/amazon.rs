@@ -33,7 +33,7 @@ impl Cloud {
             .world
             .wasmrun(["run", "--queue", queue])
             .arg(guest(component))
-            .env("WASMRUN_LOG", "info,wasmrun_runtime=debug")
+            .logging_tasks()
             .args(["--store", "input=s3://bucket-in/from:ro", "--store", "output=s3://bucket-out/to:rw"])
             .args(["--send", &format!("next={}", self.queue.replace("/jobs", "/next"))]);
         self.amazon.environment(command)

@@ -14,7 +14,7 @@ fn worker(world: &World, queue: &ScriptedSqs) -> Command {
         .args(["--store", "input=dir:in:ro", "--store", "output=dir:out:rw"])
         .args(["--send", &format!("next={}", queue.url().replace("jobs", "next"))])
         .args(["--dead-letter", &queue.url().replace("jobs", "dead")])
-        .env("WASMRUN_LOG", "info,wasmrun_runtime=debug");
+        .logging_tasks();
     signed(command)
 }
 

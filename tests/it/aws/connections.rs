@@ -1,17 +1,15 @@
 //! Slow connections, and connections that go silent without being closed. `endurance` and `amazon` test connections
 //! that are refused or cut, or that lose data.
 
-use crate::harness::{Amazon, Command, Proxy, World, guest, wait_until};
+use crate::harness::{Amazon, Command, Proxy, World, wait_until};
 use std::time::{Duration, Instant};
 
 /// A worker that reaches SQS and S3 through these proxies.
 fn worker(world: &World, amazon: &Amazon, sqs: &Proxy, s3: &Proxy) -> Command {
     let command = world
         .wasmrun(["run", "--queue", "jobs", "--until-empty"])
-        .arg(guest("misbehave"))
-        .args(["--store", "input=s3://bucket-in:ro", "--store", "output=s3://bucket-out:rw"])
-        .args(["--send", "next=sqlite:next.db"])
-        .env("WASMRUN_LOG", "info,wasmrun_runtime=debug");
+        .misbehaving("s3://bucket-in:ro", "s3://bucket-out:rw")
+        .logging_tasks();
     amazon
         .environment(command)
         .without_env("AWS_ENDPOINT_URL")

@@ -25,12 +25,8 @@ fn s3() -> Stub {
 
 /// One task of `misbehave` with this message and store.
 fn invoke(world: &World, message: &str, store: &str) -> Command {
-    let command = world.wasmrun(["invoke", "--json", "--message", message]).arg(guest("misbehave"));
-    signed(
-        command
-            .args(["--store", &format!("input={store}:ro"), "--store", "output=dir:out:rw"])
-            .args(["--send", "next=sqlite:next.db"]),
-    )
+    let command = world.wasmrun(["invoke", "--json", "--message", message]);
+    signed(command.misbehaving(&format!("{store}:ro"), "dir:out:rw"))
 }
 
 /// The requests so far, except probes of a store.
@@ -187,10 +183,8 @@ fn an_access_point_is_read_listed_and_copied_from_and_its_buckets_events_are_fou
     let output = announced.succeeds();
     assert_eq!(output.json()["outcome"], "completed", "{output}");
     assert_eq!(world.read("out/a"), b"hello");
-    let both = world.wasmrun(["invoke", "--json", "--message", "copy a b"]).arg(guest("misbehave"));
-    let both = signed(both)
-        .args(["--store", &format!("input={store}:ro"), "--store", &format!("output={store}/to:rw")])
-        .args(["--send", "next=sqlite:next.db"])
+    let both = signed(world.wasmrun(["invoke", "--json", "--message", "copy a b"]))
+        .misbehaving(&format!("{store}:ro"), &format!("{store}/to:rw"))
         .env("HTTP_PROXY", stub.endpoint())
         .env("AWS_ENDPOINT_URL", "http://storage.test");
     let output = both.succeeds();

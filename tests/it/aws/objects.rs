@@ -1,6 +1,6 @@
 //! Answers of S3, and the worker's requests to it, against a scripted server.
 
-use crate::harness::{Answer, Command, Request, Stub, World, guest};
+use crate::harness::{Answer, Command, Request, Stub, World};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// An empty S3 server whose answers a test may override.
@@ -24,10 +24,7 @@ fn at(stub: &Stub, command: Command) -> Command {
 pub(super) fn invoke(world: &World, stub: &Stub, message: &str, settings: &str) -> Command {
     let command = world
         .wasmrun(["invoke", "--json", "--message", message])
-        .arg(guest("misbehave"))
-        .args(["--store", "input=s3://bucket-in/from:ro"])
-        .args(["--store", &format!("output=s3://bucket-out/to{settings}:rw")])
-        .args(["--send", "next=sqlite:next.db"]);
+        .misbehaving("s3://bucket-in/from:ro", &format!("s3://bucket-out/to{settings}:rw"));
     at(stub, command).env("AWS_ACCESS_KEY_ID", "own").env("AWS_SECRET_ACCESS_KEY", "own-secret")
 }
 

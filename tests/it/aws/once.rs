@@ -28,11 +28,8 @@ impl Cloud {
 
     fn run(&self) -> Command {
         let command = self.world.wasmrun(["run", "--queue", "sqlite:jobs.db", "--instances", "1"]);
-        let command = command.arg(guest("misbehave")).args(["--backoff", "10ms..20ms"]);
-        let command = command.args(["--store", "input=s3://bucket-in/from:ro"]);
-        let command =
-            command.args(["--store", "output=s3://bucket-out/to:rw", "--send", "next=sqlite:next.db"]);
-        self.amazon.environment(command.env("WASMRUN_LOG", "info,wasmrun_runtime=debug"))
+        let command = command.args(["--backoff", "10ms..20ms"]).logging_tasks();
+        self.amazon.environment(command.misbehaving("s3://bucket-in/from:ro", "s3://bucket-out/to:rw"))
     }
 
     /// Runs a worker until the queue is empty.

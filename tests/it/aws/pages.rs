@@ -40,7 +40,7 @@ fn at(endpoint: &str, command: Command) -> Command {
 
 /// A worker on a local queue, with stores in S3.
 fn worker(world: &World, s3: &Stub) -> Command {
-    granted(world.wasmrun(["run", "--queue", "sqlite:jobs.db", "--log", "info,wasmrun_runtime=debug"]), s3)
+    granted(world.wasmrun(["run", "--queue", "sqlite:jobs.db"]).logging_tasks(), s3)
 }
 
 /// A task for this message, with the same stores.
@@ -49,11 +49,7 @@ fn invoke(world: &World, s3: &Stub, message: &str) -> Command {
 }
 
 fn granted(command: Command, s3: &Stub) -> Command {
-    let command = command
-        .arg(guest("misbehave"))
-        .args(["--store", "input=s3://photos:ro", "--store", "output=s3://thumbs:rw"])
-        .args(["--send", "next=sqlite:next.db"]);
-    at(&s3.endpoint(), command)
+    at(&s3.endpoint(), command.misbehaving("s3://photos:ro", "s3://thumbs:rw"))
 }
 
 /// An S3 server that holds the object `x` and accepts all uploads. While `away` is set, it answers with the page.
@@ -240,9 +236,7 @@ fn what_a_head_does_not_find_is_absent_only_if_a_get_says_so() {
             });
             let invoke = world
                 .wasmrun(["invoke", "--json", "--message", "head y"])
-                .arg(guest("misbehave"))
-                .args(["--store", "input=s3://photos:ro", "--store", "output=dir:out:rw"])
-                .args(["--send", "next=sqlite:next.db"]);
+                .misbehaving("s3://photos:ro", "dir:out:rw");
             let output = at(&stub.endpoint(), invoke).ends().exited_with(1);
             assert_eq!(output.json()["outcome"], outcome, "{output}");
             if outcome == "rejected" {

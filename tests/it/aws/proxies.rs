@@ -8,12 +8,8 @@ const SECRET: &str = "open-sesame";
 
 /// One task that reads an object.
 fn get(world: &World, store: &str) -> Command {
-    let command = world.wasmrun(["invoke", "--json", "--message", "get known"]).arg(guest("misbehave"));
-    signed(
-        command
-            .args(["--store", &format!("input={store}:ro"), "--store", "output=dir:out:rw"])
-            .args(["--send", "next=sqlite:next.db"]),
-    )
+    let command = world.wasmrun(["invoke", "--json", "--message", "get known"]);
+    signed(command.misbehaving(&format!("{store}:ro"), "dir:out:rw"))
 }
 
 /// An S3 server on which every object exists, for any host name.

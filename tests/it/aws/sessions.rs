@@ -1,6 +1,6 @@
 //! Roles of stores by key: each key has a session of its own, with the key as its tag.
 
-use crate::harness::{Answer, Command, Request, Stub, World, guest};
+use crate::harness::{Answer, Command, Request, Stub, World};
 use serde_json::json;
 use std::time::{Duration, SystemTime};
 
@@ -51,10 +51,8 @@ fn server(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Stub {
 pub(super) fn worker(world: &World, stub: &Stub) -> Command {
     world
         .wasmrun(["run", "--queue", "sqlite:jobs.db", "--until-empty", "--key", "group", "--instances", "1"])
-        .env("WASMRUN_LOG", "info,wasmrun_runtime=debug")
-        .arg(guest("misbehave"))
-        .args(["--store", "input=s3://bucket/t/{key}/in:ro", "--store", "output=s3://bucket/t/{key}/out:rw"])
-        .args(["--send", "next=sqlite:next.db"])
+        .logging_tasks()
+        .misbehaving("s3://bucket/t/{key}/in:ro", "s3://bucket/t/{key}/out:rw")
         .args(["--assume-role", &format!("input={ROLE}"), "--assume-role", &format!("output={ROLE}")])
         .env("AWS_ENDPOINT_URL", stub.endpoint())
         .env("AWS_REGION", "eu-west-1")

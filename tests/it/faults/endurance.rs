@@ -3,7 +3,7 @@
 //! `cargo xtask endure` runs these at full length; otherwise they are short.
 
 use crate::harness::{
-    ACCOUNT, Amazon, Command, Output, Process, Proxy, World, field, guest, wait_until, wait_within,
+    ACCOUNT, Amazon, Command, Output, Process, Proxy, World, field, wait_until, wait_within,
 };
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
@@ -19,10 +19,8 @@ fn length<T>(short: T, full: T) -> T {
 fn worker(world: &World, amazon: &Amazon, instances: usize) -> Command {
     let command = world
         .wasmrun(["run", "--queue", "jobs", "--instances", &instances.to_string()])
-        .arg(guest("misbehave"))
-        .args(["--store", "input=s3://bucket-in:ro", "--store", "output=s3://bucket-out:rw"])
-        .args(["--send", "next=sqlite:next.db"])
-        .env("WASMRUN_LOG", "info,wasmrun_runtime=debug");
+        .misbehaving("s3://bucket-in:ro", "s3://bucket-out:rw")
+        .logging_tasks();
     amazon.environment(command).within(Duration::from_secs(900))
 }
 

@@ -117,12 +117,7 @@ fn a_database_that_is_locked_for_longer_than_messages_are_held_loses_none() {
 fn a_queue_whose_directory_vanishes_and_comes_back_costs_time_only() {
     let world = world_with_queue_directory();
     world.send_to(IN_DIRECTORY, &[], ["sleep 100"; OBJECTS]);
-    let worker = world
-        .wasmrun(["run", "--queue", IN_DIRECTORY, "--until-empty", "--instances", "2"])
-        .args(["--log", "info,wasmrun_runtime=debug"])
-        .arg(guest("misbehave"))
-        .args(World::grants())
-        .start();
+    let worker = world.run_on(IN_DIRECTORY, "misbehave").args(["--until-empty", "--instances", "2"]).start();
     worker.until_logged(COMPLETED);
     // If both tasks end first, the worker finds that it can't settle, and receives nothing before it can.
     world.while_away("queue", || {

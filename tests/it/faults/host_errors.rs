@@ -61,8 +61,7 @@ fn an_input_that_is_granted_for_writing_only_empties_no_queue() {
     let world = announced(8);
     let output = world
         .wasmrun(["run", "--queue", QUEUE, "--until-empty"])
-        .args(["--store", "input=dir:in:wo", "--store", "output=dir:out:rw", "--send", "next=sqlite:next.db"])
-        .arg(guest("misbehave"))
+        .misbehaving("dir:in:wo", "dir:out:rw")
         .fails_with(4, "no readable store holds the announced object");
     assert!(output.to_string().contains(":wo"), "{output}");
     assert_eq!((world.depth().total(), world.dead()), (8, Depth::EMPTY), "{output}");
@@ -216,16 +215,8 @@ fn on_scripted(queue: &ScriptedSqs, world: &World, stub: &Stub) -> Command {
 fn on_s3_from(queue: &str, world: &World, stub: &Stub) -> Command {
     let command = world
         .wasmrun(["run", "--queue", queue, "--instances", "1"])
-        .args([
-            "--store",
-            "input=s3://photos/in:ro",
-            "--store",
-            "output=s3://photos/out:rw",
-            "--send",
-            "next=sqlite:next.db",
-        ])
-        .arg(guest("misbehave"))
-        .env("WASMRUN_LOG", "info,wasmrun_runtime=debug")
+        .misbehaving("s3://photos/in:ro", "s3://photos/out:rw")
+        .logging_tasks()
         .env("AWS_ENDPOINT_URL_S3", stub.endpoint());
     signed(command)
 }

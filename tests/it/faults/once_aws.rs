@@ -2,7 +2,7 @@
 
 use super::killing::{assert_outputs_of_one_run, killed_at_random_moments, seeded};
 use super::once::SETTLED;
-use crate::harness::{Amazon, Process, World, guest, wait_until, wait_within};
+use crate::harness::{Amazon, Process, World, wait_until, wait_within};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::time::Duration;
@@ -14,11 +14,9 @@ const TIMEOUT: &str = "2s";
 
 fn start(world: &World, amazon: &Amazon, queue: &str) -> Process {
     let worker = world.wasmrun(["run", "--queue", queue, "--instances", "4", "--backoff", "10ms..50ms"]);
-    let worker = worker.arg(guest("misbehave")).args(["--timeout", TIMEOUT, "--send", "next=sqlite:next.db"]);
-    let worker = worker.args(["--store", "input=s3://bucket-in/from:ro"]);
-    let worker = worker.args(["--store", "output=s3://bucket-out/to:rw"]);
+    let worker = worker.misbehaving("s3://bucket-in/from:ro", "s3://bucket-out/to:rw");
     let worker = worker.args(["--once", "s3://bucket-ledger/jobs", "--once-by", "attribute:order"]);
-    let worker = worker.env("WASMRUN_LOG", "info,wasmrun_runtime=debug");
+    let worker = worker.args(["--timeout", TIMEOUT]).logging_tasks();
     amazon.environment(worker).within(Duration::from_secs(600)).start()
 }
 

@@ -1,7 +1,7 @@
 //! Running a program, and assertions on its output.
 
 use super::process::Process;
-use super::{PATIENCE, scratch};
+use super::{PATIENCE, guest, scratch};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::path::Path;
@@ -56,6 +56,18 @@ impl Command {
     pub(crate) fn without_env(mut self, key: &str) -> Self {
         self.inner.env_remove(key);
         self
+    }
+
+    /// Logs what tests read: how each task ended.
+    pub(crate) fn logging_tasks(self) -> Self {
+        self.env("WASMRUN_LOG", "info,wasmrun_runtime=debug")
+    }
+
+    /// Runs the guest `misbehave` with these stores, such as `dir:in:ro`, and the queue that it sends to.
+    pub(crate) fn misbehaving(self, input: &str, output: &str) -> Self {
+        self.arg(guest("misbehave"))
+            .args(["--store", &format!("input={input}"), "--store", &format!("output={output}")])
+            .args(["--send", "next=sqlite:next.db"])
     }
 
     /// Sets standard input.

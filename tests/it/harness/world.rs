@@ -9,8 +9,6 @@ use tempfile::TempDir;
 
 /// The queue that tests work on.
 const QUEUE: &str = "sqlite:jobs.db";
-/// The program's own crate logs at debug level because tests read those lines.
-const LOG: &str = "info,wasmrun_runtime=debug";
 
 pub(crate) struct World {
     directory: TempDir,
@@ -114,10 +112,12 @@ impl World {
 
     /// A worker with all grants that the tests' guests need.
     pub(crate) fn run(&self, component: &str) -> Command {
-        self.wasmrun(["run", "--queue", QUEUE])
-            .env("WASMRUN_LOG", LOG)
-            .arg(guest(component))
-            .args(Self::grants())
+        self.run_on(QUEUE, component)
+    }
+
+    /// The same worker on another queue.
+    pub(crate) fn run_on(&self, queue: &str, component: &str) -> Command {
+        self.wasmrun(["run", "--queue", queue]).logging_tasks().arg(guest(component)).args(Self::grants())
     }
 
     /// One task with the same grants, whose outcome is printed as JSON.

@@ -8,7 +8,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 const QUEUE: &str = "sqlite:jobs.db";
-const STORES: [&str; 4] = ["--store", "input=dir:t/{key}/in:ro", "--store", "output=dir:t/{key}/out:rw"];
+/// The stores `input` and `output` of each key.
+const STORES: [&str; 2] = ["dir:t/{key}/in:ro", "dir:t/{key}/out:rw"];
 
 /// A world in which each of three keys has objects in its part of the stores.
 fn world() -> World {
@@ -25,19 +26,16 @@ fn world() -> World {
 fn worker(world: &World, source: &str) -> Command {
     world
         .wasmrun(["run", "--queue", QUEUE, "--until-empty", "--usage", "usage.jsonl", "--key", source])
-        .env("WASMRUN_LOG", "info,wasmrun_runtime=debug")
-        .arg(guest("misbehave"))
-        .args(STORES)
-        .args(["--send", "next=sqlite:next.db", "--max-consecutive-failures", "off"])
+        .logging_tasks()
+        .misbehaving(STORES[0], STORES[1])
+        .args(["--max-consecutive-failures", "off"])
 }
 
 /// One task of a message with this group.
 fn invoke(world: &World, key: &str, message: &str) -> Command {
     world
         .wasmrun(["invoke", "--json", "--key", "group", "--group", key, "--message", message])
-        .arg(guest("misbehave"))
-        .args(STORES)
-        .args(["--send", "next=sqlite:next.db"])
+        .misbehaving(STORES[0], STORES[1])
 }
 
 #[track_caller]
@@ -248,8 +246,8 @@ fn a_dead_letter_is_run_again_with_the_grants_of_its_key() {
     let id = dead[0]["id"].as_str().expect("an id");
     world.write("t/acme/in/missing", "found");
     let replay = |options: &[&str]| {
-        let command = world.wasmrun(["replay", "--json", "sqlite:jobs.db#dead", id]).arg(guest("misbehave"));
-        command.args(STORES).args(options)
+        let command = world.wasmrun(["replay", "--json", "sqlite:jobs.db#dead", id]);
+        command.misbehaving(STORES[0], STORES[1]).args(options)
     };
     let output = replay(&["--key", "group"]).succeeds();
     assert!(output.to_string().contains("got 5 bytes: found"), "{output}");
@@ -301,11 +299,9 @@ fn keys_share_a_bucket_and_reach_their_own_prefixes() {
     let worker = || {
         let command = world
             .wasmrun(["run", "--queue", QUEUE, "--until-empty", "--key", "attribute:tenant"])
-            .env("WASMRUN_LOG", "info,wasmrun_runtime=debug")
-            .arg(guest("misbehave"))
-            .args(["--store", "input=s3://bucket-in/t/{key}/in:ro"])
-            .args(["--store", "output=s3://bucket-in/t/{key}/out:rw"])
-            .args(["--send", "next=sqlite:next.db", "--max-consecutive-failures", "off"]);
+            .logging_tasks()
+            .misbehaving("s3://bucket-in/t/{key}/in:ro", "s3://bucket-in/t/{key}/out:rw")
+            .args(["--max-consecutive-failures", "off"]);
         amazon.environment(command)
     };
     // A copy within S3 stays in the part, and upper case is another key.

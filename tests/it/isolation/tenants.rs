@@ -1,7 +1,7 @@
 //! Twelve hostile tenants and a good one share a queue. The tasks of the good one complete, and no tenant reads the data of
 //! another.
 
-use crate::harness::{Amazon, Command, Output, World, guest};
+use crate::harness::{Amazon, Command, Output, World};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::fs;
@@ -62,19 +62,9 @@ fn good_messages() -> Vec<String> {
 fn worker(world: &World) -> Command {
     world
         .wasmrun(["run", "--until-empty", "--usage", "usage.jsonl", "--max-per-key", "1"])
-        .args([
-            "--instances",
-            "4",
-            "--timeout",
-            "500ms",
-            "--memory",
-            "64MiB",
-            "--send",
-            "next=sqlite:next.db",
-        ])
+        .args(["--instances", "4", "--timeout", "500ms", "--memory", "64MiB"])
         .args(["--max-consecutive-failures", "off", "--on", "retry=dead-letter"])
-        .env("WASMRUN_LOG", "info,wasmrun_runtime=debug")
-        .arg(guest("misbehave"))
+        .logging_tasks()
 }
 
 /// Checks what the worker said and recorded: all messages of `good` completed, and nothing that others said
@@ -128,7 +118,7 @@ fn twelve_hostile_tenants_harm_nobody_on_one_machine() {
     good_messages().iter().for_each(|body| send("good", body));
     let output = worker(&world)
         .args(["--queue", QUEUE, "--key", "attribute:tenant"])
-        .args(["--store", "input=dir:t/{key}/in:ro", "--store", "output=dir:t/{key}/out:rw"])
+        .misbehaving("dir:t/{key}/in:ro", "dir:t/{key}/out:rw")
         .succeeds();
     check(&world, &output, attacks.len());
     let mut expected: Vec<_> =
@@ -163,7 +153,7 @@ fn a_good_tenant_is_not_behind_the_backlogs_of_hostile_ones_where_the_queue_sees
     world.send_with(&["--group", "good"], ["ok"; SHORT]);
     let output = worker(&world)
         .args(["--queue", QUEUE, "--key", "group"])
-        .args(["--store", "input=dir:in:ro", "--store", "output=dir:out:rw"])
+        .misbehaving("dir:in:ro", "dir:out:rw")
         .succeeds();
     // The tasks are recorded in the order in which they ended.
     let is_good: Vec<bool> = world.usage().iter().map(|record| record["key"] == "good").collect();
@@ -192,8 +182,7 @@ fn twelve_hostile_tenants_harm_nobody_on_sqs_and_s3() {
     amazon.send_all_with(&queue, "tenant", messages.chain(good));
     let command = worker(&world)
         .args(["--queue", &queue, "--key", "attribute:tenant"])
-        .args(["--store", "input=s3://bucket-in/t/{key}/in:ro"])
-        .args(["--store", "output=s3://bucket-in/t/{key}/out:rw"]);
+        .misbehaving("s3://bucket-in/t/{key}/in:ro", "s3://bucket-in/t/{key}/out:rw");
     let output = amazon.environment(command).succeeds();
     check(&world, &output, attacks.len());
     for key in amazon.keys("bucket-in") {

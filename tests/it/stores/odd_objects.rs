@@ -24,11 +24,8 @@ fn put_with(amazon: &Amazon, path: &str, name: &str, value: &[u8]) {
 
 /// A worker on a local queue that allows a single receive, with stores in two buckets.
 fn worker(world: &World) -> Command {
-    world
-        .wasmrun(["run", "--queue", "sqlite:jobs.db", "--until-empty", "--log", "info,wasmrun_runtime=debug"])
-        .arg(guest("misbehave"))
-        .args(["--store", "input=s3://bucket-in/from:ro", "--store", "output=s3://bucket-out/to:rw"])
-        .args(["--send", "next=sqlite:next.db"])
+    let command = world.wasmrun(["run", "--queue", "sqlite:jobs.db", "--until-empty"]).logging_tasks();
+    command.misbehaving("s3://bucket-in/from:ro", "s3://bucket-out/to:rw")
 }
 
 #[test]
@@ -66,12 +63,8 @@ fn at(stub: &Stub, command: Command) -> Command {
 
 /// One task of `misbehave` that reads from a bucket and writes to another store.
 fn invoke(world: &World, stub: &Stub, message: &str, output: &str) -> Command {
-    let command = world
-        .wasmrun(["invoke", "--json", "--message", message])
-        .arg(guest("misbehave"))
-        .args(["--store", "input=s3://bucket-in/from:ro", "--store", &format!("output={output}:rw")])
-        .args(["--send", "next=sqlite:next.db"]);
-    at(stub, command)
+    let command = world.wasmrun(["invoke", "--json", "--message", message]);
+    at(stub, command.misbehaving("s3://bucket-in/from:ro", &format!("{output}:rw")))
 }
 
 /// An S3 server that holds the object `from/x` with these headers.
@@ -146,12 +139,8 @@ fn metadata_beyond_ascii_goes_with_a_copy() {
     for how in ["copy", "put-like"] {
         let stub = holding(has);
         invoke(&world, &stub, &format!("{how} x y"), "dir:out").succeeds();
-        let back = world
-            .wasmrun(["invoke", "--json", "--message", &format!("{how} y z")])
-            .arg(guest("misbehave"))
-            .args(["--store", "input=dir:out:ro", "--store", "output=s3://bucket-out/to:rw"])
-            .args(["--send", "next=sqlite:next.db"]);
-        at(&stub, back).succeeds();
+        let back = world.wasmrun(["invoke", "--json", "--message", &format!("{how} y z")]);
+        at(&stub, back.misbehaving("dir:out:ro", "s3://bucket-out/to:rw")).succeeds();
         let put = stub.seen().into_iter().find(|request| request.method == "PUT").expect("a write");
         assert!(is_whole(&put), "{how}: {put:?}");
     }
@@ -275,13 +264,9 @@ fn objects_of_odd_keys_are_read_and_written_on_a_server() {
     keys.sort();
     assert_eq!(amazon.keys("bucket-out"), keys, "{output}");
     let listed = |prefix: &str| {
-        let output =
-            amazon.environment(world.wasmrun(["invoke", "--json", "--message", &format!("list {prefix}")]));
-        let output = output
-            .arg(guest("misbehave"))
-            .args(["--store", "input=s3://bucket-in/from:ro", "--store", "output=dir:out:rw"])
-            .args(["--send", "next=sqlite:next.db"])
-            .succeeds();
+        let command = world.wasmrun(["invoke", "--json", "--message", &format!("list {prefix}")]);
+        let command = command.misbehaving("s3://bucket-in/from:ro", "dir:out:rw");
+        let output = amazon.environment(command).succeeds();
         output.logs_of("Guest")[0]["text"].as_str().expect("text").to_owned()
     };
     assert_eq!(listed("/"), "listed 2: //two /lead");

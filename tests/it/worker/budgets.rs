@@ -231,10 +231,7 @@ fn while_the_store_fails_each_worker_counts_by_itself_and_no_message_is_blamed()
 
 fn on_sqs(world: &World, amazon: &Amazon, jobs: &str, options: &[&str]) -> Process {
     let run = world.wasmrun(["run", "--queue", jobs, "--instances", "1", "--key", "attribute:tenant"]);
-    let run = run
-        .arg(guest("misbehave"))
-        .env("WASMRUN_LOG", "info,wasmrun_runtime=debug")
-        .args(["--budget", "acme=fuel:1/31d"]);
+    let run = run.arg(guest("misbehave")).logging_tasks().args(["--budget", "acme=fuel:1/31d"]);
     amazon.environment(run.args(["--budget-store", "s3://budgets/of-jobs"]).args(options)).start()
 }
 

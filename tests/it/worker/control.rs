@@ -1,6 +1,6 @@
 //! An operator pauses a worker, lets it go on, and cancels messages.
 
-use crate::harness::{Amazon, Command, Depth, Process, World, guest, wait_until, why};
+use crate::harness::{Amazon, Command, Depth, Process, World, wait_until, why};
 use serde_json::json;
 use std::fs;
 use std::io::{Read, Write};
@@ -56,9 +56,7 @@ fn a_pause_lets_the_running_task_end_and_keeps_the_next_message_in_the_queue_unc
 #[test]
 fn a_pause_ends_the_long_poll_of_sqs() {
     let Some((world, amazon, queue)) = Amazon::with_jobs(120, 3) else { return };
-    let run =
-        world.wasmrun(["run", "--queue", "jobs"]).arg(guest("misbehave")).args(World::grants()).args(SOCKET);
-    let worker = amazon.environment(run).env("WASMRUN_LOG", "debug").start();
+    let worker = amazon.environment(world.run_on("jobs", "misbehave").args(SOCKET)).start();
     worker.until_logged("\"ready\"");
     amazon.send(&queue, "ok");
     worker.until_logged("task completed");

@@ -1,8 +1,7 @@
 //! One worker on several queues: strict queues, weights, and what stays apart by queue.
 
 use crate::harness::{
-    Amazon, Call, Command, Depth, ScriptedSqs, World, field, get, guest, refusal, signed, status, wait_until,
-    why,
+    Amazon, Call, Command, Depth, ScriptedSqs, World, field, get, refusal, signed, status, wait_until, why,
 };
 use serde_json::{Value, json};
 
@@ -21,8 +20,7 @@ fn world(options: &[&str]) -> World {
 
 /// A worker on these queues, with all grants.
 fn run(world: &World, queues: &[&str]) -> Command {
-    let run = world.wasmrun(["run"]).arg(guest("misbehave")).args(World::grants());
-    let run = run.env("WASMRUN_LOG", "info,wasmrun_runtime=debug");
+    let run = world.wasmrun(["run"]).misbehaving("dir:in:ro", "dir:out:rw").logging_tasks();
     queues.iter().fold(run, |command, queue| command.args(["--queue", queue]))
 }
 

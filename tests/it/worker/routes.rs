@@ -53,7 +53,7 @@ pub(super) fn world(file: &str) -> World {
 }
 
 pub(super) fn run(world: &World) -> Command {
-    world.wasmrun(["run", "--config", "wasmrun.toml"]).env("WASMRUN_LOG", "info,wasmrun_runtime=debug")
+    world.wasmrun(["run", "--config", "wasmrun.toml"]).logging_tasks()
 }
 
 /// Number of records with this route and component.

@@ -1,6 +1,6 @@
 //! What a worker does when it is told to stop.
 
-use crate::harness::{Amazon, Depth, Output, Process, World, guest, wait_until};
+use crate::harness::{Amazon, Depth, Output, Process, World, wait_until};
 use rustix::process::Signal;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -90,8 +90,7 @@ fn an_idle_worker_on_sqs_that_stops_hides_no_message() {
     let Some(amazon) = Amazon::start() else { return };
     let world = World::new();
     let queue = amazon.create_queue("jobs", 120, 3);
-    let run = world.wasmrun(["run", "--queue", "jobs"]).arg(guest("misbehave")).args(World::grants());
-    let worker = amazon.environment(run).env("WASMRUN_LOG", "debug").start();
+    let worker = amazon.environment(world.run_on("jobs", "misbehave")).start();
     // The worker is now polling, and continues to poll.
     worker.until_logged("\"ready\"");
     amazon.send(&queue, "ok");

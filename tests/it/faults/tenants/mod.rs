@@ -181,7 +181,7 @@ fn start(place: &dyn Place, options: &[&str]) -> Process {
     let worker = worker.args(["--max-per-key", &MAX_PER_KEY.to_string(), "--weight", "a=2"]);
     let worker = worker.args(["--budget", "*=fuel:1000T/31d", "--budget", &format!("{POOR}=fuel:1/10s")]);
     let worker = worker.args(["--complete-group", "batch", "--backoff", "10ms..50ms"]).args(options);
-    worker.env("WASMRUN_LOG", "info,wasmrun_runtime=debug").within(Duration::from_secs(300)).start()
+    worker.logging_tasks().within(Duration::from_secs(300)).start()
 }
 
 /// The fuel that these tasks of [`KEYS`] have used.
