@@ -220,8 +220,7 @@ fn services_with_tls_are_asked_through_a_tunnel_and_believed_by_the_users_bundle
     let by_file = get(None).env("SSL_CERT_FILE", &bundle);
     assert_eq!(by_file.succeeds().json()["outcome"], "completed");
     let tunnel = Raw::tunnel_to(server.port);
-    let proxied =
-        get(Some(&bundle)).env("HTTPS_PROXY", format!("http://127.0.0.1:{}", tunnel.port())).succeeds();
+    let proxied = get(Some(&bundle)).env("HTTPS_PROXY", tunnel.endpoint()).succeeds();
     assert_eq!(proxied.json()["outcome"], "completed", "{proxied}");
     let expected = format!("CONNECT localhost:{} HTTP/1.1", server.port);
     let asked = tunnel.asked();

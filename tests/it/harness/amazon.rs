@@ -6,9 +6,7 @@ use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_sqs::types::QueueAttributeName;
 use aws_smithy_http_client::{Builder, tls};
 use std::collections::HashMap;
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -103,9 +101,7 @@ impl Amazon {
         let port = free_port();
         let directory = tempfile::tempdir_in(scratch()).expect("a directory");
         let server = command(Command::new(program, directory.path()), port, directory.path());
-        let mut server = server.within(Duration::from_secs(3600)).start();
-        wait_until("the server listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        assert!(server.runs(), "{name} has ended, and another server listens on its port");
+        let server = server.start_server(port);
         let endpoint = format!("http://127.0.0.1:{port}");
         let credentials = Credentials::new("test", "test", None, None, "tests");
         let http = || {

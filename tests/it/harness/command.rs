@@ -1,9 +1,10 @@
 //! Running a program, and assertions on its output.
 
 use super::process::Process;
-use super::{PATIENCE, guest, scratch};
+use super::{PATIENCE, guest, scratch, wait_until};
 use serde_json::Value;
 use std::ffi::OsStr;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -84,6 +85,15 @@ impl Command {
 
     pub(crate) fn start(self) -> Process {
         Process::start(self.inner, self.input, self.time)
+    }
+
+    /// Starts a server for the rest of the test, and waits until it listens on this port.
+    #[track_caller]
+    pub(crate) fn start_server(self, port: u16) -> Process {
+        let mut server = self.within(Duration::from_secs(3600)).start();
+        wait_until("the server listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        assert!(server.runs(), "the server has ended, and another one listens on its port");
+        server
     }
 
     /// Runs the program until it exits, whatever its exit status.

@@ -1,8 +1,6 @@
 //! A proxy that injects faults.
 
-use super::{Command, Process, Wire, free_port, program, scratch, wait_until};
-use std::net::TcpStream;
-use std::time::Duration;
+use super::{Command, Process, Wire, free_port, program, scratch};
 use tempfile::TempDir;
 
 /// A microburst proxy that injects faults in front of a server, such as those of AWS. Stopped with the test.
@@ -18,12 +16,9 @@ impl Faults {
     pub(crate) fn before(server: &str, rules: &serde_json::Value) -> Option<Self> {
         let program = program("microburst")?;
         let (port, directory) = (free_port(), tempfile::tempdir_in(scratch()).expect("a directory"));
-        let mut process = Command::new(program, directory.path())
+        let process = Command::new(program, directory.path())
             .args(["--host", "127.0.0.1", "--port", &port.to_string(), "--upstream", server])
-            .within(Duration::from_secs(3600))
-            .start();
-        wait_until("the proxy listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        assert!(process.runs(), "the proxy has ended, and another server listens on its port");
+            .start_server(port);
         let mut client = Wire::to(([127, 0, 0, 1], port).into());
         let headers = [("connection", "close"), ("content-type", "application/json")];
         let answer = client.post("/_microburst/rules", &headers, rules.to_string());

@@ -1,9 +1,8 @@
 //! A real registry: Debian's `docker-registry`, with a directory of its own.
 
 use super::wire::{Response, Wire};
-use super::{Command, Process, World, free_port, installed, scratch, wait_until};
+use super::{Command, Process, World, free_port, installed, scratch};
 use sha2::{Digest, Sha256};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -48,10 +47,7 @@ impl DockerRegistry {
         );
         let file = root.join("settings.yml");
         std::fs::write(&file, settings).expect("written");
-        let process = Command::new(program, root).arg("serve").arg(&file);
-        let mut process = process.within(std::time::Duration::from_secs(3600)).start();
-        wait_until("the registry listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        assert!(process.runs(), "the registry has ended, and another server listens on its port");
+        let process = Command::new(program, root).arg("serve").arg(&file).start_server(port);
         Some(Self { port, _process: process, _directory: directory })
     }
 

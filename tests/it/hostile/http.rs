@@ -76,7 +76,7 @@ fn worker(world: &World, url: &str) -> Command {
 #[test]
 fn each_hostile_request_ends_as_it_must_and_nothing_else_is_touched() {
     let server = server();
-    let url = format!("http://127.0.0.1:{}", server.port());
+    let url = server.endpoint();
     let mut siege =
         Siege::start(&FETCH, |world| worker(world, &url).args(["--instances", "4", "--timeout", "60s"]));
     let cases: Vec<Case> = vec![
@@ -101,7 +101,7 @@ fn each_hostile_request_ends_as_it_must_and_nothing_else_is_touched() {
 #[test]
 fn requests_that_only_the_clock_can_end_are_ended_by_the_clock() {
     let server = server();
-    let url = format!("http://127.0.0.1:{}", server.port());
+    let url = server.endpoint();
     let mut siege = Siege::start(&FOR_LONG, |world| {
         worker(world, &url).args(["--instances", "20", "--timeout", "5s", "--http-timeout", "60s"])
     });

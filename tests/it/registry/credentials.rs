@@ -57,7 +57,7 @@ fn a_registry_of_ecr_is_used_with_the_credentials_of_aws() {
     let proxy = Raw::tunnel_to(registry.port());
     let trusting = |command: Command| {
         let command = command.env("SSL_CERT_FILE", world.path("ca.pem"));
-        command.env("HTTPS_PROXY", format!("http://127.0.0.1:{}", proxy.port()))
+        command.env("HTTPS_PROXY", proxy.endpoint())
     };
     let url = format!("oci://{ECR}/team/empty:1");
     let pushed = world.wasmrun(["push"]).arg(guest("empty")).arg(&url);

@@ -98,7 +98,7 @@ fn a_registry_that_stops_is_given_up() {
         // Until the client gives up.
         let _ = std::io::Read::read(client, &mut [0]);
     });
-    let stalling = format!("http://127.0.0.1:{}", stalling.port());
+    let stalling = stalling.endpoint();
     let asking = with_realm(|_| Answer::new(200, ""));
     let helped = World::new();
     helped.write(".docker/config.json", r#"{"credsStore": "test"}"#);
@@ -146,7 +146,7 @@ fn content_that_is_not_what_was_announced_is_not_taken() {
             while client.write_all(&component).is_ok() {}
         }
     });
-    let endless = inspect(&world, &format!("http://127.0.0.1:{}", endless.port()));
+    let endless = inspect(&world, &endless.endpoint());
     endless.fails_with(3, &format!("sends more than the {size} bytes"));
     let pinned = Stub::answering(|request| {
         if is_blob(request) { right(request) } else { Answer::new(200, manifest_of(&component(), 1)) }
