@@ -1,6 +1,6 @@
 //! Where requests go: the settings that name an endpoint, the way a request names its bucket, and access points.
 
-use crate::harness::{Answer, Command, Request, Stub, World, guest, signed};
+use crate::harness::{Answer, Command, Request, Stub, World, event, guest, signed};
 use serde_json::json;
 
 const ACCESS_POINT: &str = "arn:aws:s3:eu-west-1:123456789012:accesspoint/photos";
@@ -173,8 +173,7 @@ fn an_access_point_is_read_listed_and_copied_from_and_its_buckets_events_are_fou
     assert!(listed[0].target.starts_with(&format!("{host}?")), "{listed:?}");
     assert!(listed[0].target.contains("prefix=new%2F"), "{listed:?}");
     // The event names the bucket behind the access point.
-    let event = json!({"Records": [{"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
-        "s3": {"bucket": {"name": "photos-in"}, "object": {"key": "new/a"}}}]});
+    let event = event("photos-in", &[json!({"key": "new/a"})]);
     let announced = world.wasmrun(["invoke", "--json", "--message", &event.to_string()]).arg(guest("copy"));
     let announced = signed(announced)
         .args(["--store", &format!("input={store}?bucket=photos-in:ro"), "--store", "output=dir:out:rw"])

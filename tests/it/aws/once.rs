@@ -2,12 +2,11 @@
 
 use super::sessions;
 use crate::harness::{
-    Amazon, Answer, Command, Depth, Output, Proxy, Request, Stub, World, guest, lock, signed, wait_until,
+    Amazon, Answer, Command, Depth, Objects, Output, Proxy, Stub, World, guest, signed, wait_until,
 };
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const LEDGER: &str = "s3://bucket-ledger/jobs";
@@ -59,32 +58,6 @@ impl Cloud {
             serde_json::from_slice::<Value>(&content).expect("JSON")["state"].clone()
         };
         self.ledger("entries/").into_iter().map(state).collect()
-    }
-}
-
-/// Objects of one worker by their paths, which a stub serves.
-#[derive(Clone, Default)]
-struct Objects(Arc<Mutex<HashMap<String, Vec<u8>>>>);
-
-impl Objects {
-    fn answer(&self, request: &Request) -> Answer {
-        let path = request.target.split('?').next().unwrap_or_default().to_owned();
-        let mut objects = lock(&self.0);
-        match request.method.as_str() {
-            "GET" if request.target.contains("list-type=2") => Answer::new(200, "<ListBucketResult/>"),
-            "PUT" => {
-                objects.insert(path, request.body.clone());
-                Answer::new(200, "").with("ETag", "\"e\"")
-            }
-            "DELETE" => {
-                objects.remove(&path);
-                Answer::new(204, "")
-            }
-            _ => match objects.get(&path) {
-                Some(content) => Answer::new(200, content.clone()).with("ETag", "\"e\""),
-                None => Answer::no_such_key(),
-            },
-        }
     }
 }
 
@@ -322,7 +295,7 @@ fn outputs_for_a_key_are_staged_by_the_worker_and_written_in_the_session_of_the_
     assert_eq!(of_key, [("DELETE", "session-acme"), ("PUT", "session-acme")], "{output}");
     let of_ledger = seen.iter().filter(|request| request.target.starts_with("/bucket-ledger/"));
     assert!(of_ledger.clone().count() > 0 && of_ledger.clone().all(|request| request.access_key() == "own"));
-    let paths = lock(&objects.0).keys().cloned().collect::<Vec<_>>();
+    let paths = objects.paths();
     assert!(paths.contains(&"/bucket/t/acme/out/new".to_owned()), "{paths:?}");
     assert!(!paths.iter().any(|path| path.contains("/staged/") || path.contains("/evil/")), "{paths:?}");
 }
@@ -358,7 +331,7 @@ fn outputs_of_a_route_are_written_with_the_role_of_that_route() {
         world.send_with(&["--attribute", &format!("order={order}")], [format!("put {order} x")]);
     }
     let run = world.wasmrun(["run", "--config", "wasmrun.toml", "--until-empty"]).args(ONCE);
-    let output = signed(run).env("AWS_ENDPOINT_URL", stub.endpoint()).succeeds();
+    let output = stub.environment(run).succeeds();
     assert_eq!(output.summary()["outcomes"], json!({"completed": 2}), "{output}");
     let seen = stub.seen();
     let written = seen.iter().filter(|request| request.method == "PUT");

@@ -106,7 +106,7 @@ fn a_bucket_that_is_gone_or_elsewhere_is_no_missing_object() {
         (405, "MethodNotAllowed", "MethodNotAllowed"),
         (404, "NoSuchWebsiteConfiguration", "NoSuchWebsiteConfiguration"),
     ] {
-        let page = Answer::new(status, format!("<Error><Code>{code}</Code></Error>"));
+        let page = Answer::s3_error(status, code);
         let stub = s3_behind(page, Arc::new(AtomicBool::new(true)));
         let output = worker(&world, &stub).arg("--check").ends().exited_with(3);
         assert!(output.error().contains(said), "{code}: {output}");

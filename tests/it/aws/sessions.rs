@@ -43,7 +43,7 @@ fn server(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Stub {
                 Answer::new(200, "abc").with("etag", "\"abc\"")
             }
             "PUT" => Answer::new(200, "").with("etag", "\"put\""),
-            _ => Answer::new(404, "<Error><Code>NoSuchKey</Code><Message>said by the test</Message></Error>"),
+            _ => Answer::no_such_key(),
         }
     })
 }

@@ -125,9 +125,7 @@ fn nothing_is_completed_if_a_file_could_not_be_written_even_if_the_guest_does_no
     for action in ["write /out/a 10", "write-whatever-comes /out/a 30000000 /out/b"] {
         let world = World::new();
         let stub = Stub::answering(|request| match &*request.method {
-            "PUT" | "POST" if request.target.contains("/to/a") => {
-                Answer::new(403, "<Error><Code>AccessDenied</Code></Error>")
-            }
+            "PUT" | "POST" if request.target.contains("/to/a") => Answer::s3_error(403, "AccessDenied"),
             _ if request.is_probe() => Answer::no_such_key(),
             _ => Answer::new(200, "").with("etag", "\"e\""),
         });

@@ -2,10 +2,10 @@
 //! The queues here allow a single receive, so a message that is counted goes to the dead-letter queue at once.
 
 use crate::harness::{
-    Answer, Command, Depth, Disk, Request, ScriptedSqs, Stub, World, get, guest, keys, lock, signed,
-    wait_until,
+    Answer, Command, Depth, Disk, Objects, Request, ScriptedSqs, Stub, World, event, get, guest, keys, lock,
+    signed, wait_until,
 };
-use std::collections::BTreeMap;
+use serde_json::json;
 use std::sync::{Arc, Mutex};
 
 const QUEUE: &str = "sqlite:jobs.db";
@@ -70,8 +70,7 @@ fn an_input_that_is_granted_for_writing_only_empties_no_queue() {
 #[test]
 fn once_tasks_complete_an_object_outside_of_all_stores_is_its_message_s_own_matter() {
     let world = announced(3);
-    let outside = r#"{"Records":[{"eventVersion":"2.1","eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"b"},"object":{"key":"k"}}}]}"#;
-    world.send([outside]);
+    world.send([event("b", &[json!({"key": "k"})]).to_string()]);
     let output = world.run("misbehave").args(["--until-empty", "--instances", "1", "--backoff", "100ms..1s"]);
     let output = output.succeeds();
     assert_eq!(keys(&world.path("out")).len(), 3);
@@ -141,10 +140,10 @@ fn a_worker_that_is_told_to_stop_while_no_task_completes_succeeds() {
     worker.stop();
 }
 
-/// A server that supports as much of S3 as a task needs, and refuses requests on demand.
+/// S3 that refuses requests on demand.
 #[derive(Clone, Default)]
 struct Bucket {
-    objects: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
+    objects: Objects,
     refuses: Arc<Mutex<Option<Refuses>>>,
 }
 
@@ -160,29 +159,15 @@ impl Bucket {
     }
 
     fn answer(&self, request: &Request) -> Answer {
-        let path = request.target.split('?').next().unwrap_or_default();
-        if lock(&self.refuses).is_some_and(|refuses| refuses(request)) {
-            return error(403, "AccessDenied");
-        }
-        let mut objects = lock(&self.objects);
-        match request.method.as_str() {
-            "PUT" => {
-                objects.insert(path.to_owned(), request.body.clone());
-                Answer::new(200, "").with("ETag", "\"e\"")
-            }
-            _ => match objects.get(path) {
-                Some(content) if request.header("range") == "bytes=0-0" => Answer::new(206, &content[..1])
-                    .with("Content-Range", format!("bytes 0-0/{}", content.len()))
-                    .with("ETag", "\"e\""),
-                Some(content) => Answer::new(200, content.clone()).with("ETag", "\"e\""),
-                None => error(404, "NoSuchKey"),
-            },
+        match lock(&self.refuses).is_some_and(|refuses| refuses(request)) {
+            true => Answer::s3_error(403, "AccessDenied"),
+            false => self.objects.answer(request),
         }
     }
 
     /// Number of objects whose paths contain this text.
     fn count(&self, part: &str) -> usize {
-        lock(&self.objects).keys().filter(|path| path.contains(part)).count()
+        self.objects.paths().iter().filter(|path| path.contains(part)).count()
     }
 
     fn announced(&self, world: &World, keys: &[&str]) {
@@ -191,16 +176,9 @@ impl Bucket {
 
     /// Stores an object and returns the event that announces it.
     fn holds(&self, key: &str) -> String {
-        lock(&self.objects).insert(format!("/photos/in/{key}"), format!("object {key}").into());
-        format!(
-            r#"{{"Records":[{{"eventVersion":"2.1","eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{{"bucket":{{"name":"photos"}},"object":{{"key":"in/{key}"}}}}}}]}}"#
-        )
+        self.objects.put(&format!("/photos/in/{key}"), format!("object {key}"));
+        event("photos", &[json!({"key": format!("in/{key}")})]).to_string()
     }
-}
-
-fn error(status: u16, code: &str) -> Answer {
-    let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>no</Message></Error>");
-    Answer::new(status, body).with("Content-Type", "application/xml")
 }
 
 fn on_s3(world: &World, stub: &Stub) -> Command {

@@ -70,6 +70,11 @@ impl World {
         self.directory.path().join(relative)
     }
 
+    /// The name by which events name a store of the world.
+    pub(crate) fn bucket(&self, store: &str) -> String {
+        format!("dir:{}", self.path(store).display())
+    }
+
     pub(crate) fn write(&self, relative: &str, content: impl AsRef<[u8]>) {
         let path = self.path(relative);
         fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");

@@ -1,6 +1,6 @@
 //! Grants by key: a task reaches its key's part of a store, whatever its guest and its message try.
 
-use crate::harness::{Amazon, Command, Depth, World, field, guest, why};
+use crate::harness::{Amazon, Command, Depth, World, event, field, guest, why};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -46,10 +46,7 @@ fn send(world: &World, flag: &str, key: &str, bodies: &[String]) {
 
 /// A notification that announces an object of the directory `t`.
 fn announcement(world: &World, key: &str) -> String {
-    let bucket = format!("dir:{}", world.path("t").display());
-    json!({"Records": [{"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
-                        "s3": {"bucket": {"name": bucket}, "object": {"key": key, "size": 1}}}]})
-    .to_string()
+    event(&world.bucket("t"), &[json!({"key": key, "size": 1})]).to_string()
 }
 
 /// All files below a directory with their contents, without the store's own folder.

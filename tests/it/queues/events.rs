@@ -1,13 +1,14 @@
 //! Messages that announce objects, in the formats of their senders.
 
-use crate::harness::{Depth, World};
+use crate::harness::{Depth, World, event};
 use serde_json::{Value, json};
 
 /// A notification with one record, for an object of the store `in`.
 fn notification(world: &World, source: &str, event_name: &str, key: &str) -> Value {
-    let bucket = format!("dir:{}", world.path("in").display());
-    json!({"Records": [{"eventVersion": "2.1", "eventSource": source, "eventName": event_name,
-                        "s3": {"bucket": {"name": bucket}, "object": {"key": key, "size": 1}}}]})
+    let mut event = event(&world.bucket("in"), &[json!({"key": key, "size": 1})]);
+    event["Records"][0]["eventSource"] = source.into();
+    event["Records"][0]["eventName"] = event_name.into();
+    event
 }
 
 /// Outcome and reason of the task for this event.

@@ -1,15 +1,11 @@
 //! The advice in docs/src/guides/idempotency.md: messages that arrive twice, at once, late, or in the wrong order.
 
-use crate::harness::{Amazon, Depth, World, guest, wait_until};
+use crate::harness::{Amazon, Depth, World, event, guest, wait_until};
 use serde_json::{Value, json};
 
 /// The event that S3 would send for an object of `in`.
-fn event(key: &str, sequencer: &str, version: Option<&str>) -> Value {
-    json!({"Records": [{
-        "eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
-        "s3": {"bucket": {"name": "dir:in"},
-               "object": {"key": key, "sequencer": sequencer, "versionId": version}},
-    }]})
+fn created(key: &str, sequencer: &str, version: Option<&str>) -> Value {
+    event("dir:in", &[json!({"key": key, "sequencer": sequencer, "versionId": version})])
 }
 
 /// Runs a worker on these messages, each of them sent twice and all at once.
@@ -33,7 +29,7 @@ fn in_world(world: &World, event: &Value) -> String {
 fn an_output_whose_key_the_input_decides_is_there_once_however_often_the_message_comes() {
     let world = World::with_queue(&[]);
     world.write("in/a.txt", "hello");
-    run_twice(&world, &[in_world(&world, &event("a.txt", "0A", None))]);
+    run_twice(&world, &[in_world(&world, &created("a.txt", "0A", None))]);
     assert_eq!(world.read("out/versions/a.txt/only"), b"HELLO");
     assert_eq!(world.keys("out/versions/a.txt"), ["only"]);
 }
@@ -57,7 +53,7 @@ fn the_newest_version_wins_in_whichever_order_events_come() {
         for index in order {
             // Simulates a versioned bucket: the announced version is read.
             world.write("in/a.txt", ["old", "new"][index]);
-            run_twice(&world, &[in_world(&world, &event("a.txt", OLD_AND_NEW[index], None))]);
+            run_twice(&world, &[in_world(&world, &created("a.txt", OLD_AND_NEW[index], None))]);
         }
         assert_eq!(world.read("out/latest/a.txt"), b"NEW", "{order:?}");
     }
@@ -83,7 +79,7 @@ fn a_version_that_was_announced_is_read_although_it_was_overwritten() {
     let first = amazon.put_version("bucket-in", "a.txt", "first");
     let second = amazon.put_version("bucket-in", "a.txt", "second");
     for version in [&first, &second] {
-        let event = event("a.txt", "0A", Some(version)).to_string().replace("dir:in", "bucket-in");
+        let event = created("a.txt", "0A", Some(version)).to_string().replace("dir:in", "bucket-in");
         amazon.send(&queue, &event);
     }
     let run = world.wasmrun(["run", "--queue", "jobs", "--until-empty"]).arg(guest("careful"));

@@ -1,7 +1,7 @@
 //! Objects with unusual headers, versions and keys. The writers of objects choose these, and must not be able to stop a
 //! worker with them.
 
-use crate::harness::{Amazon, Answer, Command, Depth, Request, Stub, World, guest, signed};
+use crate::harness::{Amazon, Answer, Command, Depth, Request, Stub, World, event, guest};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -57,14 +57,10 @@ fn an_object_with_metadata_that_is_no_text_is_read_like_any_other() {
     }
 }
 
-fn at(stub: &Stub, command: Command) -> Command {
-    signed(command).env("AWS_ENDPOINT_URL", stub.endpoint())
-}
-
 /// One task of `misbehave` that reads from a bucket and writes to another store.
 fn invoke(world: &World, stub: &Stub, message: &str, output: &str) -> Command {
     let command = world.wasmrun(["invoke", "--json", "--message", message]);
-    at(stub, command.misbehaving("s3://bucket-in/from:ro", &format!("{output}:rw")))
+    stub.environment(command.misbehaving("s3://bucket-in/from:ro", &format!("{output}:rw")))
 }
 
 /// An S3 server that holds the object `from/x` with these headers.
@@ -140,7 +136,7 @@ fn metadata_beyond_ascii_goes_with_a_copy() {
         let stub = holding(has);
         invoke(&world, &stub, &format!("{how} x y"), "dir:out").succeeds();
         let back = world.wasmrun(["invoke", "--json", "--message", &format!("{how} y z")]);
-        at(&stub, back.misbehaving("dir:out:ro", "s3://bucket-out/to:rw")).succeeds();
+        stub.environment(back.misbehaving("dir:out:ro", "s3://bucket-out/to:rw")).succeeds();
         let put = stub.seen().into_iter().find(|request| request.method == "PUT").expect("a write");
         assert!(is_whole(&put), "{how}: {put:?}");
     }
@@ -166,11 +162,7 @@ fn metadata_beyond_ascii_goes_with_a_copy() {
 }
 
 fn announcement(key: &str, version: Option<&str>) -> String {
-    let object = json!({"key": key, "versionId": version});
-    let bucket = json!({"name": "bucket-in"});
-    let s3 = json!({"bucket": bucket, "object": object});
-    json!({"Records": [{"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": s3}]})
-        .to_string()
+    event("bucket-in", &[json!({"key": key, "versionId": version})]).to_string()
 }
 
 #[test]
@@ -196,8 +188,12 @@ fn a_server_that_ignores_versions_hands_over_nothing_in_their_place() {
             let answer = Answer::new(200, component.clone()).with("etag", "\"abc\"");
             answered.map_or(answer.clone(), |version| answer.with("x-amz-version-id", version))
         });
-        let run =
-            at(&stub, world.wasmrun(["invoke", "s3://components/x.wasm?version=v-1", "--message", "x"]));
+        let run = stub.environment(world.wasmrun([
+            "invoke",
+            "s3://components/x.wasm?version=v-1",
+            "--message",
+            "x",
+        ]));
         if is_right {
             run.succeeds();
         } else {

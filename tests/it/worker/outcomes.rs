@@ -1,6 +1,6 @@
 //! How tasks fail, and the effect on their messages.
 
-use crate::harness::{Depth, Output, World, field, why};
+use crate::harness::{Depth, Output, World, event, field, why};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -148,9 +148,8 @@ fn a_dead_letter_queue_of_its_own_file_is_used_when_it_is_named() {
 #[test]
 fn an_event_outside_every_grant_is_rejected_and_a_test_event_runs_nothing() {
     let world = World::new();
-    let event = json!({"Records": [{"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
-        "s3": {"bucket": {"name": "elsewhere"}, "object": {"key": "secret"}}}]});
-    let (outcome, reason) = world.outcome(&event.to_string());
+    let outside = event("elsewhere", &[json!({"key": "secret"})]);
+    let (outcome, reason) = world.outcome(&outside.to_string());
     assert_eq!(outcome, "rejected");
     assert!(reason.starts_with("no grant"), "{reason}");
     assert!(!reason.contains("elsewhere"), "{reason}");

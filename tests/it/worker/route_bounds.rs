@@ -1,7 +1,7 @@
 //! What bounds the tasks of routes: their grants and limits, mistakes at the start, and faults of another route.
 
 use super::routes::{QUEUE, ROUTES, count, run, world};
-use crate::harness::{Depth, why};
+use crate::harness::{Depth, event, why};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -64,13 +64,8 @@ fn a_guest_reaches_the_grants_of_its_own_route_alone() {
 #[test]
 fn objects_of_one_message_take_a_route_only_together() {
     let world = world(ROUTES);
-    let two = |a: &str, b: &str| {
-        let record = |key: &str| {
-            json!({"eventVersion": "2.1", "eventName": "ObjectCreated:Put", "eventSource": "aws:s3",
-                   "s3": {"bucket": {"name": format!("dir:{}", world.path("in").display())}, "object": {"key": key}}})
-        };
-        json!({"Records": [record(a), record(b)]}).to_string()
-    };
+    let two =
+        |a: &str, b: &str| event(&world.bucket("in"), &[json!({"key": a}), json!({"key": b})]).to_string();
     for file in ["a.txt", "b.txt", "c.bin"] {
         world.write(&format!("in/{file}"), file);
     }
@@ -152,10 +147,8 @@ fn a_task_of_a_route_reaches_only_the_parts_of_its_messages_key() {
     assert!(reasons.iter().any(|reason| reason.to_string().contains("unusable key")), "{reasons:?}");
 
     // A single task has the key and the route of its message, too.
-    let record = json!({"eventVersion": "2.1", "eventName": "ObjectCreated:Put", "eventSource": "aws:s3",
-        "s3": {"bucket": {"name": format!("dir:{}", world.path("t").display())}, "object": {"key": "beta/in/a.txt"}}});
     fs::remove_file(world.path("t/beta/out/a.txt")).expect("removed");
-    let message = json!({"Records": [record]}).to_string();
+    let message = event(&world.bucket("t"), &[json!({"key": "beta/in/a.txt"})]).to_string();
     let invoke = ["invoke", "--json", "--config", "wasmrun.toml", "--message", &message];
     let output = world.wasmrun(invoke).succeeds();
     assert_eq!((&output.json()["route"], world.keys("t/beta/out")), (&json!("texts"), vec!["a.txt".into()]));

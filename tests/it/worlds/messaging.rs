@@ -1,7 +1,7 @@
 //! Components of `wasi:messaging`: what they see, what they answer and what they send.
 
 use super::{drafts, said};
-use crate::harness::{World, field, guest, why};
+use crate::harness::{World, event, field, guest, why};
 use serde_json::json;
 
 #[test]
@@ -33,9 +33,7 @@ fn a_message_has_its_body_its_content_type_and_its_attributes_that_are_text() {
     let seen = said(drafts(&world, "message").args(attributes));
     assert_eq!(seen, r#"None Some("text/x") Some([("tenant", "a=b")])"#);
     // An event is text, also one that announces an object outside every store.
-    let record = json!({"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
-                        "s3": {"bucket": {"name": "elsewhere"}, "object": {"key": "a", "size": 5}}});
-    let event = json!({"Records": [record]}).to_string();
+    let event = event("elsewhere", &[json!({"key": "a", "size": 5})]).to_string();
     assert!(said(drafts(&world, &event)).starts_with("unknown: {\"Records\""));
 }
 
