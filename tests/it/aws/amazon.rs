@@ -1,6 +1,6 @@
 //! SQS and S3 on a local stand-in.
 
-use crate::harness::{ACCOUNT, Amazon, Command, World, arn, field, guest, repository, wait_until};
+use crate::harness::{ACCOUNT, Amazon, Command, World, arn, field, guest, photograph, wait_until};
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 use std::time::Instant;
@@ -63,9 +63,7 @@ fn a_photograph_that_is_put_into_a_bucket_becomes_a_thumbnail_in_another() {
 
 fn becomes_a_thumbnail(cloud: &Cloud) {
     cloud.amazon.notify("bucket-in", "jobs");
-    let photograph =
-        std::fs::read(repository().join("demo/photographs/coffee cup.jpg")).expect("a photograph");
-    cloud.amazon.put("bucket-in", "from/a coffee+cup ü.jpg", photograph);
+    cloud.amazon.put("bucket-in", "from/a coffee+cup ü.jpg", photograph());
     wait_until("the bucket has told the queue", || cloud.amazon.depth(&cloud.queue)[0] >= 1);
     let output = cloud.run("thumbnail").args(["--until-empty", "--env", "MAX_SIDE=320"]).succeeds();
     assert_eq!(output.summary()["outcomes"]["completed"], output.summary()["tasks"], "{output}");

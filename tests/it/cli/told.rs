@@ -36,9 +36,7 @@ fn a_missing_region_is_one_sentence() {
 
 fn configured(world: &World, content: &str) -> Process {
     world.write("wasmrun.toml", content);
-    let worker = world.run("misbehave").args(["--config", "wasmrun.toml"]).start();
-    worker.until_logged("\"ready\"");
-    worker
+    world.run("misbehave").args(["--config", "wasmrun.toml"]).start_ready()
 }
 
 #[test]
@@ -66,8 +64,7 @@ fn sighup_names_what_needs_a_restart_each_time() {
 #[test]
 fn sighup_without_a_file_says_that_it_stops() {
     let world = World::with_queue(&[]);
-    let worker = world.run("misbehave").start();
-    worker.until_logged("\"ready\"");
+    let worker = world.run("misbehave").start_ready();
     worker.signal(Signal::HUP);
     let output = worker.finish().succeeded();
     assert!(output.to_string().contains("stopping on SIGHUP, as there is no configuration file"), "{output}");

@@ -45,8 +45,7 @@ fn the_task_is_protected_before_the_first_message_starts_and_soon_after_the_last
             agreed(request)
         }
     });
-    let worker = world.run("copy").env(AGENT, agent_uri(&agent)).start();
-    worker.until_logged("\"ready\"");
+    let worker = world.run("copy").env(AGENT, agent_uri(&agent)).start_ready();
     assert!(agent.seen().is_empty(), "nothing runs yet");
     world.announce();
     wait_until("all is done", || world.keys("out").len() == 3);

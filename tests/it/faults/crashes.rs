@@ -22,7 +22,7 @@ fn thirty_kills_at_random_moments_lose_no_message_and_spoil_no_output() {
 
     assert_eq!(world.keys("out").len(), MESSAGES);
     for (key, digest) in &digests {
-        let output = String::from_utf8(world.read(&format!("out/{key}"))).expect("text");
+        let output = world.text(&format!("out/{key}"));
         assert_eq!(&output, digest, "{key}");
     }
     assert_eq!(world.depth(), Depth::EMPTY);

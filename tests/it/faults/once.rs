@@ -37,7 +37,7 @@ fn kills_at_random_moments_leave_each_key_the_outputs_of_one_committed_run() {
     let (mut ended, workers) = killed_at_random_moments(&mut random, KILLS, lines, until_empty);
     ended.extend(workers.into_iter().map(|worker| worker.finish().succeeded()));
     assert_eq!((world.depth(), world.dead()), (Depth::EMPTY, Depth::EMPTY));
-    let text = |key: String| String::from_utf8(world.read(&format!("out/{key}"))).expect("text");
+    let text = |key: String| world.text(&format!("out/{key}"));
     let outputs = |order: usize| ["first", "second/deep"].map(|name| text(format!("{order}/{name}")));
     assert_outputs_of_one_run((0..ORDERS).map(outputs), &keys(&world.path("out/nonces")));
     check_runs(&ended);

@@ -87,6 +87,14 @@ impl Command {
         Process::start(self.inner, self.input, self.time)
     }
 
+    /// Starts a worker or a service and waits until it is ready.
+    #[track_caller]
+    pub(crate) fn start_ready(self) -> Process {
+        let process = self.start();
+        process.until_logged("\"ready\"");
+        process
+    }
+
     /// Starts a server for the rest of the test, and waits until it listens on this port.
     #[track_caller]
     pub(crate) fn start_server(self, port: u16) -> Process {

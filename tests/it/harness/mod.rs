@@ -80,6 +80,11 @@ pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// A photograph of the demo.
+pub(crate) fn photograph() -> Vec<u8> {
+    std::fs::read(repository().join("demo/photographs/coffee cup.jpg")).expect("a photograph")
+}
+
 /// The program under test: the one just built, or the one that `WASMRUN_PROGRAM` names, to see a test fail on an older
 /// program.
 pub(crate) fn wasmrun() -> PathBuf {

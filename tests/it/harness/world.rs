@@ -102,6 +102,11 @@ impl World {
         read(&self.path(relative))
     }
 
+    #[track_caller]
+    pub(crate) fn text(&self, relative: &str) -> String {
+        String::from_utf8(self.read(relative)).expect("UTF-8")
+    }
+
     /// The names of the files in a store, sorted.
     pub(crate) fn keys(&self, store: &str) -> Vec<String> {
         keys(&self.path(store))
@@ -220,8 +225,7 @@ impl World {
     /// The records of tasks in the file `usage.jsonl`, in the order in which the tasks ended.
     #[track_caller]
     pub(crate) fn usage(&self) -> Vec<Value> {
-        let text = String::from_utf8(self.read("usage.jsonl")).expect("UTF-8");
-        text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
+        self.text("usage.jsonl").lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
     }
 
     /// ID and body of every message in the queue, in the order in which they were sent.

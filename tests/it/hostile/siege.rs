@@ -82,8 +82,7 @@ impl Siege {
         let command = prepare(&world).args(["--max-consecutive-failures", "off"]);
         let command = command.within(Duration::from_secs(300));
         let outside = Outside::of(&world);
-        let worker = command.start();
-        worker.until_logged("\"ready\"");
+        let worker = command.start_ready();
         let fresh = rested(&worker);
         Self { world, guest, worker, queue, next: 0, beating: None, fresh, outside }
     }

@@ -1,19 +1,14 @@
 //! Registries that misbehave: each fault is one sentence, in bounded time, and nothing of it is run.
 
+use super::signing::digest;
 use super::{helper, with_helper};
 use crate::harness::{Answer, Command, Output, Raw, Request, Stub, World, guest};
-use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const MANIFEST: &str = "/v2/a/manifests/1";
 const BLOB: &str = "/v2/a/blobs/";
-
-fn digest(content: &[u8]) -> String {
-    let hex: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
-}
 
 fn component() -> Vec<u8> {
     std::fs::read(guest("empty")).expect("a component")

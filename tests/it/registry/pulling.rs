@@ -73,8 +73,7 @@ fn a_tag_that_moves_is_a_new_version_of_the_component() {
     push(&world, "empty", &url);
     let options =
         ["--component-refresh", "1s", "--instances", "4", "--usage", "usage.jsonl", "--cache", "cache"];
-    let worker = world.wasmrun(["run", &url, "--queue", "sqlite:jobs.db"]).args(options).start();
-    worker.until_logged("\"ready\"");
+    let worker = world.wasmrun(["run", &url, "--queue", "sqlite:jobs.db"]).args(options).start_ready();
     let pinned = push(&world, "misbehave", &url);
     worker.until_logged("\"all new tasks run a new version of the component\"");
     world.send(["ok"]);

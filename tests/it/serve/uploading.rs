@@ -1,12 +1,7 @@
 //! The example `upload` with the example `thumbnail`: a picture that is sent over HTTP becomes a thumbnail.
 
-use crate::harness::{Amazon, Command, Depth, Process, Wire, World, guest, repository, wait_until};
-use std::fs;
+use crate::harness::{Amazon, Command, Depth, Process, Wire, World, guest, photograph, wait_until};
 use std::net::SocketAddr;
-
-fn photograph() -> Vec<u8> {
-    fs::read(repository().join("demo/photographs/coffee cup.jpg")).expect("a photograph")
-}
 
 fn serve(world: &World) -> Command {
     let command = world.wasmrun(["serve", "--listen", "0", "--usage", "usage.jsonl"]);

@@ -130,8 +130,7 @@ fn a_collector_that_fails_delays_no_task_and_is_said_once_for_traces_and_once_fo
             .env("OTEL_BSP_SCHEDULE_DELAY", "50")
             .env("OTEL_METRIC_EXPORT_INTERVAL", "50")
             .env("OTEL_EXPORTER_OTLP_TIMEOUT", "300")
-            .start();
-        worker.until_logged("\"ready\"");
+            .start_ready();
         world.send(["ok"; 3000]);
         wait_until("all is done", || world.depth() == Depth::EMPTY);
         wait_until("all is sent several times", || {

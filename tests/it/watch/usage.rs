@@ -109,7 +109,7 @@ fn each_kill_tears_at_most_the_last_line_and_the_next_worker_begins_a_new_one() 
     }
     let last = worker(&world).args(["--on", "rejected=drop"]).succeeds().summary();
 
-    let text = String::from_utf8(world.read(FILE)).expect("UTF-8");
+    let text = world.text(FILE);
     assert!(text.ends_with("}\n"), "the last worker left a torn line");
     let whole = text.lines().filter(|line| serde_json::from_str::<Value>(line).is_ok()).count();
     assert_eq!(text.lines().count() - whole, torn, "lines that are no records");
@@ -190,9 +190,7 @@ fn warnings(output: &Output, text: &str) -> usize {
 
 fn in_directory(world: &World) -> Process {
     fs::create_dir(world.path("usage")).expect("a directory");
-    let worker = world.run("misbehave").args(["--usage", "usage/usage.jsonl"]).start();
-    worker.until_logged("\"ready\"");
-    worker
+    world.run("misbehave").args(["--usage", "usage/usage.jsonl"]).start_ready()
 }
 
 #[test]
@@ -228,7 +226,7 @@ fn a_line_that_a_crash_tore_spoils_no_other() {
     world.write(FILE, "{\"time\":\"2026-");
     world.send(["ok"; 3]);
     worker(&world).succeeds();
-    let text = String::from_utf8(world.read(FILE)).expect("UTF-8");
+    let text = world.text(FILE);
     assert_eq!(text.lines().count(), 4, "{text}");
     let report = world.wasmrun(["report", "--json", FILE]).succeeds().json();
     assert_eq!((&report["tasks"], &report["bad_lines"]["count"]), (&3.into(), &1.into()));
@@ -300,7 +298,7 @@ fn a_hostile_reason_is_a_value_in_its_line() {
     let world = World::with_queue(&[]);
     world.send(["reject a\u{9b}2J\u{7f}\n{\"time\":\"forged\"}\u{2028}\u{202e}"]);
     worker(&world).succeeds();
-    let text = String::from_utf8(world.read(FILE)).expect("UTF-8");
+    let text = world.text(FILE);
     assert!(
         !text.trim_end().contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{202e}')),
         "{text:?}"

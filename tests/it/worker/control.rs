@@ -12,9 +12,7 @@ const SOCKET: [&str; 2] = ["--control", "control.sock"];
 /// Starts a worker with one instance and a control socket, and waits until it's ready.
 fn started(world: &World, options: &[&str]) -> Process {
     let worker = world.run("misbehave").args(["--instances", "1", "--timeout", "10m"]).args(SOCKET);
-    let worker = worker.args(options).start();
-    worker.until_logged("\"ready\"");
-    worker
+    worker.args(options).start_ready()
 }
 
 fn control<'a>(world: &World, arguments: impl IntoIterator<Item = &'a str>) -> Command {
@@ -56,8 +54,7 @@ fn a_pause_lets_the_running_task_end_and_keeps_the_next_message_in_the_queue_unc
 #[test]
 fn a_pause_ends_the_long_poll_of_sqs() {
     let Some((world, amazon, queue)) = Amazon::with_jobs(120, 3) else { return };
-    let worker = amazon.environment(world.run_on("jobs", "misbehave").args(SOCKET)).start();
-    worker.until_logged("\"ready\"");
+    let worker = amazon.environment(world.run_on("jobs", "misbehave").args(SOCKET)).start_ready();
     amazon.send(&queue, "ok");
     worker.until_logged("task completed");
     control(&world, ["pause"]).succeeds();

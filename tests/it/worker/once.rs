@@ -327,8 +327,7 @@ fn a_sweep_finishes_a_commit_whose_message_never_comes_again() {
     let world = World::with_queue(&[]);
     die_after_commit(&world, &url_of(&world, "out"));
     change_commit(&world, "expires_ms = 0", []);
-    let worker = world.run("misbehave").args(ONCE).start();
-    worker.until_logged("\"ready\"");
+    let worker = world.run("misbehave").args(ONCE).start_ready();
     wait_until("the sweep has finished it", || entries(&world) == [(COMPLETED, 1)]);
     worker.stop();
     assert_eq!((world.read("out/deep/late"), staged(&world)), (b"from before the crash".to_vec(), 0));

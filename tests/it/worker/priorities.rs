@@ -95,8 +95,7 @@ fn a_named_dead_letter_queue_is_that_of_all_queues() {
 fn an_idle_worker_starts_what_arrives_in_any_queue() {
     let world = world(&[]);
     let queues = ["sqlite:urgent.db;strict", JOBS, "sqlite:slow.db;weight=1000"];
-    let worker = run(&world, &queues).start();
-    worker.until_logged("\"ready\"");
+    let worker = run(&world, &queues).start_ready();
     for (round, queue) in [SLOW, URGENT, JOBS, SLOW].into_iter().enumerate() {
         world.send_to(queue, &[], ["ok"]);
         worker.until_logged_times(round + 1, "\"task completed\"");
@@ -110,8 +109,7 @@ fn a_worker_that_stops_leaves_all_other_messages_visible_and_uncounted() {
     let queues = ["sqlite:urgent.db;strict", JOBS, SLOW];
     let worker =
         run(&world, &queues).args(["--instances", "1", "--timeout", "10m", "--stop-timeout", "100ms"]);
-    let worker = worker.start();
-    worker.until_logged("\"ready\"");
+    let worker = worker.start_ready();
     let in_flight = || [URGENT, JOBS, SLOW].map(|queue| world.depth_of(queue).in_flight).iter().sum::<u64>();
     world.send_to(JOBS, &[], ["sleep-forever"]);
     wait_until("its task runs", || world.depth_of(JOBS).in_flight == 1);

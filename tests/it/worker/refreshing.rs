@@ -46,8 +46,7 @@ fn each_task_is_of_one_version_which_its_record_names() {
     let versions: Vec<_> = (0..VERSIONS).map(|number| version(number, REJECTS)).collect();
     world.write(FILE, &versions[0]);
     let options = ["--on", "rejected=drop", "--max-consecutive-failures", "off"];
-    let worker = worker(&world).args(options).start();
-    worker.until_logged("\"ready\"");
+    let worker = worker(&world).args(options).start_ready();
     let mut sent = 0;
     for (index, version) in versions.iter().enumerate() {
         if index > 0 {
@@ -89,8 +88,7 @@ fn the_component_of_a_route_gets_new_versions_of_its_own() {
         .wasmrun(["run", "default.wasm", "--config", "wasmrun.toml", "--queue", "sqlite:jobs.db"])
         .args(["--component-refresh", "1s", "--usage", USAGE, "--cache", "off", "--memory", "4MiB"])
         .args(["--on", "rejected=drop", "--max-consecutive-failures", "off"])
-        .start();
-    worker.until_logged("\"ready\"");
+        .start_ready();
     let send = || {
         world.send_with(&["--group", "g"], ["00"]);
         world.send(["00"]);
@@ -118,8 +116,7 @@ fn a_version_that_cannot_run_is_refused_and_the_one_before_stays() {
     let world = World::with_queue(&[]);
     let first = version(0, COMPLETES);
     world.write(FILE, &first);
-    let worker = worker(&world).start();
-    worker.until_logged("\"ready\"");
+    let worker = worker(&world).start_ready();
     let needs_more = "(component (core module $m (memory 100)) (core instance (instantiate $m))
         (instance $handler) (export \"wasmrun:task/handler@0.1.0\" (instance $handler)))";
     for (index, (bytes, says)) in [
@@ -152,8 +149,7 @@ fn a_share_of_the_tasks_decides_whether_a_version_takes_over() {
     let world = World::with_queue(&["--max-receives", "1"]);
     let versions = [version(0, COMPLETES), version(1, REJECTS), version(2, COMPLETES)];
     world.write(FILE, &versions[0]);
-    let worker = worker(&world).args(["--rollout", "50%", "--on", "rejected=drop"]).start();
-    worker.until_logged("\"ready\"");
+    let worker = worker(&world).args(["--rollout", "50%", "--on", "rejected=drop"]).start_ready();
     let recorded = || world.read(USAGE).iter().filter(|byte| **byte == b'\n').count();
     let mut sent = 0;
     let mut send = || {
@@ -190,8 +186,7 @@ fn a_version_on_trial_that_hangs_from_its_first_task_is_given_up_and_no_message_
     let versions = [version(0, COMPLETES), version(1, NEVER_ENDS)];
     world.write(FILE, &versions[0]);
     let options = ["--rollout", "50%", "--timeout", "1s", "--backoff", "100ms..100ms"];
-    let worker = worker(&world).args(options).start();
-    worker.until_logged("\"ready\"");
+    let worker = worker(&world).args(options).start_ready();
     world.replace(FILE, &versions[1]);
     worker.until_logged("\"a share of the new tasks runs a new version of the component\"");
     let mut sent = 0;
@@ -230,8 +225,7 @@ fn a_version_of_which_fewer_tasks_fit_into_the_memory_is_refused_and_the_one_bef
         Stub::answering(|_| Answer::new(200, json!({"Limits": {"CPU": 1, "Memory": 1024}}).to_string()));
     let metadata = format!("{}/v4/id", agent.endpoint());
     let worker = worker(&world).env("ECS_CONTAINER_METADATA_URI_V4", metadata).args(["--instances", "auto"]);
-    let worker = worker.start();
-    worker.until_logged("\"ready\"");
+    let worker = worker.start_ready();
     let ready = worker.logs_with("\"ready\"").pop().expect("a line");
     assert_eq!(ready["bounded_by"], "memory", "{ready}");
     world.replace(FILE, &versions[1]);

@@ -11,9 +11,7 @@ const REFUSED: &str = "rejected the configuration";
 /// Starts a worker with a configuration that a test changes.
 fn configured(world: &World, worker: &str, limits: &str) -> Process {
     configure(world, worker, limits, "info");
-    let process = world.run("misbehave").args(["--config", "wasmrun.toml"]).start();
-    process.until_logged("\"ready\"");
-    process
+    world.run("misbehave").args(["--config", "wasmrun.toml"]).start_ready()
 }
 
 fn configure(world: &World, worker: &str, limits: &str, level: &str) {
@@ -25,8 +23,8 @@ fn configure(world: &World, worker: &str, limits: &str, level: &str) {
 fn sighup_takes_up_instances_and_level_without_losing_a_message() {
     let world = World::with_queue(&["--max-receives", "1"]);
     configure(&world, "instances = '1..4'", "timeout = '30s'", "info");
-    let worker = world.run("misbehave").args(["--config", "wasmrun.toml"]).without_env("WASMRUN_LOG").start();
-    worker.until_logged("\"ready\"");
+    let worker =
+        world.run("misbehave").args(["--config", "wasmrun.toml"]).without_env("WASMRUN_LOG").start_ready();
     world.send(["sleep 20"; 60]);
     configure(&world, "instances = 2", "timeout = '1s'", "debug");
     assert_eq!(worker.logged(DEBUG), 0);

@@ -237,8 +237,7 @@ fn a_grant_that_a_route_lacks_is_counted_against_no_message_though_others_comple
 #[test]
 fn a_store_of_one_route_that_fails_does_not_stop_the_tasks_of_others() {
     let world = world(OUTAGE);
-    let worker = run(&world).start();
-    worker.until_logged("\"ready\"");
+    let worker = run(&world).start_ready();
     fs::remove_dir(world.path("of-texts")).expect("removed");
     for _ in 0..3 {
         world.send_with(&["--group", "failing"], ["get @input x"]);

@@ -76,8 +76,7 @@ fn a_second_signal_stops_at_once_even_guests_that_never_wait() {
 #[test]
 fn an_idle_worker_stops_at_once() {
     let world = World::with_queue(&[]);
-    let worker = world.run("misbehave").start();
-    worker.until_logged("\"ready\"");
+    let worker = world.run("misbehave").start_ready();
     let began = Instant::now();
     let output = worker.stop();
     // The receive would wait for 20 seconds.
@@ -105,8 +104,7 @@ fn an_idle_worker_on_sqs_that_stops_hides_no_message() {
 #[test]
 fn an_idle_worker_notices_what_another_process_sends() {
     let world = World::with_queue(&[]);
-    let worker = world.run("misbehave").start();
-    worker.until_logged("\"ready\"");
+    let worker = world.run("misbehave").start_ready();
     for round in 1..=3 {
         world.send(["ok"]);
         worker.until_logged_times(round, "\"task completed\"");
@@ -148,8 +146,7 @@ fn a_worker_that_was_suspended_leaves_alone_what_others_have_received() {
         }
         is_free
     });
-    let other = world.run("misbehave").arg("--until-empty").start();
-    other.until_logged("\"ready\"");
+    let other = world.run("misbehave").arg("--until-empty").start_ready();
     wait_until("the message is delivered again", || receives(&world) == 2);
     suspended.signal(Signal::CONT);
     let output = other.finish().succeeded();

@@ -3,7 +3,7 @@
 use super::document::{self, Section};
 use super::place::Place;
 use crate::cli::simulate::recorded;
-use crate::harness::{Amazon, DockerRegistry, Output, guest, keys, repository, wait_until, why};
+use crate::harness::{Amazon, DockerRegistry, Output, guest, keys, photograph, repository, wait_until, why};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -28,10 +28,6 @@ pub(super) fn in_account(amazon: &Amazon) {
     amazon.notify("photos-in", "uploads");
     amazon.put("photos-in", "cup.jpg", photograph());
     wait_until("the bucket has told the queue", || amazon.depth(&queue)[0] >= 1);
-}
-
-pub(super) fn photograph() -> Vec<u8> {
-    fs::read(repository().join("demo/photographs/coffee cup.jpg")).expect("a photograph")
 }
 
 pub(super) fn makes_a_thumbnail_on_aws(section: &Section) {

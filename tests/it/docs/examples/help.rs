@@ -1,8 +1,8 @@
 //! The examples of each command in the output of `--help`.
 
-use super::checks::{here, in_account, photograph, project, thumbnails, with_registry};
+use super::checks::{here, in_account, project, thumbnails, with_registry};
 use super::place::Place;
-use crate::harness::{Amazon, DockerRegistry, World, field, free_port, guest, repository};
+use crate::harness::{Amazon, DockerRegistry, World, field, free_port, guest, photograph, repository};
 use std::collections::BTreeMap;
 use std::fs;
 
@@ -104,8 +104,7 @@ fn the_examples_of_each_help_run_as_printed() {
             }
             // These need a worker that runs, and a message that it doesn't hold can't be cancelled.
             if ["pause", "resume", "cancel"].contains(&&*command) && !example.starts_with("wasmrun run") {
-                let worker = place.world.run("misbehave").args(["--control", "control.sock"]).start();
-                worker.until_logged("\"ready\"");
+                let worker = place.world.run("misbehave").args(["--control", "control.sock"]).start_ready();
                 script.ends().exited_with(i32::from(command == "cancel"));
                 continue;
             }

@@ -89,7 +89,7 @@ impl Place for Machine {
 
     fn read(&self, key: &str, object: &str) -> String {
         let store = if key == "c" { "of-c" } else { "out" };
-        String::from_utf8(self.0.read(&format!("{store}/{object}"))).expect("text")
+        self.0.text(&format!("{store}/{object}"))
     }
 
     fn nonces(&self) -> Vec<String> {
