@@ -2,23 +2,17 @@
 
 use super::ends::Ends::{Limit, Rejected, TimedOut};
 use super::ends::{Case, case};
-use super::program::remove_pulses;
+use super::program::{output_with, remove_pulses};
 use super::siege::{Guest, Siege};
 use crate::harness::{Command, Raw, World};
-use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
 const FETCH: Guest = Guest {
     neighbour: |number| format!("work neighbour-{number}"),
-    // The output's key is the ID of the message, which the test doesn't know.
     result: |world, number| {
-        let entries = fs::read_dir(world.path("out")).expect("a directory").flatten();
         let name = format!("neighbour-{number}");
-        let mut files = entries.filter(|entry| entry.path().is_file());
-        let result =
-            files.find(|entry| fs::read(entry.path()).is_ok_and(|content| content == name.as_bytes()))?;
-        result.file_name().into_string().ok()
+        output_with(world, |content| content == name.as_bytes())
     },
     pulse: Some(|| "pulse 4000".into()),
 };
@@ -51,26 +45,9 @@ fn answer(request: &str, client: &mut TcpStream) -> std::io::Result<()> {
 fn worker(world: &World, url: &str) -> Command {
     world
         .run("fetch")
-        .args([
-            "--output-object",
-            "output:{id}",
-            "--memory",
-            "16MiB",
-            "--object-size",
-            "1MiB",
-            "--allow-http",
-            url,
-        ])
-        .args([
-            "--http-received-size",
-            "64MiB",
-            "--http-sent-size",
-            "16MiB",
-            "--http-requests",
-            "500",
-            "--handles",
-            "64",
-        ])
+        .args(["--output-object", "output:{id}", "--memory", "16MiB", "--object-size", "1MiB"])
+        .args(["--allow-http", url, "--http-received-size", "64MiB", "--http-sent-size", "16MiB"])
+        .args(["--http-requests", "500", "--handles", "64"])
 }
 
 #[test]

@@ -11,7 +11,6 @@ use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Command as Program, Stdio};
 
 const COMPLETED: &str = "\"task completed\"";
 
@@ -31,6 +30,35 @@ fn samples(text: &str) -> BTreeMap<String, f64> {
     };
     lines.map(parse).collect()
 }
+
+/// What the metrics count of the tasks below.
+const SAMPLES: [(&str, f64); 25] = [
+    ("wasmrun_tasks_total{outcome=\"completed\"}", 4.0),
+    ("wasmrun_tasks_total{outcome=\"limit-exceeded\"}", 2.0),
+    ("wasmrun_tasks_total{outcome=\"timed-out\"}", 1.0),
+    ("wasmrun_tasks_total{outcome=\"trapped\"}", 1.0),
+    ("wasmrun_tasks_total{outcome=\"retry\"}", 1.0),
+    ("wasmrun_tasks_total{outcome=\"rejected\"}", 3.0),
+    ("wasmrun_tasks_total{outcome=\"host-failed\"}", 0.0),
+    ("wasmrun_tasks_limited_total{limit=\"fuel\"}", 1.0),
+    ("wasmrun_tasks_limited_total{limit=\"memory\"}", 1.0),
+    ("wasmrun_task_duration_seconds_count", 12.0),
+    ("wasmrun_task_receives_bucket{le=\"1\"}", 12.0),
+    ("wasmrun_messages_received_total", 12.0),
+    ("wasmrun_messages_dead_lettered_total", 8.0),
+    ("wasmrun_leases_expired_total", 0.0),
+    ("wasmrun_refused_calls_total", 1.0),
+    ("wasmrun_store_calls_total{store=\"input\",call=\"get\",result=\"ok\"}", 1.0),
+    ("wasmrun_store_calls_total{store=\"input\",call=\"head\",result=\"not-found\"}", 1.0),
+    ("wasmrun_store_calls_total{store=\"output\",call=\"put\",result=\"ok\"}", 1.0),
+    ("wasmrun_store_read_bytes_total{store=\"input\"}", 5.0),
+    ("wasmrun_store_written_bytes_total{store=\"output\"}", 5.0),
+    ("wasmrun_sent_messages_total{queue=\"next\",result=\"ok\"}", 2.0),
+    ("wasmrun_instances_running", 0.0),
+    ("wasmrun_instances_max", 4.0),
+    ("wasmrun_ready", 1.0),
+    ("wasmrun_queue_messages{state=\"visible\"}", 0.0),
+];
 
 #[test]
 fn metrics_count_what_happened_and_are_what_prometheus_reads() {
@@ -59,33 +87,7 @@ fn metrics_count_what_happened_and_are_what_prometheus_reads() {
     assert_eq!(status, 200);
     assert!(content_type.starts_with("text/plain; version=0.0.4"), "{content_type}");
     let samples = samples(&body);
-    for (name, count) in [
-        ("wasmrun_tasks_total{outcome=\"completed\"}", 4.0),
-        ("wasmrun_tasks_total{outcome=\"limit-exceeded\"}", 2.0),
-        ("wasmrun_tasks_total{outcome=\"timed-out\"}", 1.0),
-        ("wasmrun_tasks_total{outcome=\"trapped\"}", 1.0),
-        ("wasmrun_tasks_total{outcome=\"retry\"}", 1.0),
-        ("wasmrun_tasks_total{outcome=\"rejected\"}", 3.0),
-        ("wasmrun_tasks_total{outcome=\"host-failed\"}", 0.0),
-        ("wasmrun_tasks_limited_total{limit=\"fuel\"}", 1.0),
-        ("wasmrun_tasks_limited_total{limit=\"memory\"}", 1.0),
-        ("wasmrun_task_duration_seconds_count", 12.0),
-        ("wasmrun_task_receives_bucket{le=\"1\"}", 12.0),
-        ("wasmrun_messages_received_total", 12.0),
-        ("wasmrun_messages_dead_lettered_total", 8.0),
-        ("wasmrun_leases_expired_total", 0.0),
-        ("wasmrun_refused_calls_total", 1.0),
-        ("wasmrun_store_calls_total{store=\"input\",call=\"get\",result=\"ok\"}", 1.0),
-        ("wasmrun_store_calls_total{store=\"input\",call=\"head\",result=\"not-found\"}", 1.0),
-        ("wasmrun_store_calls_total{store=\"output\",call=\"put\",result=\"ok\"}", 1.0),
-        ("wasmrun_store_read_bytes_total{store=\"input\"}", 5.0),
-        ("wasmrun_store_written_bytes_total{store=\"output\"}", 5.0),
-        ("wasmrun_sent_messages_total{queue=\"next\",result=\"ok\"}", 2.0),
-        ("wasmrun_instances_running", 0.0),
-        ("wasmrun_instances_max", 4.0),
-        ("wasmrun_ready", 1.0),
-        ("wasmrun_queue_messages{state=\"visible\"}", 0.0),
-    ] {
+    for (name, count) in SAMPLES {
         let told = samples.get(name);
         // The queue's depth is of a moment in between.
         let is_near = name.contains("queue_messages");
@@ -96,18 +98,8 @@ fn metrics_count_what_happened_and_are_what_prometheus_reads() {
 
     let promtool = std::env::var_os("WASMRUN_PROMTOOL").map(PathBuf::from);
     let Some(promtool) = installed("promtool", promtool) else { return };
-    let mut check = Program::new(promtool)
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    check.stdin.take().expect("a pipe").write_all(body.as_bytes()).expect("written");
-    let output = check.wait_with_output().expect("it ends");
-    let said =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.is_empty(), "{said}");
+    let checked = world.program(&promtool).args(["check", "metrics"]).input(body).succeeds();
+    assert!(checked.stdout.is_empty() && checked.stderr.is_empty(), "{checked}");
 }
 
 #[test]
@@ -369,13 +361,10 @@ schema = json.load(open(sys.argv[1]))
 jsonschema.Draft7Validator.check_schema(schema)
 jsonschema.Draft7Validator(schema).validate(json.loads(sys.argv[2]))";
     let schema = repository().join("tests/it/watch/emf-schema.json");
-    let validate = |line: &Value| {
-        let mut python = Program::new(&python);
-        python.args(["-c", check]).arg(&schema).arg(line.to_string()).output().expect("it starts")
-    };
+    let validate =
+        |line: &Value| world.program(&python).args(["-c", check]).arg(&schema).arg(line.to_string()).ends();
     for line in [&line, &default] {
-        let output = validate(line);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        validate(line).succeeded();
     }
     // The validator does detect an invalid line.
     let mut wrong = line;
