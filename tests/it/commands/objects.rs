@@ -1,7 +1,7 @@
 //! Objects on the standard input of commands, and the keys of objects on both streams.
 
 use super::{ended, said};
-use crate::harness::{Command, Stub, World, event, guest, signed};
+use crate::harness::{Command, Stub, World, event, guest};
 use serde_json::json;
 
 /// S3's notification of objects in the store `in`.
@@ -115,9 +115,8 @@ fn an_input_that_breaks_off_is_never_taken_for_the_whole() {
         .wasmrun(["invoke", "--json", "--message", "x", "--arg", "cat", "--input-object", "input:large"])
         .arg(guest("program"))
         .args(["--store", "input=s3://bucket/from:ro", "--store", "output=dir:out:wo"])
-        .args(["--output-object", "output:result", "--timeout", "20s"])
-        .env("AWS_ENDPOINT_URL", stub.endpoint());
-    let report = signed(command).ends().exited_with(1).json();
+        .args(["--output-object", "output:result", "--timeout", "20s"]);
+    let report = stub.environment(command).ends().exited_with(1).json();
     assert_eq!(report["outcome"], "host-failed", "{report}");
     assert!(report["usage"]["bytes_read"].as_u64() > Some(0), "{report}");
     assert_eq!(world.keys("out"), [""; 0]);

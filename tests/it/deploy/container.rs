@@ -1,6 +1,8 @@
 //! The container image, run with everything forbidden that it doesn't need.
 
-use crate::harness::{ACCOUNT, Amazon, Command, World, guest, installed, repository, skip, wait_until};
+use crate::harness::{
+    ACCOUNT, Amazon, Command, World, guest, installed, process_status, repository, skip, wait_until,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -131,14 +133,6 @@ fn cloud() -> Option<(Amazon, String)> {
     Some((amazon, queue))
 }
 
-/// A field of a process's status in `/proc`.
-fn status(process: Pid, field: &str) -> String {
-    let status = format!("/proc/{}/status", process.as_raw_nonzero());
-    let status = fs::read_to_string(status).expect("the process is there");
-    let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(":\t"));
-    value.expect("a field").to_owned()
-}
-
 #[test]
 fn the_image_makes_thumbnails_of_photographs_with_all_forbidden_that_it_does_not_need() {
     let Some(podman) = Podman::with_image() else { return };
@@ -159,7 +153,7 @@ fn the_image_makes_thumbnails_of_photographs_with_all_forbidden_that_it_does_not
         .args(["--env", "MAX_SIDE=320", "--stop-timeout", "2s"])
         .start();
     wait_until("all are made", || amazon.keys("bucket-out").len() == photographs.len());
-    let process = podman.process("worker");
+    let process = PathBuf::from(format!("/proc/{}", podman.process("worker").as_raw_nonzero()));
     for (field, value) in [
         ("Uid", "65532\t65532\t65532\t65532"),
         ("CapEff", "0000000000000000"),
@@ -168,7 +162,7 @@ fn the_image_makes_thumbnails_of_photographs_with_all_forbidden_that_it_does_not
         // A seccomp filter is active.
         ("Seccomp", "2"),
     ] {
-        assert_eq!(status(process, field), value, "{field}");
+        assert_eq!(process_status(&process, field).as_deref(), Some(value), "{field}");
     }
     wait_until("all are settled", || amazon.depth(&queue) == [0; 3]);
     for level in ["WARN", "ERROR"] {

@@ -45,7 +45,7 @@ pub(crate) use registry::DockerRegistry;
 pub(crate) use scripted_sqs::{Call, ScriptedSqs, partly, refusal};
 pub(crate) use stub::{Answer, Request, Stub};
 pub(crate) use tls::{Tls, certificate};
-pub(crate) use vitals::Vitals;
+pub(crate) use vitals::{Vitals, process_status};
 pub(crate) use watcher::{Seen, exchange, get, request, status, wait_for_tasks};
 pub(crate) use wire::Wire;
 pub(crate) use world::{Depth, World, keys};

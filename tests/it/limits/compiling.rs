@@ -1,6 +1,6 @@
 //! Components that would cost the compiler hours or gigabytes, and the confinement of the process that compiles.
 
-use crate::harness::{Process, World, repository, wait_until};
+use crate::harness::{Process, World, process_status, repository, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -160,9 +160,7 @@ fn child_of(parent: &Path) -> Option<i32> {
 }
 
 fn status(process: i32, field: &str) -> Option<String> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
-    Some(line.trim().to_owned())
+    process_status(Path::new(&format!("/proc/{process}")), field)
 }
 
 /// The hard limit of a resource, as `/proc` shows it.
