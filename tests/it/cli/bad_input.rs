@@ -127,11 +127,11 @@ fn a_queue_that_cannot_be_used_is_named_with_what_is_wrong() {
     fs::create_dir(world.path("directory")).expect("a directory");
     world.write("empty.db", "");
     world.write("text.db", "this is no database, ".repeat(500));
-    let other = rusqlite::Connection::open(world.path("other.db")).expect("a database");
+    let other = world.open("other.db");
     other.execute_batch("CREATE TABLE customers (name TEXT)").expect("a table");
     let versions = ["queue", "create", "sqlite:future.db"];
     world.wasmrun(versions).succeeds();
-    let future = rusqlite::Connection::open(world.path("future.db")).expect("a database");
+    let future = world.open("future.db");
     future.pragma_update(None, "user_version", 99).expect("a version");
     drop(future);
     damage(&world);

@@ -5,7 +5,6 @@ use crate::harness::{Depth, Disk, Output, Process, World, field, guest, keys, wa
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 const OBJECTS: usize = 40;
 /// A queue in its own directory.
@@ -57,9 +56,9 @@ fn assert_outputs(store: &Path) {
 fn works_off_a_locked_queue(world: &World) -> Output {
     let worker = worker(world);
     worker.until_logged(COMPLETED);
-    let database = lock(world, "jobs.db");
+    let lock = world.lock("jobs.db");
     worker.until_logged("has been locked by another process");
-    database.execute_batch("ROLLBACK").expect("unlocked");
+    drop(lock);
     worker.finish().succeeded()
 }
 
@@ -137,29 +136,19 @@ fn a_dead_letter_queue_that_is_locked_loses_no_letter() {
     let world = World::with_queue(&["--dead-letter", "none"]);
     world.wasmrun(["queue", "create", "sqlite:dead.db"]).succeeds();
     world.send(["reject one", "ok", "reject two", "ok"]);
-    let database = lock(&world, "dead.db");
+    let lock = world.lock("dead.db");
     let worker = world
         .run("misbehave")
         .args(["--until-empty", "--backoff", "100ms..1s", "--dead-letter", "sqlite:dead.db"])
         .start();
     worker.until_logged("cannot dead-letter the message");
-    database.execute_batch("ROLLBACK").expect("unlocked");
+    drop(lock);
     let output = worker.finish().succeeded();
     let mut dead: Vec<_> =
         world.peek("sqlite:dead.db").iter().map(|letter| field(letter, "body").to_owned()).collect();
     dead.sort();
     assert_eq!(dead, ["reject one", "reject two"], "{output}");
     assert_eq!(world.depth(), Depth::EMPTY);
-}
-
-/// Locks the database: readers see the previous state and writers wait. A backup or a shell with an open transaction
-/// does the same.
-fn lock(world: &World, file: &str) -> rusqlite::Connection {
-    let database = rusqlite::Connection::open(world.path(file)).expect("a database");
-    let patience = Duration::from_secs(20);
-    database.busy_timeout(patience).expect("a busy timeout");
-    database.execute_batch("BEGIN IMMEDIATE").expect("a lock");
-    database
 }
 
 fn world_with_queue_directory() -> World {

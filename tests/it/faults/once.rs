@@ -48,7 +48,7 @@ fn kills_at_random_moments_leave_each_key_the_outputs_of_one_committed_run() {
     wait_until("the staging area is empty", || keys(&world.path("out/.wasmrun/staged")).is_empty());
     sweeper.stop();
     assert_eq!(keys(&world.path("out/.wasmrun/tmp")), Vec::<String>::new());
-    let ledger = rusqlite::Connection::open(world.path("ledger.db")).expect("a ledger");
+    let ledger = world.open("ledger.db");
     let states: (i64, i64) = ledger
         .query_row("SELECT count(*), sum(state = 2) FROM entry", [], |row| Ok((row.get(0)?, row.get(1)?)))
         .expect("counts");

@@ -1,7 +1,8 @@
 //! A directory for each test with the stores `in` and `out`, a queue to work on and a queue to send to.
 
 use super::command::{Command, Output, field};
-use super::{guest, memory, scratch, wasmrun};
+use super::{PATIENCE, guest, memory, scratch, wasmrun};
+use rusqlite::Connection;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -218,8 +219,24 @@ impl World {
     }
 
     /// Opens the queue's database, as other programs do.
-    pub(crate) fn database(&self) -> rusqlite::Connection {
-        rusqlite::Connection::open(self.path("jobs.db")).expect("a database")
+    pub(crate) fn database(&self) -> Connection {
+        self.open("jobs.db")
+    }
+
+    /// Opens a database, such as that of a ledger, and creates it if it isn't there.
+    #[track_caller]
+    pub(crate) fn open(&self, file: &str) -> Connection {
+        Connection::open(self.path(file)).expect("a database")
+    }
+
+    /// Locks a database until the connection is dropped: readers see the previous state, and writers wait. A backup or a
+    /// shell with an open transaction does the same.
+    #[track_caller]
+    pub(crate) fn lock(&self, file: &str) -> Connection {
+        let database = self.open(file);
+        database.busy_timeout(PATIENCE).expect("a busy timeout");
+        database.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+        database
     }
 
     /// The records of tasks in the file `usage.jsonl`, in the order in which the tasks ended.

@@ -195,7 +195,7 @@ fn any_text_is_a_key_with_a_budget_of_its_own() {
     let shown = get(second.listens_on(), "/status").body;
     assert!(shown.contains("forged") && tame(&shown), "{shown}");
     assert!(second.stop().summary()["outcomes"].as_object().expect("an object").is_empty());
-    let accounts = rusqlite::Connection::open(world.path("budgets.db")).expect("a database");
+    let accounts = world.open("budgets.db");
     let count: u32 =
         accounts.query_row("SELECT count(*) FROM account", [], |row| row.get(0)).expect("a number");
     assert_eq!((count, receive_counts(&world).len()), (5, 7));
@@ -210,7 +210,7 @@ fn while_the_store_fails_each_worker_counts_by_itself_and_no_message_is_blamed()
     worker.until_logged(PARKED);
     // Written, before the file is gone.
     let sum = || {
-        let file = rusqlite::Connection::open(world.path("budgets/budgets.db")).expect("a database");
+        let file = world.open("budgets/budgets.db");
         file.query_row("SELECT count(*) FROM account", [], |row| row.get::<_, u32>(0)).unwrap_or(0)
     };
     wait_until("the use is in the store", || sum() == 1);

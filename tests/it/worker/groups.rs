@@ -95,7 +95,7 @@ fn a_notification_that_a_dead_worker_did_not_send_is_sent_when_another_starts() 
     let world = world();
     send(&world, "a", "1", &["ok"]);
     works_off(&world, &[]);
-    let groups = rusqlite::Connection::open(world.path("groups.db")).expect("a database");
+    let groups = world.open("groups.db");
     let unsent = "UPDATE completion SET sent = 0, counted_ms = counted_ms - 400000;
         INSERT INTO member SELECT id, 'm', 'completed', 'completed' FROM completion";
     groups.execute_batch(unsent).expect("changed");

@@ -26,7 +26,7 @@ fn staged(world: &World) -> usize {
 
 /// Returns the number of entries of the ledger in each state.
 fn entries(world: &World) -> Vec<(i64, i64)> {
-    let ledger = rusqlite::Connection::open(world.path("ledger.db")).expect("a ledger");
+    let ledger = world.open("ledger.db");
     let mut query =
         ledger.prepare("SELECT state, count(*) FROM entry GROUP BY 1 ORDER BY 1").expect("a query");
     let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows");
@@ -282,7 +282,7 @@ fn a_cancelled_message_that_has_committed_is_repeated_and_one_that_has_not_leave
 fn die_after_commit(world: &World, store: &str) {
     send(world, "1", "ok");
     assert_eq!(work(world, &BY_ORDER).summary()["outcomes"], json!({"completed": 1}));
-    let ledger = rusqlite::Connection::open(world.path("ledger.db")).expect("a ledger");
+    let ledger = world.open("ledger.db");
     let id: i64 = ledger.query_row("SELECT id FROM ledger", [], |row| row.get(0)).expect("an id");
     let mut run = [7; 24];
     run[..8].copy_from_slice(&id.to_be_bytes());
@@ -296,7 +296,7 @@ fn die_after_commit(world: &World, store: &str) {
 }
 
 fn change_commit(world: &World, changes: &str, values: impl rusqlite::Params) {
-    let ledger = rusqlite::Connection::open(world.path("ledger.db")).expect("a ledger");
+    let ledger = world.open("ledger.db");
     ledger.execute(&format!("UPDATE entry SET {changes}"), values).expect("an entry");
 }
 

@@ -155,8 +155,7 @@ fn a_worker_that_is_killed_loses_no_message_of_any_queue() {
 fn a_queue_that_fails_does_not_stop_the_others() {
     let world = world(&[]);
     world.send_to(URGENT, &[], ["ok"]);
-    let database = rusqlite::Connection::open(world.path("urgent.db")).expect("a database");
-    database.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    let lock = world.lock("urgent.db");
     let worker = run(&world, &["sqlite:urgent.db;strict", JOBS]).args(["--listen", "0"]).start();
     let address = worker.listens_on();
     worker.until_logged("paused receiving from a queue");
@@ -167,7 +166,7 @@ fn a_queue_that_fails_does_not_stop_the_others() {
     assert!(get(address, "/metrics").body.contains("\nwasmrun_queue_failing{queue=\"urgent.db\"} 1\n"));
     world.send(["ok"; 3]);
     worker.until_logged_times(3, "\"task completed\"");
-    database.execute_batch("ROLLBACK").expect("unlocked");
+    drop(lock);
     worker.until_logged_times(4, "\"task completed\"");
     assert_eq!(worker.logged("paused receiving from a queue"), 1, "it is said once");
     assert_eq!(worker.logged("resumed receiving from a queue"), 1);
