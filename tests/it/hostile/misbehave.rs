@@ -117,10 +117,7 @@ const COUNTED: &[(&str, Ends)] = &[
     ("read-again object", Limit("read-size")),
     ("write-on never", Limit("write-size")),
     ("copy-again object again", Limit("read-size")),
-    (
-        "metadata 1 3000",
-        Rejected("other: metadata is at most 2,048 bytes, names and values together, and no name is empty"),
-    ),
+    ("metadata 1 3000", RejectedWith("other: metadata is at most 2,048 bytes")),
     ("metadata 50000 0", Limit("call-size")),
     ("metadata 100 20000", Limit("call-size")),
     ("absurd-ranges object", Completed),
@@ -128,12 +125,9 @@ const COUNTED: &[(&str, Ends)] = &[
     // Queues.
     ("send 10000", Limit("sent-messages")),
     ("send-batches 1000 10", Limit("sent-messages")),
-    ("send-batches 1 11", Rejected("invalid-message: a batch holds at most 10 messages")),
+    ("send-batches 1 11", RejectedWith("invalid-message: ")),
     ("send-batches 1 50000", Limit("call-size")),
-    (
-        "send-bytes 1048577",
-        Rejected("invalid-message: the message has 1048577 bytes, more than its limit of 1048576"),
-    ),
+    ("send-bytes 1048577", RejectedWith("invalid-message: the message has 1048577 bytes")),
     ("send-bytes 8000000", Limit("call-size")),
     ("send-invalid", Completed),
     // The outside world.
