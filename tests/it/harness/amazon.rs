@@ -167,8 +167,18 @@ impl Amazon {
     }
 
     pub(crate) fn send(&self, url: &str, body: &str) {
-        let sent = self.wait(self.sqs.send_message().queue_url(url).message_body(body).send());
-        sent.expect("sent");
+        self.send_with(url, body, &[]);
+    }
+
+    /// Sends a message with attributes, each with its name, type and value. Returns its ID.
+    pub(crate) fn send_with(&self, url: &str, body: &str, attributes: &[(&str, &str, &str)]) -> String {
+        use aws_sdk_sqs::types::MessageAttributeValue;
+        let request = self.sqs.send_message().queue_url(url).message_body(body);
+        let request = attributes.iter().fold(request, |request, (name, kind, text)| {
+            let value = MessageAttributeValue::builder().data_type(*kind).string_value(*text).build();
+            request.message_attributes(*name, value.expect("a type"))
+        });
+        self.wait(request.send()).expect("sent").message_id.expect("an ID")
     }
 
     /// Sends messages in batches of ten.

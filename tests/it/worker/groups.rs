@@ -142,17 +142,9 @@ fn workers_on_sqs_count_in_a_bucket() {
     amazon.create_queue("done", 30, 3);
     amazon.create_bucket("groups");
     let done = jobs.replace("/jobs", "/done");
-    let message = |body: &str| {
-        use aws_sdk_sqs::types::MessageAttributeValue;
-        let value = |kind: &str, text: &str| {
-            MessageAttributeValue::builder().data_type(kind).string_value(text).build().expect("a type")
-        };
-        let request = amazon.sqs.send_message().queue_url(&jobs).message_body(body);
-        let request = request.message_attributes("batch", value("String", "night"));
-        amazon.wait(request.message_attributes("batch.count", value("Number", "30")).send()).expect("sent");
-    };
-    (0..29).for_each(|_| message("ok"));
-    message("reject it");
+    for body in [&["ok"; 29][..], &["reject it"]].concat() {
+        amazon.send_with(&jobs, body, &[("batch", "String", "night"), ("batch.count", "Number", "30")]);
+    }
     let worker = |group_store: &str| {
         let run = ["run", "--queue", &jobs, "--until-empty", "--instances", "8", "--notify", &done];
         let worker = world.wasmrun(run).arg(guest("misbehave"));
