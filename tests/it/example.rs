@@ -31,7 +31,7 @@ fn a_limit_that_is_lowered_ends_the_task_that_exceeds_it_and_no_other() {
     // The results: a file, and a dead letter that names the limit.
     assert_eq!(world.keys("out"), ["note.txt"]);
     assert_eq!((world.depth(), world.dead()), (Depth::EMPTY, Depth::visible(1)));
-    let letter = &world.peek("sqlite:jobs.db#dead")[0];
+    let letter = &world.dead_letters()[0];
     assert_eq!(letter["body"], "alloc");
 
     // Invalid settings are refused before any task starts, with one sentence and an exit code that says whose fault it

@@ -146,7 +146,7 @@ fn a_ledger_that_s3_slows_down_is_the_hosts_fault_and_counts_against_no_message(
     let worker = signed(worker).env("AWS_ENDPOINT_URL_S3", stub.endpoint()).start();
     worker.until_logged("paused receiving");
     is_slow.store(false, Ordering::Relaxed);
-    wait_until("it is settled", || world.depth() == Depth::EMPTY);
+    world.wait_until_empty();
     let output = worker.stop();
     assert!(output.to_string().contains("the ledger of --once"), "{output}");
     assert_eq!(world.dead(), Depth::EMPTY, "{output}");

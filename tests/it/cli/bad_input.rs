@@ -124,7 +124,7 @@ fn a_mistake_in_the_file_is_named_with_its_line() {
 #[test]
 fn a_queue_that_cannot_be_used_is_named_with_what_is_wrong() {
     let world = World::new();
-    fs::create_dir(world.path("directory")).expect("a directory");
+    world.create_dir("directory");
     world.write("empty.db", "");
     world.write("text.db", "this is no database, ".repeat(500));
     let other = world.open("other.db");
@@ -205,7 +205,7 @@ const QUEUE_COMMANDS: [&str; 5] = ["stats", "peek", "purge", "list", "redrive"];
 /// Overwrites all pages of a queue except the first with noise.
 fn damage(world: &World) {
     let queue = "sqlite:damaged.db";
-    world.wasmrun(["queue", "create", queue]).succeeds();
+    world.create_queue(queue, &[]);
     world.send_to(queue, &[], ["some text that fills the pages of the database"; 200]);
     let mut content = world.read("damaged.db");
     assert!(content.len() > 40_000, "{}", content.len());
@@ -283,7 +283,7 @@ fn no_writable_store_may_hold_what_the_worker_runs_or_obeys() {
     let program = world.path("out/wasmrun");
     fs::hard_link(env!("CARGO_BIN_EXE_wasmrun"), &program).expect("a link");
     for queue in ["sqlite:out/jobs.db", "sqlite:out/next.db", "sqlite:out/dead.db"] {
-        world.wasmrun(["queue", "create", queue]).succeeds();
+        world.create_queue(queue, &[]);
     }
     std::os::unix::fs::symlink(world.path("out"), world.path("link")).expect("a link");
     std::os::unix::fs::symlink(world.path("out/misbehave.wasm"), world.path("link.wasm")).expect("a link");

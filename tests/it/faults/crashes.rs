@@ -112,7 +112,7 @@ fn kills_between_sending_a_dead_letter_and_deleting_the_message_lose_no_letter()
     world.send(&bodies);
     killed_again_and_again(&world, &mut random, (8, "\"dead-lettered the message\""), &[], || {});
     assert_eq!(world.depth(), Depth::EMPTY);
-    let dead = world.peek("sqlite:jobs.db#dead");
+    let dead = world.dead_letters();
     let mut letters: Vec<String> = dead.iter().map(|letter| field(letter, "body").to_owned()).collect();
     letters.sort();
     letters.dedup();
@@ -158,7 +158,7 @@ fn kills_around_notifications_leave_no_settled_message_without_one_and_name_no_o
     const DONE: &str = "sqlite:done.db";
     let mut random = seeded();
     let world = World::with_queue(&["--visibility-timeout", "1s", "--max-receives", "1000"]);
-    world.wasmrun(["queue", "create", DONE]).succeeds();
+    world.create_queue(DONE, &[]);
     for group in 0..GROUPS {
         let bodies = (0..OF_EACH / 2).flat_map(|index| {
             let name = format!("{group:02}-{index}");

@@ -134,7 +134,7 @@ fn a_queue_whose_directory_vanishes_and_comes_back_costs_time_only() {
 #[test]
 fn a_dead_letter_queue_that_is_locked_loses_no_letter() {
     let world = World::with_queue(&["--dead-letter", "none"]);
-    world.wasmrun(["queue", "create", "sqlite:dead.db"]).succeeds();
+    world.create_queue("sqlite:dead.db", &[]);
     world.send(["reject one", "ok", "reject two", "ok"]);
     let lock = world.lock("dead.db");
     let worker = world
@@ -153,8 +153,8 @@ fn a_dead_letter_queue_that_is_locked_loses_no_letter() {
 
 fn world_with_queue_directory() -> World {
     let world = World::new();
-    fs::create_dir(world.path("queue")).expect("a directory");
-    world.wasmrun(["queue", "create", IN_DIRECTORY]).args(["--max-receives", "1"]).succeeds();
+    world.create_dir("queue");
+    world.create_queue(IN_DIRECTORY, &["--max-receives", "1"]);
     world
 }
 

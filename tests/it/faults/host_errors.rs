@@ -89,7 +89,7 @@ fn a_store_that_becomes_read_only_costs_time_only() {
     worker.until_logged("receiving is still paused");
     disk.remount(&worker, "rw");
     wait_until("all objects are there", || keys(&disk.path(&worker)).len() == OBJECTS);
-    wait_until("the queue is empty", || world.depth() == Depth::EMPTY);
+    world.wait_until_empty();
     worker.stop();
     assert_eq!(world.dead(), Depth::EMPTY);
 }
@@ -113,7 +113,7 @@ fn tasks_that_only_read_do_not_hide_that_a_store_can_no_longer_be_written() {
     assert_eq!(world.dead(), Depth::EMPTY);
     disk.remount(&worker, "rw");
     wait_until("all objects are there", || keys(&disk.path(&worker)).len() == OBJECTS + 2);
-    wait_until("the queue is empty", || world.depth() == Depth::EMPTY);
+    world.wait_until_empty();
     worker.stop();
     assert_eq!(world.dead(), Depth::EMPTY);
 }
@@ -215,7 +215,7 @@ fn a_role_that_loses_its_rights_costs_time_only() {
         worker.until_logged(PAUSED);
         bucket.refuse(|_| false);
         wait_until("all are written", || bucket.count("/out/") == keys.len());
-        wait_until("the queue is empty", || world.depth() == Depth::EMPTY);
+        world.wait_until_empty();
         worker.stop();
         assert_eq!(world.dead(), Depth::EMPTY);
     }
@@ -260,8 +260,7 @@ fn messages_that_wait_for_a_store_are_released_when_the_worker_stops() {
 
 #[test]
 fn messages_that_cannot_be_held_for_long_are_released_uncounted_while_a_grant_is_missing() {
-    let world = World::new();
-    world.wasmrun(["queue", "create", QUEUE, "--visibility-timeout", "2s", "--max-receives", "1"]).succeeds();
+    let world = World::with_queue(&["--visibility-timeout", "2s", "--max-receives", "1"]);
     for index in 0..3 {
         world.write(&format!("in/{index}"), "content");
     }
@@ -299,7 +298,7 @@ fn a_worker_in_which_no_task_completes_slows_down_and_goes_on_at_once_when_one_d
     assert!(world.dead().visible <= 8);
     world.send(["ok"]);
     worker.until_logged("resumed receiving at full speed");
-    wait_until("the rest is done", || world.depth() == Depth::EMPTY);
+    world.wait_until_empty();
     assert_eq!(world.dead(), Depth::visible(9));
     wait_until("it is ready", || get(address, "/readyz").status == 200);
     worker.stop();

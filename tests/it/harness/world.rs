@@ -1,7 +1,7 @@
 //! A directory for each test with the stores `in` and `out`, a queue to work on and a queue to send to.
 
 use super::command::{Command, Output, field};
-use super::{PATIENCE, guest, memory, scratch, wasmrun};
+use super::{PATIENCE, guest, memory, scratch, wait_until, wasmrun};
 use rusqlite::Connection;
 use serde_json::Value;
 use std::fs;
@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 /// The queue that tests work on.
 const QUEUE: &str = "sqlite:jobs.db";
+const DEAD: &str = "sqlite:jobs.db#dead";
 
 pub(crate) struct World {
     directory: TempDir,
@@ -46,9 +47,9 @@ impl World {
         let directory = tempfile::Builder::new().prefix("world-").tempdir_in(place);
         let world = Self { directory: directory.expect("a directory") };
         for store in ["in", "out"] {
-            fs::create_dir(world.path(store)).expect("a directory");
+            world.create_dir(store);
         }
-        world.wasmrun(["queue", "create", "sqlite:next.db"]).succeeds();
+        world.create_queue("sqlite:next.db", &[]);
         world
     }
 
@@ -63,8 +64,20 @@ impl World {
     }
 
     fn and_queue(self, options: &[&str]) -> Self {
-        self.wasmrun(["queue", "create", QUEUE]).args(options).succeeds();
+        self.create_queue(QUEUE, options);
         self
+    }
+
+    /// Creates another queue with these options.
+    #[track_caller]
+    pub(crate) fn create_queue(&self, queue: &str, options: &[&str]) {
+        self.wasmrun(["queue", "create", queue]).args(options).succeeds();
+    }
+
+    /// Creates a directory, in one that exists.
+    #[track_caller]
+    pub(crate) fn create_dir(&self, relative: &str) {
+        fs::create_dir(self.path(relative)).expect("a directory");
     }
 
     pub(crate) fn path(&self, relative: &str) -> PathBuf {
@@ -187,10 +200,22 @@ impl World {
         self.depth_of(QUEUE)
     }
 
+    /// Waits until that queue is empty.
+    #[track_caller]
+    pub(crate) fn wait_until_empty(&self) {
+        wait_until("the queue is empty", || self.depth() == Depth::EMPTY);
+    }
+
     /// Number of messages in its dead-letter queue.
     #[track_caller]
     pub(crate) fn dead(&self) -> Depth {
-        self.depth_of("sqlite:jobs.db#dead")
+        self.depth_of(DEAD)
+    }
+
+    /// The messages in its dead-letter queue.
+    #[track_caller]
+    pub(crate) fn dead_letters(&self) -> Vec<Value> {
+        self.peek(DEAD)
     }
 
     #[track_caller]

@@ -72,7 +72,7 @@ fn files(world: &World, directory: &str) -> BTreeMap<String, Vec<u8>> {
 
 /// The messages in the dead-letter queue by their bodies, with the reasons.
 fn reasons(world: &World) -> Vec<(String, String)> {
-    let letters = world.peek("sqlite:jobs.db#dead");
+    let letters = world.dead_letters();
     let reason = |letter: &Value| (letter["body"].to_string(), field(&why(letter), "reason").to_owned());
     letters.iter().map(reason).collect()
 }
@@ -239,7 +239,7 @@ fn a_dead_letter_is_run_again_with_the_grants_of_its_key() {
     let world = world();
     send(&world, "--group", "acme", &["get missing".into()]);
     worker(&world, "group").succeeds();
-    let dead = world.peek("sqlite:jobs.db#dead");
+    let dead = world.dead_letters();
     let id = dead[0]["id"].as_str().expect("an id");
     world.write("t/acme/in/missing", "found");
     let replay = |options: &[&str]| {

@@ -139,7 +139,7 @@ fn a_task_finds_nothing_of_the_ones_before_it(allocator: &str) {
         .args(["--until-empty", "--instances", "1", "--allocator", allocator])
         .succeeds();
     assert_eq!(output.summary()["outcomes"]["completed"], tasks.len(), "{output}");
-    let dead = world.peek("sqlite:jobs.db#dead");
+    let dead = world.dead_letters();
     assert_eq!(dead.len(), 1);
     assert_eq!(dead[0]["body"], "canary-write-read 171");
 }

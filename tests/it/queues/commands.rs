@@ -53,7 +53,7 @@ fn dead_letters_are_moved_back_without_what_was_said_of_them_and_work_again() {
     let run = || world.run("misbehave").arg("--until-empty").succeeds();
     run();
     assert_eq!(world.dead(), Depth::visible(1));
-    let dead = world.peek("sqlite:jobs.db#dead");
+    let dead = world.dead_letters();
     assert!(field(&dead[0]["attributes"], "wasmrun").contains("not-found"), "{dead:?}");
 
     world.write("in/not-yet-there", "now");
@@ -70,7 +70,7 @@ fn dead_letters_are_moved_back_without_what_was_said_of_them_and_work_again() {
 fn dead_letters_of_unknown_origin_stay_until_a_queue_is_named() {
     let world = World::with_queue(&[]);
     for queue in ["sqlite:two.db", "sqlite:jobs.db#two"] {
-        world.wasmrun(["queue", "create", queue, "--max-receives", "1"]).succeeds();
+        world.create_queue(queue, &["--max-receives", "1"]);
     }
     // One message sent by hand, and one from a queue whose dead-letter queue differs from the one that its worker used.
     world.send_to("sqlite:jobs.db#dead", &[], ["by hand"]);
@@ -300,7 +300,7 @@ fn a_message_that_fails_holds_up_its_own_group_only_and_until_it_is_dead_lettere
 #[test]
 fn forward_sends_bodies_attributes_and_groups_on() {
     let world = World::with_queue(&["--fifo"]);
-    world.wasmrun(["queue", "create", "sqlite:fifo.db", "--fifo"]).succeeds();
+    world.create_queue("sqlite:fifo.db", &["--fifo"]);
     world.send_with(&["--group", "g", "--attribute", "colour=blue"], ["first", "second"]);
     let output = world
         .wasmrun(["run", "--queue", "sqlite:jobs.db", "--until-empty"])

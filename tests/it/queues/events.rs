@@ -81,7 +81,7 @@ fn an_event_that_cannot_be_understood_is_rejected_by_name_and_never_run() {
     world.send([unknown.to_string()]);
     world.run("empty").args(["--until-empty"]).succeeds();
     assert_eq!(world.dead(), Depth::visible(1));
-    let letter = &world.peek("sqlite:jobs.db#dead")[0];
+    let letter = &world.dead_letters()[0];
     assert!(letter.to_string().contains("acme:s3"), "{letter}");
 
     // Records of other services, and CloudTrail's events about S3, are ordinary messages.

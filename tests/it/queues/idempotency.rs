@@ -62,7 +62,7 @@ fn the_newest_version_wins_in_whichever_order_events_come() {
 #[test]
 fn a_message_that_is_sent_twice_with_the_same_id_arrives_once_in_a_fifo_queue() {
     let world = World::new();
-    world.wasmrun(["queue", "create", "sqlite:ordered.db", "--fifo"]).succeeds();
+    world.create_queue("sqlite:ordered.db", &["--fifo"]);
     // Delivers the same message again, like after a worker was killed before it had deleted the message.
     for _ in 0..2 {
         let invoke =
@@ -135,7 +135,7 @@ fn what_can_never_work_is_dead_lettered_at_its_first_receive() {
     world.send(["never this"]);
     let output = world.run("careful").arg("--until-empty").succeeds();
     assert_eq!(output.summary()["tasks"], 1, "{output}");
-    let letters = world.peek("sqlite:jobs.db#dead");
+    let letters = world.dead_letters();
     assert_eq!(letters[0]["body"], "never this", "{output}");
     assert_eq!(world.depth(), Depth::EMPTY);
 }

@@ -49,7 +49,10 @@ fn dead_letters_are_listed_shown_moved_and_dropped_by_what_the_worker_recorded()
         assert_eq!(walk("list", &none).arg("--json").succeeds().stdout.len(), 0);
     }
     walk("show", &["no-such-id"]).fails_with(2, "no visible message with the ID no-such-id");
-    assert!(world.peek(DEAD).iter().all(|message| message["receive_count"] == 0), "looking changes nothing");
+    assert!(
+        world.dead_letters().iter().all(|message| message["receive_count"] == 0),
+        "looking changes nothing"
+    );
 
     let moved = walk("redrive", &["--reason", "disk", "--json"]).succeeds().json();
     assert_eq!((&moved["moved"], &moved["looked_at"]), (&json!(1), &json!(4)));

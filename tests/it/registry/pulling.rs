@@ -61,7 +61,7 @@ fn what_names_a_component_of_a_registry_names_its_digest() {
     // A series of metrics doesn't change its name with each digest.
     assert!(output.stdout.iter().any(|line| line.contains("\"service\":\"misbehave\"")), "{output}");
     assert_eq!(world.usage()[0]["component"], name.as_str());
-    let letter = world.peek("sqlite:jobs.db#dead").remove(0);
+    let letter = world.dead_letters().remove(0);
     assert_eq!(why(&letter)["component"], name.as_str());
 }
 
@@ -77,7 +77,7 @@ fn a_tag_that_moves_is_a_new_version_of_the_component() {
     let pinned = push(&world, "misbehave", &url);
     worker.until_logged("\"all new tasks run a new version of the component\"");
     world.send(["ok"]);
-    wait_until("all is done", || world.depth() == Depth::EMPTY);
+    world.wait_until_empty();
     worker.stop();
     let name = format!("any:1@{}", pinned.split_once('@').expect("a digest").1);
     assert_eq!(world.usage()[0]["component"], name.as_str());

@@ -6,7 +6,7 @@ use crate::harness::{World, get, guest, wait_for_tasks};
 fn queues_whose_files_have_the_same_name_have_different_labels() {
     let world = World::new();
     for folder in ["a", "b"] {
-        std::fs::create_dir(world.path(folder)).expect("a directory");
+        world.create_dir(folder);
     }
     let queues = ["--queue", "sqlite:a/q.db", "--queue", "sqlite:b/q.db", "--queue", "sqlite:b/r.db"];
     let worker = world.wasmrun(["run", "--listen", "0"]).args(queues).arg(guest("empty")).start();
@@ -28,7 +28,7 @@ fn components_whose_files_have_the_same_name_are_counted_apart() {
     let world = World::with_queue(&[]);
     let mut file = "unmatched = 'reject'\n".to_owned();
     for name in ["a", "b"] {
-        std::fs::create_dir(world.path(name)).expect("a directory");
+        world.create_dir(name);
         std::fs::copy(guest("empty"), world.path(name).join("x.wasm")).expect("a component");
         file += &format!(
             "[[route]]\nname = '{name}'\ncomponent = '{name}/x.wasm'\nmatch.attribute = {{ kind = '{name}' }}\n"

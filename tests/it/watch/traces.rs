@@ -1,8 +1,6 @@
 //! `run --otlp URL`: the traces of tasks, as a collector receives them.
 
-use crate::harness::{
-    Answer, Collector, Command, Depth, World, attribute, guest, repository, wait_until, why,
-};
+use crate::harness::{Answer, Collector, Command, World, attribute, guest, repository, wait_until, why};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use std::fs;
@@ -132,7 +130,7 @@ fn a_collector_that_fails_delays_no_task_and_is_said_once_for_traces_and_once_fo
             .env("OTEL_EXPORTER_OTLP_TIMEOUT", "300")
             .start_ready();
         world.send(["ok"; 3000]);
-        wait_until("all is done", || world.depth() == Depth::EMPTY);
+        world.wait_until_empty();
         wait_until("all is sent several times", || {
             ["/v1/traces", "/v1/metrics"].iter().all(|path| collector.seen(path).len() >= 3)
         });
@@ -209,7 +207,7 @@ fn a_dead_letter_is_a_span_of_the_task_that_failed() {
     let (world, collector) = (World::with_queue(&[]), Collector::start());
     world.send(["reject it is no picture"]);
     traced(&world, "misbehave", &collector).args(["--trace-sampling", "0%"]).succeeds();
-    let dead = world.peek("sqlite:jobs.db#dead");
+    let dead = world.dead_letters();
     assert_eq!(why(&dead[0])["outcome"], "rejected");
     let spans = collector.spans();
     let (task, letter) = (named(&spans, "process jobs.db"), named(&spans, "dead-letter jobs.db#dead"));

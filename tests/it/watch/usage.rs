@@ -162,7 +162,7 @@ fn workers_that_share_a_file_lose_no_line_when_one_of_them_rotates_it() {
 fn a_full_disk_stops_no_task_and_loses_no_line() {
     const MESSAGES: usize = 100;
     let world = World::with_queue(&[]);
-    fs::create_dir(world.path("usage")).expect("a directory");
+    world.create_dir("usage");
     let arguments = ["--queue", "sqlite:jobs.db", "--usage", "usage/usage.jsonl"];
     let Some((disk, worker)) = Disk::start_on(&world, "usage", 1 << 20, &arguments) else {
         return;
@@ -170,7 +170,7 @@ fn a_full_disk_stops_no_task_and_loses_no_line() {
     let filler = disk.fill(&worker);
     world.send(["ok"; MESSAGES]);
     worker.until_logged_times(MESSAGES, "\"task completed\"");
-    wait_until("the queue is empty", || world.depth() == Depth::EMPTY);
+    world.wait_until_empty();
     worker.until_logged(FAILS);
     fs::remove_file(filler).expect("removed");
     worker.until_logged(WORKS);
@@ -189,7 +189,7 @@ fn warnings(output: &Output, text: &str) -> usize {
 }
 
 fn in_directory(world: &World) -> Process {
-    fs::create_dir(world.path("usage")).expect("a directory");
+    world.create_dir("usage");
     world.run("misbehave").args(["--usage", "usage/usage.jsonl"]).start_ready()
 }
 
@@ -242,7 +242,7 @@ fn no_guest_may_write_to_the_usage_file() {
         assert!(!world.path(file).exists(), "{file} was created");
     };
     refused("out/usage.jsonl");
-    fs::create_dir(world.path("out/deep")).expect("a directory");
+    world.create_dir("out/deep");
     refused("out/deep/usage.jsonl");
     std::os::unix::fs::symlink(world.path("out"), world.path("link")).expect("a link");
     refused("link/usage.jsonl");

@@ -1,13 +1,12 @@
 //! The HTTP endpoints and the metrics of a worker.
 
 use crate::harness::{
-    Amazon, Answer, Depth, Process, Proxy, Seen, Stub, World, exchange, field, get, guest, installed,
-    program, repository, request, status, wait_for_tasks, wait_until,
+    Amazon, Answer, Process, Proxy, Seen, Stub, World, exchange, field, get, guest, installed, program,
+    repository, request, status, wait_for_tasks, wait_until,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -82,7 +81,7 @@ fn metrics_count_what_happened_and_are_what_prometheus_reads() {
     let limits = ["--fuel", "100000000", "--memory", "16MiB", "--timeout", "1s", "--instances", "4"];
     let (worker, address) = watched(&world, &limits);
     wait_for_tasks(address, bodies.len() as u64);
-    wait_until("all is settled", || world.depth() == Depth::EMPTY);
+    world.wait_until_empty();
     let Seen { status, content_type, body } = get(address, "/metrics");
     assert_eq!(status, 200);
     assert!(content_type.starts_with("text/plain; version=0.0.4"), "{content_type}");
@@ -148,8 +147,8 @@ fn until_ready_is(address: SocketAddr, code: u16) -> String {
 #[test]
 fn a_worker_whose_queue_vanishes_is_not_ready_and_alive_and_ready_when_it_is_back() {
     let world = World::new();
-    fs::create_dir(world.path("queue")).expect("a directory");
-    world.wasmrun(["queue", "create", "sqlite:queue/jobs.db"]).succeeds();
+    world.create_dir("queue");
+    world.create_queue("sqlite:queue/jobs.db", &[]);
     let worker = world
         .wasmrun(["run", "--queue", "sqlite:queue/jobs.db", "--listen", "0"])
         .arg(guest("misbehave"))

@@ -115,7 +115,7 @@ fn workers_that_run_at_the_same_time_learn_what_the_other_has_used() {
 fn a_budget_holds_for_the_messages_of_all_queues_of_a_worker() {
     const OTHER: &str = "sqlite:other.db";
     let world = World::with_queue(&["--max-receives", "1"]);
-    world.wasmrun(["queue", "create", OTHER, "--max-receives", "1"]).succeeds();
+    world.create_queue(OTHER, &["--max-receives", "1"]);
     let send = |queue: &str, key: &str, count: usize| {
         world.send_to(queue, &["--group", key], vec!["ok"; count]);
     };
@@ -204,7 +204,7 @@ fn any_text_is_a_key_with_a_budget_of_its_own() {
 #[test]
 fn while_the_store_fails_each_worker_counts_by_itself_and_no_message_is_blamed() {
     let world = World::with_queue(&["--max-receives", "1"]);
-    std::fs::create_dir(world.path("budgets")).expect("a directory");
+    world.create_dir("budgets");
     let worker = worker(&world, LEAST, &["--budget-store", "sqlite:budgets/budgets.db"]);
     send(&world, "acme", 1);
     worker.until_logged(PARKED);

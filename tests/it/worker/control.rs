@@ -95,7 +95,7 @@ fn a_cancelled_task_ends_and_its_message_is_dead_lettered_retried_or_dropped() {
         assert_eq!(worker.stop().summary()["outcomes"], json!({"cancelled": 1}), "{then}");
         assert_eq!((world.depth(), world.dead()), (Depth::EMPTY, Depth::visible(dead)), "{then}");
         if dead == 1 {
-            assert_eq!(why(&world.peek("sqlite:jobs.db#dead")[0])["outcome"], "cancelled");
+            assert_eq!(why(&world.dead_letters()[0])["outcome"], "cancelled");
         }
     }
 }

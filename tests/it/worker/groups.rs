@@ -7,7 +7,7 @@ const DONE: &str = "sqlite:done.db";
 
 fn world() -> World {
     let world = World::with_queue(&["--max-receives", "2"]);
-    world.wasmrun(["queue", "create", DONE]).succeeds();
+    world.create_queue(DONE, &[]);
     world
 }
 
@@ -120,7 +120,7 @@ fn messages_of_different_keys_share_no_group() {
 #[test]
 fn a_group_store_that_fails_loses_no_message() {
     let world = world();
-    std::fs::create_dir(world.path("groups")).expect("a directory");
+    world.create_dir("groups");
     let options = ["--notify", DONE, "--complete-group", "batch", "--backoff", "100ms..1s"];
     let worker =
         world.run("misbehave").args(options).args(["--group-store", "sqlite:groups/groups.db"]).start();

@@ -13,8 +13,8 @@ const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 /// A world with a queue for notifications.
 fn world(options: &[&str]) -> World {
     let world = World::with_queue(options);
-    std::fs::create_dir(world.path("done")).expect("a directory");
-    world.wasmrun(["queue", "create", DONE]).succeeds();
+    world.create_dir("done");
+    world.create_queue(DONE, &[]);
     world
 }
 
@@ -209,7 +209,7 @@ fn a_worker_goes_on_when_its_recipient_works_again() {
     worker.until_logged("cannot send the notification of a message");
     world.send(["put a x", "put b x", "put c x"]);
     worker.until_logged("resumed receiving");
-    wait_until("all messages have ended", || world.depth() == Depth::EMPTY);
+    world.wait_until_empty();
     let output = worker.stop();
     assert_eq!(output.summary()["outcomes"], json!({"completed": 3, "rejected": 1}), "{output}");
     assert_eq!((&output.summary()["notified"], world.dead()), (&json!(4), Depth::visible(1)), "{output}");

@@ -112,7 +112,7 @@ fn conditional_writes_and_keys_that_exclude_each_other_are_refused() {
     let output = work(&world, &[]);
     assert_eq!(output.summary()["outcomes"], json!({"rejected": 4}), "{output}");
     assert_eq!((world.keys("out"), staged(&world)), (Vec::<String>::new(), 0));
-    let reasons: Vec<_> = world.peek("sqlite:jobs.db#dead").iter().map(|letter| letter.to_string()).collect();
+    let reasons: Vec<_> = world.dead_letters().iter().map(|letter| letter.to_string()).collect();
     assert!(reasons.iter().any(|reason| reason.contains("on a condition")), "{reasons:?}");
 }
 
@@ -133,7 +133,7 @@ fn a_key_whose_task_runs_keeps_another_message_waiting_without_counting_its_rece
     let worker = worker.args(BY_ORDER).args(["--timeout", "2s"]).start();
     wait_until("the task runs", || world.depth().in_flight == 1);
     send(&world, "1", "put-nonce b");
-    wait_until("both are settled", || world.depth() == Depth::EMPTY);
+    world.wait_until_empty();
     let output = worker.stop();
     let outcomes = &output.summary()["outcomes"];
     assert_eq!((&outcomes["completed"], &outcomes["repeated"]), (&json!(1), &json!(1)), "{output}");
@@ -147,14 +147,14 @@ fn a_ledger_that_cannot_be_used_is_the_hosts_fault_and_counts_against_no_message
     world.send(["put a x", "put b x"]);
     let worker =
         world.run("misbehave").args(["--instances", "2", "--backoff", "10ms..20ms"]).args(ONCE).start();
-    wait_until("both have completed", || world.depth() == Depth::EMPTY);
+    world.wait_until_empty();
     world.while_away("ledger.db", || {
         world.send(["put c x"]);
         worker.until_logged("paused receiving");
         assert_eq!((world.keys("out").len(), world.dead()), (2, Depth::EMPTY));
     });
     wait_until("it goes on", || world.keys("out").len() == 3);
-    wait_until("it is settled", || world.depth() == Depth::EMPTY);
+    world.wait_until_empty();
     let output = worker.stop();
     assert!(output.summary()["outcomes"]["host-failed"].as_u64() > Some(2), "{output}");
     assert_eq!(world.dead(), Depth::EMPTY);
@@ -221,7 +221,7 @@ fn an_output_whose_place_another_object_took_delays_no_other_message_and_is_plac
     assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
     assert!(!output.to_string().contains("paused receiving"), "{output}");
     assert_eq!((world.dead(), staged(&world)), (Depth::visible(1), 1));
-    assert_eq!(why(&world.peek("sqlite:jobs.db#dead")[0])["outcome"], "host-failed");
+    assert_eq!(why(&world.dead_letters()[0])["outcome"], "host-failed");
     // Nothing is lost: its commit is still there.
     std::fs::remove_file(world.path("out/deep")).expect("removed");
     world.wasmrun(["queue", "redrive", "sqlite:jobs.db#dead"]).succeeds();
@@ -269,7 +269,7 @@ fn a_cancelled_message_that_has_committed_is_repeated_and_one_that_has_not_leave
         let id = id.as_str().expect("an ID");
         world.wasmrun(["cancel", id, "--control", "control.sock"]).succeeds();
     }
-    wait_until("all are settled", || world.depth() == Depth::EMPTY);
+    world.wait_until_empty();
     let output = worker.stop();
     let outcomes = json!({"completed": 1, "repeated": 1, "cancelled": 1});
     assert_eq!(output.summary()["outcomes"], outcomes, "{output}");

@@ -33,7 +33,7 @@ fn each_failure_has_its_outcome_is_retried_and_dead_lettered_with_the_reason_whi
         .succeeds();
 
     assert_eq!(world.depth(), Depth::EMPTY);
-    let dead = world.peek("sqlite:jobs.db#dead");
+    let dead = world.dead_letters();
     assert_eq!(dead.len(), FAILURES.len());
     for (body, outcome, reason, receives) in FAILURES {
         let letter = dead.iter().find(|letter| letter["body"] == body);
@@ -137,7 +137,7 @@ fn without_a_dead_letter_queue_rejected_messages_may_be_dropped_but_not_dead_let
 #[test]
 fn a_dead_letter_queue_of_its_own_file_is_used_when_it_is_named() {
     let world = World::with_queue(&["--dead-letter", "none"]);
-    world.wasmrun(["queue", "create", "sqlite:dead.db"]).succeeds();
+    world.create_queue("sqlite:dead.db", &[]);
     world.send(["reject it"]);
     world.run("misbehave").args(["--until-empty", "--dead-letter", "sqlite:dead.db"]).succeeds();
     let dead = world.peek("sqlite:dead.db");

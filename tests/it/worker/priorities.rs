@@ -13,7 +13,7 @@ const SLOW: &str = "sqlite:slow.db";
 fn world(options: &[&str]) -> World {
     let world = World::with_queue(options);
     for queue in [URGENT, SLOW] {
-        world.wasmrun(["queue", "create", queue]).args(options).succeeds();
+        world.create_queue(queue, options);
     }
     world
 }
@@ -49,8 +49,8 @@ fn strict_queues_come_first_and_the_others_share_by_weight() {
 #[test]
 fn a_rejected_message_goes_to_the_dead_letter_queue_of_its_own_queue() {
     let world = world(&["--max-receives", "2"]);
-    world.wasmrun(["queue", "create", "sqlite:once.db", "--max-receives", "1"]).succeeds();
-    world.wasmrun(["queue", "create", "sqlite:told.db"]).succeeds();
+    world.create_queue("sqlite:once.db", &["--max-receives", "1"]);
+    world.create_queue("sqlite:told.db", &[]);
     let bodies = |name: &str| [format!("reject from {name}"), format!("retry 0 {name}")];
     let all = [URGENT, JOBS, SLOW, "sqlite:once.db"];
     for queue in all {

@@ -58,7 +58,7 @@ fn each_task_is_of_one_version_which_its_record_names() {
             sent += 100;
         }
     }
-    wait_until("all is done", || world.depth() == Depth::EMPTY);
+    world.wait_until_empty();
     worker.stop();
 
     let numbers: BTreeMap<_, _> = versions
@@ -92,7 +92,7 @@ fn the_component_of_a_route_gets_new_versions_of_its_own() {
     let send = || {
         world.send_with(&["--group", "g"], ["00"]);
         world.send(["00"]);
-        wait_until("all is done", || world.depth() == Depth::EMPTY);
+        world.wait_until_empty();
     };
     send();
     world.replace(FILE, &versions[1]);
@@ -139,7 +139,7 @@ fn a_version_that_cannot_run_is_refused_and_the_one_before_stays() {
     std::fs::remove_file(world.path(FILE)).expect("a file");
     worker.until_logged("\"cannot look for a new version of the component\"");
     world.send(["00"; 20]);
-    wait_until("all is done", || world.depth() == Depth::EMPTY);
+    world.wait_until_empty();
     worker.stop();
     assert!(world.usage().iter().all(|record| record["component"] == name(&first)));
 }
@@ -193,7 +193,7 @@ fn a_version_on_trial_that_hangs_from_its_first_task_is_given_up_and_no_message_
     while worker.logged(WENT_BACK) == 0 {
         world.send(["00"; 20]);
         sent += 20;
-        wait_until("all is done", || world.depth() == Depth::EMPTY);
+        world.wait_until_empty();
     }
     worker.stop();
     let outcomes = |version: &[u8]| {
@@ -234,11 +234,11 @@ fn a_version_of_which_fewer_tasks_fit_into_the_memory_is_refused_and_the_one_bef
     let said = format!("and {} of the version at the start: start the worker anew", ready["instances"]);
     assert!(line["error"].as_str().is_some_and(|error| error.contains(&said)), "{line}");
     world.send(["00"; 20]);
-    wait_until("all is done", || world.depth() == Depth::EMPTY);
+    world.wait_until_empty();
     world.replace(FILE, &versions[2]);
     worker.until_logged(TOOK_OVER);
     world.send(["00"; 20]);
-    wait_until("all is done", || world.depth() == Depth::EMPTY);
+    world.wait_until_empty();
     worker.stop();
     let records = world.usage();
     let of = |version: &[u8]| records.iter().filter(|record| record["component"] == name(version)).count();

@@ -33,7 +33,7 @@ fn sighup_takes_up_instances_and_level_without_losing_a_message() {
     assert_eq!(worker.logs_with("need a restart")[0]["settings"], "limits.timeout");
     // Tasks that were running before, and one for which the new timeout would be too short.
     world.send(["sleep 2000"]);
-    wait_until("all is done", || world.depth() == Depth::EMPTY);
+    world.wait_until_empty();
     let output = worker.stop();
     assert_eq!(output.summary()["outcomes"], json!({"completed": 61}), "{output}");
     assert!(output.stderr.iter().any(|line| line.contains(DEBUG)), "{output}");
@@ -54,7 +54,7 @@ fn a_number_that_is_set_by_sighup_holds_as_far_as_the_pool_goes() {
     // The poller may hold more permits than that until its long poll returns.
     set(1, 1);
     world.send(["sleep 10"]);
-    wait_until("it is done", || world.depth() == Depth::EMPTY);
+    world.wait_until_empty();
     world.send(["sleep-forever"; 6]);
     wait_until("one runs", || world.depth().in_flight == 1);
     set(3, 3);

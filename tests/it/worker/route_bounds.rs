@@ -117,7 +117,7 @@ fn a_task_of_a_route_reaches_only_the_parts_of_its_messages_key() {
     world.write("t/acme/other/c.txt", "acme");
     world.write("t/evil_/in/d.txt", "evil");
     for key in ["acme", "beta", "evil_"] {
-        fs::create_dir(world.path(&format!("t/{key}/out"))).expect("a directory");
+        world.create_dir(&format!("t/{key}/out"));
     }
     world.wasmrun(["enqueue", "--queue", QUEUE, "--store", "input=dir:t"]).succeeds();
     let output = run(&world).arg("--until-empty").succeeds();
@@ -142,8 +142,7 @@ fn a_task_of_a_route_reaches_only_the_parts_of_its_messages_key() {
         json!(["rejected", null, "-"]),
     ];
     assert_eq!(taken, expected.map(|record| record.to_string()), "{output}");
-    let reasons: Vec<_> =
-        world.peek("sqlite:jobs.db#dead").iter().map(|letter| why(letter)["reason"].clone()).collect();
+    let reasons: Vec<_> = world.dead_letters().iter().map(|letter| why(letter)["reason"].clone()).collect();
     assert!(reasons.iter().any(|reason| reason.to_string().contains("unusable key")), "{reasons:?}");
 
     // A single task has the key and the route of its message, too.
@@ -279,7 +278,7 @@ fn what_is_wrong_with_a_route_stops_the_start_with_its_name() {
     with(ROUTES.replace("acme.wasm", "of-texts/acme.wasm"))
         .fails_with(2, "in the route texts: the store output is writable and holds the component");
     // Nor to what tells others how messages end, and no ledger tells the stores of routes apart.
-    world.wasmrun(["queue", "create", "sqlite:done.db"]).succeeds();
+    world.create_queue("sqlite:done.db", &[]);
     let told =
         |file: String, arguments: &[&str]| with(file).args(["--notify", "sqlite:done.db"]).args(arguments);
     told(ROUTES.replace("store.output = \"dir:of-acme:rw\"", "send.next = \"sqlite:done.db\""), &[])

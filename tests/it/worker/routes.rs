@@ -46,7 +46,7 @@ pub(super) fn world(file: &str) -> World {
         fs::copy(guest("misbehave"), world.path(&format!("{name}.wasm"))).expect("a component");
     }
     for directory in ["of-invoices", "of-texts", "of-acme"] {
-        fs::create_dir(world.path(directory)).expect("a directory");
+        world.create_dir(directory);
     }
     world.write("wasmrun.toml", file);
     world
@@ -125,7 +125,7 @@ fn a_message_that_no_route_matches_is_rejected_where_the_operator_wants_that() {
     let output = run(&world).arg("--until-empty").succeeds();
     assert_eq!(output.summary()["outcomes"], json!({"completed": 2, "rejected": 2}), "{output}");
     assert_eq!((world.depth(), world.dead()), (Depth::EMPTY, Depth::visible(2)));
-    let letters = world.peek(DEAD);
+    let letters = world.dead_letters();
     let of = |body: &str| why(letters.iter().find(|letter| letter["body"] == body).expect("a dead letter"));
     let (unmatched, invoice) = (of("ok"), of("reject no amount"));
     assert_eq!(
@@ -142,7 +142,7 @@ fn a_dead_letter_takes_the_same_route_again() {
     let world = world(ROUTES);
     world.send_with(&["--attribute", "kind=invoice"], ["reject no amount"]);
     run(&world).arg("--until-empty").succeeds();
-    let letter = &world.peek(DEAD)[0];
+    let letter = &world.dead_letters()[0];
     assert_eq!(why(letter)["route"], "invoices");
     let replay = world
         .wasmrun(["replay", DEAD, field(letter, "id"), "--json", "--config", "wasmrun.toml"])
@@ -181,7 +181,7 @@ fn a_notification_names_the_route_and_the_component_that_ran() {
         component = "two/task.wasm"
     "#;
     let world = world(file);
-    world.wasmrun(["queue", "create", "sqlite:done.db"]).succeeds();
+    world.create_queue("sqlite:done.db", &[]);
     let component = fs::read(guest("misbehave")).expect("a component");
     world.write("one/task.wasm", &component);
     // A custom section without content: the same component with another digest.

@@ -104,7 +104,7 @@ fn two_workers_share_a_queue_without_knowing_of_one_another() {
     let start = || world.run("misbehave").args(["--instances", "0..8", "--memory", "4MiB"]).start_ready();
     let workers = [start(), start()];
     world.send(["sleep 30"; 600]);
-    wait_until("all is done", || world.depth() == Depth::EMPTY);
+    world.wait_until_empty();
     let done = workers.map(|worker| completed(&worker.stop()));
     assert_eq!(done.iter().sum::<u64>(), 600);
     assert!(done.iter().all(|&tasks| tasks >= 100), "{done:?}");

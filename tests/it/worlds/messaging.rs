@@ -81,7 +81,7 @@ fn a_worker_settles_its_messages_by_the_answers_of_the_handler() {
     world.send(["ok", "fail no picture", "panic"]);
     let output = world.run("drafts").args(["--until-empty", "--backoff", "1ms..1ms"]).succeeds();
     assert_eq!(output.summary()["outcomes"], json!({"completed": 1, "retry": 2, "trapped": 2}), "{output}");
-    let letters = world.peek("sqlite:jobs.db#dead");
+    let letters = world.dead_letters();
     let mut reasons: Vec<_> = letters.iter().map(|letter| field(&why(letter), "reason").to_owned()).collect();
     reasons.sort();
     assert_eq!((reasons.len(), &*reasons[0]), (2, "no picture"));

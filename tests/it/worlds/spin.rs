@@ -67,7 +67,7 @@ fn a_worker_settles_its_messages_by_the_answers_of_the_handler() {
     let output = world.run("spin").args(["--until-empty", "--backoff", "1ms..1ms"]).succeeds();
     let outcomes = json!({"completed": 1, "retry": 4, "trapped": 2});
     assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
-    let letters = world.peek("sqlite:jobs.db#dead");
+    let letters = world.dead_letters();
     let mut reasons: Vec<_> = letters.iter().map(|letter| field(&why(letter), "reason").to_owned()).collect();
     reasons.sort();
     assert_eq!(reasons.len(), 3);

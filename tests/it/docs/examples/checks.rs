@@ -111,7 +111,7 @@ pub(super) fn is_configured(section: &Section) {
     place.world.write("wasmrun.toml", file);
     place.run(&section.commands());
     // Commented-out lines must be valid, too.
-    place.world.wasmrun(["queue", "create", "sqlite:published.db"]).succeeds();
+    place.world.create_queue("sqlite:published.db", &[]);
     let lines: Vec<_> = file.lines().collect();
     let commented: Vec<_> = (0..lines.len()).filter(|at| lines[*at].starts_with("# ")).collect();
     assert!(commented.len() > 5, "{file}");
@@ -223,7 +223,7 @@ pub(super) fn tells_why(section: &Section) {
     let world = &place.world;
     world.send(["this announces no object"]);
     thumbnails(&place, &[]);
-    is_like(section.block("json"), &why(&world.peek("sqlite:jobs.db#dead")[0]));
+    is_like(section.block("json"), &why(&world.dead_letters()[0]));
 }
 
 /// Runs a worker that makes thumbnails here, with these additional arguments. Returns its log.

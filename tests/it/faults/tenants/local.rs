@@ -22,10 +22,10 @@ impl Machine {
         let world = World::new();
         for (queue, _) in QUEUES {
             let options = ["--visibility-timeout", "1s", "--max-receives", "1000"];
-            world.wasmrun(["queue", "create", &format!("sqlite:{queue}.db")]).args(options).succeeds();
+            world.create_queue(&format!("sqlite:{queue}.db"), &options);
         }
-        world.wasmrun(["queue", "create", DONE]).succeeds();
-        std::fs::create_dir(world.path("of-c")).expect("a directory");
+        world.create_queue(DONE, &[]);
+        world.create_dir("of-c");
         world.write("routes.toml", ROUTES);
         Self(world)
     }
