@@ -115,6 +115,14 @@ impl Command {
         self.ends().succeeded()
     }
 
+    /// Runs a task, and returns the reason of its outcome, which must be this one: guests answer by a reason.
+    #[track_caller]
+    pub(crate) fn reason(self, outcome: &str) -> String {
+        let (ended, reason) = self.ends().outcome();
+        assert_eq!(ended, outcome, "{reason}");
+        reason
+    }
+
     /// Runs the program and asserts that it exits with `code` and prints one error that contains `text`, even if
     /// backtraces are enabled.
     #[track_caller]

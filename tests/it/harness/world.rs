@@ -1,6 +1,6 @@
 //! A directory for each test with the stores `in` and `out`, a queue to work on and a queue to send to.
 
-use super::command::{Command, Output, field};
+use super::command::{Command, Output, field, why};
 use super::{PATIENCE, guest, memory, scratch, wait_until, wasmrun};
 use rusqlite::Connection;
 use serde_json::Value;
@@ -210,6 +210,16 @@ impl World {
     #[track_caller]
     pub(crate) fn dead(&self) -> Depth {
         self.depth_of(DEAD)
+    }
+
+    /// The reasons of the messages in its dead-letter queue, sorted.
+    #[track_caller]
+    pub(crate) fn dead_reasons(&self) -> Vec<String> {
+        let letters = self.dead_letters();
+        let mut reasons: Vec<_> =
+            letters.iter().map(|letter| field(&why(letter), "reason").to_owned()).collect();
+        reasons.sort();
+        reasons
     }
 
     /// The messages in its dead-letter queue.

@@ -1,7 +1,7 @@
 //! Components of `wasi:messaging`: what they see, what they answer and what they send.
 
 use super::{drafts, said};
-use crate::harness::{World, event, field, guest, why};
+use crate::harness::{World, event, field, guest};
 use serde_json::json;
 
 #[test]
@@ -81,9 +81,7 @@ fn a_worker_settles_its_messages_by_the_answers_of_the_handler() {
     world.send(["ok", "fail no picture", "panic"]);
     let output = world.run("drafts").args(["--until-empty", "--backoff", "1ms..1ms"]).succeeds();
     assert_eq!(output.summary()["outcomes"], json!({"completed": 1, "retry": 2, "trapped": 2}), "{output}");
-    let letters = world.dead_letters();
-    let mut reasons: Vec<_> = letters.iter().map(|letter| field(&why(letter), "reason").to_owned()).collect();
-    reasons.sort();
+    let reasons = world.dead_reasons();
     assert_eq!((reasons.len(), &*reasons[0]), (2, "no picture"));
 }
 

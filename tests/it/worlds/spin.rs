@@ -1,7 +1,7 @@
 //! Components of Spin's SQS trigger.
 
 use super::said;
-use crate::harness::{Command, World, event, field, guest, why};
+use crate::harness::{Command, World, event, guest};
 use serde_json::json;
 
 /// One task of the guest `spin`, which does what its message says.
@@ -67,9 +67,7 @@ fn a_worker_settles_its_messages_by_the_answers_of_the_handler() {
     let output = world.run("spin").args(["--until-empty", "--backoff", "1ms..1ms"]).succeeds();
     let outcomes = json!({"completed": 1, "retry": 4, "trapped": 2});
     assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
-    let letters = world.dead_letters();
-    let mut reasons: Vec<_> = letters.iter().map(|letter| field(&why(letter), "reason").to_owned()).collect();
-    reasons.sort();
+    let reasons = world.dead_reasons();
     assert_eq!(reasons.len(), 3);
     assert_eq!(reasons[0], "no picture");
     assert_eq!(reasons[1], "the handler left the message in the queue");
