@@ -281,7 +281,7 @@ fn no_writable_store_may_hold_what_the_worker_runs_or_obeys() {
     }
     world.write("out/wasmrun.toml", "");
     let program = world.path("out/wasmrun");
-    fs::hard_link(env!("CARGO_BIN_EXE_wasmrun"), &program).expect("a link");
+    fs::hard_link(wasmrun(), &program).expect("a link");
     for queue in ["sqlite:out/jobs.db", "sqlite:out/next.db", "sqlite:out/dead.db"] {
         world.create_queue(queue, &[]);
     }

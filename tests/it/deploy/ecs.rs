@@ -1,8 +1,8 @@
 //! The worker with the ECS agent, which a local server simulates.
 
-use crate::harness::{Answer, Request, Stub, World, field, keys, wait_until};
+use crate::harness::{Answer, Request, Stub, World, field, keys, lock, wait_until};
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 const AGENT: &str = "ECS_AGENT_URI";
 const METADATA: &str = "ECS_CONTAINER_METADATA_URI_V4";
@@ -41,7 +41,7 @@ fn the_task_is_protected_before_the_first_message_starts_and_soon_after_the_last
         let done = done.clone();
         move |request| {
             let written = keys(&out).len();
-            done.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(written);
+            lock(&done).get_or_insert(written);
             agreed(request)
         }
     });
@@ -50,7 +50,7 @@ fn the_task_is_protected_before_the_first_message_starts_and_soon_after_the_last
     world.announce();
     wait_until("all is done", || world.keys("out").len() == 3);
     wait_until("protection ends", || agent.seen().len() >= 2);
-    assert_eq!(*done.lock().unwrap_or_else(PoisonError::into_inner), Some(0), "before the first task");
+    assert_eq!(*lock(&done), Some(0), "before the first task");
     assert_eq!(agent.seen().iter().map(protected).collect::<Vec<_>>(), [true, false]);
     worker.stop();
     assert_eq!(agent.seen().len(), 2, "there was nothing to give up any more");

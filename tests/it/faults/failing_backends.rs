@@ -200,14 +200,13 @@ fn a_full_disk_under_the_queue_costs_time_only() {
 /// An error of the system is not the message's fault.
 #[test]
 fn a_host_without_memory_for_another_instance_blames_no_message() {
-    const SCRIPT: &str = r#"ulimit -v 9000000; exec "$0" "$@""#;
     let world = world();
     world.send(["sleep 200"; 12]);
     // Enough address space for the memory of one instance, but not of four.
     let output = world
-        .program(Path::new("sh"))
-        .args(["-c", SCRIPT, env!("CARGO_BIN_EXE_wasmrun"), "run", "--queue", "sqlite:jobs.db"])
-        .args(["--until-empty", "--instances", "4", "--backoff", "50ms..500ms"])
+        .wasmrun_after("ulimit -v 9000000")
+        .args(["run", "--queue", "sqlite:jobs.db", "--until-empty", "--instances", "4"])
+        .args(["--backoff", "50ms..500ms"])
         .arg(guest("misbehave"))
         .args(World::grants())
         .succeeds();

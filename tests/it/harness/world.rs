@@ -130,6 +130,12 @@ impl World {
         self.program(&wasmrun()).args(arguments)
     }
 
+    /// Runs the program in a shell, after a command such as `ulimit`.
+    pub(crate) fn wasmrun_after(&self, command: &str) -> Command {
+        let script = format!("{command} && exec \"$@\"");
+        self.program(Path::new("bash")).args(["-c", &script, "bash"]).arg(wasmrun())
+    }
+
     pub(crate) fn program(&self, program: &Path) -> Command {
         Command::new(program, self.directory.path())
     }

@@ -62,10 +62,9 @@ fn start_within(group: &ControlGroup, world: &World, options: &[&str]) -> Proces
 }
 
 fn start_guest_within(group: &ControlGroup, guest: &Path, world: &World, options: &[&str]) -> Process {
-    let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", group.path.display());
     world
-        .program(Path::new("sh"))
-        .args(["-c", &enter, "sh", env!("CARGO_BIN_EXE_wasmrun"), "run", "--queue", "sqlite:jobs.db"])
+        .wasmrun_after(&format!("echo $$ > {}/cgroup.procs", group.path.display()))
+        .args(["run", "--queue", "sqlite:jobs.db"])
         .arg(guest)
         .args(World::grants())
         .args(options)
@@ -122,9 +121,8 @@ fn what_one_task_opens_leaves_all_others_their_file_descriptors() {
         world.send(["open-writers 90 never-", "put object text"]);
     }
     let output = world
-        .program(Path::new("sh"))
-        .args(["-c", "ulimit -n 400 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_wasmrun"), "run"])
-        .args(["--queue", "sqlite:jobs.db", "--until-empty", "--instances", "16"])
+        .wasmrun_after("ulimit -n 400")
+        .args(["run", "--queue", "sqlite:jobs.db", "--until-empty", "--instances", "16"])
         .arg(guest("misbehave"))
         .args(World::grants())
         .succeeds();

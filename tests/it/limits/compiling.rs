@@ -4,7 +4,7 @@ use crate::harness::{Process, World, process_status, repository, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 /// A command with these core modules and types: a component that can't run isn't compiled.
@@ -211,21 +211,10 @@ fn the_compiler_has_three_pipes_no_environment_and_bounds() {
 
 #[test]
 fn a_compiler_whose_parent_is_another_does_nothing() {
-    let program = env!("CARGO_BIN_EXE_wasmrun");
-    let start = |arguments: &[&str]| -> Child {
-        Command::new(program)
-            .arg("__compile")
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("a process")
-    };
+    let world = World::new();
     for arguments in [&[][..], &["1"], &["100000000", "1", "1"], &["x", "y", "z"]] {
-        let output = start(arguments).wait_with_output().expect("its end");
-        assert_eq!(output.status.code(), Some(2));
-        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+        let output = world.wasmrun(["__compile"]).args(arguments).input("").ends().exited_with(2);
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{output}");
     }
 }
 
@@ -248,8 +237,7 @@ fn each_that_fuzzing_found(command: &[&str]) {
         let bytes = fs::read(file.expect("a file").path()).expect("its content");
         world.write("found.wasm", wasmrun_properties::component_of(&bytes));
         let output = world
-            .program(Path::new("sh"))
-            .args(["-c", "ulimit -d 524288 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_wasmrun")])
+            .wasmrun_after("ulimit -d 524288")
             .args(command)
             .args(["found.wasm", "--cache", "off"])
             .within(Duration::from_secs(30))

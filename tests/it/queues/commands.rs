@@ -1,10 +1,11 @@
 //! The queue commands, order within a group, and messages that are sent on.
 
-use crate::harness::{Depth, Output, World, field, guest, wait_until};
+use crate::harness::{Depth, Output, World, field, guest, wait_until, wasmrun};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fs;
+use std::path::Path;
 
 #[test]
 fn a_queue_is_created_shown_and_emptied() {
@@ -351,10 +352,7 @@ fn an_output_that_nobody_reads_harms_nobody() {
     world.send(["ok"]);
     for command in ["queue peek sqlite:jobs.db", "completions bash", "--help", "queue stats sqlite:jobs.db"] {
         let script = format!("\"$0\" {command} >&-; exec \"$0\" {command} | true");
-        world
-            .program(std::path::Path::new("sh"))
-            .args(["-c", &script, env!("CARGO_BIN_EXE_wasmrun")])
-            .succeeds();
+        world.program(Path::new("sh")).args(["-c", &script]).arg(wasmrun()).succeeds();
     }
     wait_until("nothing changed", || world.depth() == Depth::visible(1));
 }

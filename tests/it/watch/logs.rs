@@ -118,7 +118,7 @@ fn on_a_terminal(no_color: &str) -> Option<String> {
     let world = World::with_queue(&[]);
     world.send(["sleep 300"; 4]);
     let guest = guest("misbehave");
-    let program = env!("CARGO_BIN_EXE_wasmrun");
+    let program = wasmrun().display().to_string();
     let grants = World::grants().join(" ");
     let line = format!("'{program}' run '{}' --queue sqlite:jobs.db --until-empty {grants}", guest.display());
     let script = world.program(Path::new("sh")).args(["-c", "command -v script"]).ends();
