@@ -1,7 +1,7 @@
 //! `wasmrun new`: each project builds and passes its own cases at once.
 
 use super::outcomes::{C, GO, JAVASCRIPT, Language, PYTHON, RUST, TYPESCRIPT};
-use crate::harness::{Command, World, installed, repository, scratch, skip};
+use crate::harness::{Command, World, installed_below, repository, scratch, skip};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -77,10 +77,8 @@ fn builds_and_passes(language: &Language, prepare: impl Fn(&World, &str)) {
 
 /// The folder of a tool that builds guests, if `cargo xtask test` could install it.
 pub(super) fn tool(path: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("WASMRUN_GUEST_TOOLS").map(PathBuf::from);
-    let name = Path::new(path).file_name().expect("a name").to_string_lossy().into_owned();
-    installed(&name, folder.as_ref().map(|folder| folder.join(path)))?;
-    folder
+    let found = installed_below("WASMRUN_GUEST_TOOLS", path)?;
+    found.ancestors().nth(Path::new(path).components().count()).map(Path::to_owned)
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The container image, run with everything forbidden that it doesn't need.
 
 use crate::harness::{
-    ACCOUNT, Amazon, Command, World, guest, installed, process_status, repository, skip, wait_until,
+    ACCOUNT, Amazon, Command, World, guest, installed_below, process_status, repository, skip, wait_until,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, Permissions};
@@ -38,12 +38,12 @@ pub(super) struct Podman {
 impl Podman {
     /// Prints that the test is skipped and returns `None` if there is no image or containers don't run here.
     pub(super) fn with_image() -> Option<Self> {
-        let storage = std::env::var_os("WASMRUN_IMAGE_STORAGE").map(PathBuf::from);
-        installed("the container image", storage.as_ref().map(|folder| folder.join("storage.conf")))?;
+        let settings = installed_below("WASMRUN_IMAGE_STORAGE", "storage.conf")?;
+        let storage = settings.parent().expect("a folder").to_owned();
         let world = World::new();
         let name = world.path("").file_name().expect("a name").to_string_lossy().to_lowercase();
         let image = std::env::var("WASMRUN_IMAGE").expect("the image's name");
-        let podman = Self { world, image, storage: storage?, name };
+        let podman = Self { world, image, storage, name };
         let version = podman.run("version", &["--rm", "--network=none"]).arg("--version").ends();
         if !version.status.success() {
             skip(&format!("containers cannot be run here: {version}"));

@@ -3,7 +3,8 @@
 
 use crate::docs::examples::document::section;
 use crate::harness::{
-    Process, World, exchange, field, free_port, get, installed, repository, wait_for_tasks, wait_until,
+    Process, World, exchange, field, free_port, get, installed, installed_below, repository, wait_for_tasks,
+    wait_until,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -18,8 +19,7 @@ const OF_TARGETS: [&str; 3] = ["namespace", "job", "instance"];
 
 /// A tool that `cargo xtask test` installs, below its folder.
 fn tool(path: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("WASMRUN_MONITORING_TOOLS").map(PathBuf::from);
-    installed(path, folder.map(|folder| folder.join(path)))
+    installed_below("WASMRUN_MONITORING_TOOLS", path)
 }
 
 /// The folder with the packages of Node.
@@ -202,7 +202,7 @@ fn each_metric_and_label_that_rules_and_dashboard_name_is_one_of_a_worker() {
 #[test]
 fn each_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not_and_a_section_of_the_book() {
     let world = World::new();
-    if let Some(promtool) = installed("promtool", std::env::var_os("WASMRUN_PROMTOOL").map(PathBuf::from)) {
+    if let Some(promtool) = installed("promtool", "WASMRUN_PROMTOOL") {
         let prometheus = deployed("prometheus");
         for (command, file) in [("check", "rules.yaml"), ("test", "rules_test.yaml")] {
             world.program(&promtool).args([command, "rules"]).arg(prometheus.join(file)).succeeds();
@@ -273,7 +273,7 @@ struct Prometheus {
 impl Prometheus {
     /// Starts one that asks this worker each second.
     fn start(world: &World, worker: SocketAddr) -> Option<Self> {
-        let program = installed("prometheus", std::env::var_os("WASMRUN_PROMETHEUS").map(PathBuf::from))?;
+        let program = installed("prometheus", "WASMRUN_PROMETHEUS")?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         // The configuration that the book shows.
         let section = section("docs/src/guides/alerts.md", "Set up");

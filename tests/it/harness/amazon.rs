@@ -1,12 +1,12 @@
 //! Local stand-ins for SQS and S3, and the calls that tests make to them.
 
-use super::{Command, Process, World, free_port, scratch, skip, wait_until};
+use super::{Command, Process, World, free_port, program, scratch, wait_until};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_sqs::types::QueueAttributeName;
 use aws_smithy_http_client::{Builder, tls};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -359,23 +359,6 @@ impl Amazon {
 
 pub(crate) fn arn(queue: &str) -> String {
     format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}")
-}
-
-/// Path of a server that `cargo xtask test` installs. Prints that the test is skipped and returns `None` if it isn't
-/// installed.
-pub(crate) fn program(name: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("WASMRUN_SERVERS").map(PathBuf::from);
-    installed(name, folder.map(|folder| folder.join(name)))
-}
-
-/// Returns `path` if `cargo xtask test` could install the program there. Otherwise prints that the test is skipped and
-/// returns `None`.
-pub(crate) fn installed(name: &str, path: Option<PathBuf>) -> Option<PathBuf> {
-    let path = path.filter(|path| path.is_file());
-    if path.is_none() {
-        skip(&format!("{name} is not installed (cargo xtask test does that, where it can)"));
-    }
-    path
 }
 
 /// Sets credentials and a region, but no endpoint, and disables the instance metadata service.

@@ -3,7 +3,7 @@
 use super::wire::{Response, Wire};
 use super::{Command, Process, World, free_port, installed, scratch};
 use sha2::{Digest, Sha256};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tempfile::TempDir;
 
 /// Users that the registry with credentials knows, with bcrypt hashes of `secret` and of the password that moto issues for
@@ -37,8 +37,7 @@ impl DockerRegistry {
     }
 
     fn with(users: impl FnOnce(&Path) -> String, http: &str) -> Option<Self> {
-        let program = std::env::var_os("WASMRUN_DOCKER_REGISTRY").map(PathBuf::from);
-        let program = installed("docker-registry", program)?;
+        let program = installed("docker-registry", "WASMRUN_DOCKER_REGISTRY")?;
         let directory = tempfile::tempdir_in(scratch()).expect("a directory");
         let (root, port) = (directory.path(), free_port());
         let (data, users) = (root.join("data").display().to_string(), users(root));

@@ -1,12 +1,12 @@
 //! The page of a worker, in a real browser.
 
 use crate::harness::{
-    Browser, Process, World, installed, png, repository, status, wait_for_tasks, wait_until, wait_within,
+    Browser, Process, World, installed_below, png, repository, status, wait_for_tasks, wait_until,
+    wait_within,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 use std::{env, fs};
 
@@ -248,9 +248,8 @@ fn the_page_says_that_a_worker_hangs_and_that_it_answers_again() {
 
 #[test]
 fn the_chart_library_is_the_published_one() {
-    let tools = env::var_os("WASMRUN_MONITORING_TOOLS").map(PathBuf::from);
-    let package = tools.map(|tools| tools.join("node/node_modules/uplot/package.json"));
-    let Some(package) = installed("uPlot", package) else { return };
+    let package = installed_below("WASMRUN_MONITORING_TOOLS", "node/node_modules/uplot/package.json");
+    let Some(package) = package else { return };
     let package = package.parent().expect("a folder");
     let here = repository().join("crates/watch/src/page");
     for (published, ours) in [

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
 
 const COMPLETED: &str = "\"task completed\"";
 
@@ -95,8 +94,7 @@ fn metrics_count_what_happened_and_are_what_prometheus_reads() {
     assert!(samples.keys().all(|name| !name.contains("nobody")), "what a guest invents is no label: {body}");
     worker.stop();
 
-    let promtool = std::env::var_os("WASMRUN_PROMTOOL").map(PathBuf::from);
-    let Some(promtool) = installed("promtool", promtool) else { return };
+    let Some(promtool) = installed("promtool", "WASMRUN_PROMTOOL") else { return };
     let checked = world.program(&promtool).args(["check", "metrics"]).input(body).succeeds();
     assert!(checked.stdout.is_empty() && checked.stderr.is_empty(), "{checked}");
 }
