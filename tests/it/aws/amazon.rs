@@ -64,7 +64,7 @@ fn a_photograph_that_is_put_into_a_bucket_becomes_a_thumbnail_in_another() {
 fn becomes_a_thumbnail(cloud: &Cloud) {
     cloud.amazon.notify("bucket-in", "jobs");
     cloud.amazon.put("bucket-in", "from/a coffee+cup ü.jpg", photograph());
-    wait_until("the bucket has told the queue", || cloud.amazon.depth(&cloud.queue)[0] >= 1);
+    cloud.amazon.wait_for_messages(&cloud.queue, 1);
     let output = cloud.run("thumbnail").args(["--until-empty", "--env", "MAX_SIDE=320"]).succeeds();
     assert_eq!(output.summary()["outcomes"]["completed"], output.summary()["tasks"], "{output}");
     let keys = cloud.amazon.keys("bucket-out");
@@ -137,7 +137,7 @@ fn objects_of_any_size_pass_through_a_task_whose_memory_is_small() {
     for (key, size) in sizes {
         cloud.amazon.put("bucket-in", &format!("from/{key}"), &large[..size]);
     }
-    wait_until("the bucket has told the queue", || cloud.amazon.depth(&cloud.queue)[0] >= 4);
+    cloud.amazon.wait_for_messages(&cloud.queue, 4);
     let output = cloud.run("misbehave").args(["--until-empty", "--memory", "4MiB"]).succeeds();
     for (key, size) in sizes {
         let digest = Sha256::digest(&large[..size]);

@@ -33,7 +33,7 @@ fn slow_connections_cost_time_only() {
     amazon.send_all(&queue, large.chain((0..SMALL).map(|index| format!("put small{index:02} x"))));
     // Includes the bucket's test event, which is acknowledged.
     let messages = SMALL + LARGE + 1;
-    wait_until("the bucket has told the queue", || amazon.depth(&queue)[0] == messages as u64);
+    amazon.wait_for_messages(&queue, messages as u64);
     let [sqs, s3] = [20, 15].map(|ms| Proxy::to(amazon.address()).slow(Duration::from_millis(ms)));
     let began = Instant::now();
     let output = worker(&world, &amazon, &sqs, &s3).args(["--instances", "8"]).succeeds();

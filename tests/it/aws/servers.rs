@@ -1,7 +1,7 @@
 //! SQS and S3 on other servers, each for what it does better than ministack, so that no test result depends on the
 //! quirks of one server.
 
-use crate::harness::{Amazon, Command, Faults, World, wait_until};
+use crate::harness::{Amazon, Command, Faults, World};
 use serde_json::json;
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/thumbs";
@@ -63,7 +63,7 @@ fn a_worker_assumes_a_role_for_what_it_writes() {
     let (world, queue) = (World::new(), amazon.create_jobs(30, 3));
     amazon.notify("bucket-in", "jobs");
     amazon.put("bucket-in", "from/a", "hello");
-    wait_until("the bucket has told the queue", || amazon.depth(&queue)[0] >= 1);
+    amazon.wait_for_messages(&queue, 1);
     let run = world
         .wasmrun(["run", "--queue", "jobs", "--until-empty", "--assume-role", &format!("output={ROLE}")])
         .misbehaving("s3://bucket-in/from:ro", "s3://bucket-out/to:rw");

@@ -274,6 +274,12 @@ impl Amazon {
         self.wait(request.send()).is_ok()
     }
 
+    /// Waits until a queue has this number of visible messages, such as notifications of a bucket.
+    #[track_caller]
+    pub(crate) fn wait_for_messages(&self, url: &str, messages: u64) {
+        wait_until("the messages are there", || self.depth(url)[0] >= messages);
+    }
+
     /// Makes the bucket notify the queue of each object created in it.
     pub(crate) fn notify(&self, bucket: &str, queue: &str) {
         self.notify_if(bucket, queue, None);

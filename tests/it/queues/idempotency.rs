@@ -1,6 +1,6 @@
 //! The advice in docs/src/guides/idempotency.md: messages that arrive twice, at once, late, or in the wrong order.
 
-use crate::harness::{Amazon, Depth, World, event, guest, wait_until};
+use crate::harness::{Amazon, Depth, World, event, guest};
 use serde_json::{Value, json};
 
 /// The event that S3 would send for an object of `in`.
@@ -100,7 +100,7 @@ fn a_task_that_writes_to_another_prefix_than_the_announced_one_does_not_start_it
     amazon.create_bucket("bucket");
     amazon.notify_of("bucket", "from/", "jobs");
     amazon.put("bucket", "from/a.txt", "hello");
-    wait_until("the bucket has told the queue", || amazon.depth(&queue)[0] >= 1);
+    amazon.wait_for_messages(&queue, 1);
     let run = world.wasmrun(["run", "--queue", "jobs", "--until-empty"]).arg(guest("careful"));
     let run = run
         .args(["--store", "input=s3://bucket/from:ro", "--store", "output=s3://bucket/to:rw"])

@@ -1,8 +1,6 @@
 //! Routes: several components on one queue, each with limits and grants of its own.
 
-use crate::harness::{
-    Amazon, Command, Depth, World, arn, field, get, guest, status, wait_for_tasks, wait_until, why,
-};
+use crate::harness::{Amazon, Command, Depth, World, arn, field, get, guest, status, wait_for_tasks, why};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -276,7 +274,7 @@ fn take_their_routes(amazon: &Amazon) {
     amazon.put("bucket-in", "acme/a.txt", "a");
     amazon.put("bucket-in", "b.bin", "b");
     amazon.send_all_with(&queue, "kind", [("put paid x".to_owned(), "invoice".to_owned())].into_iter());
-    wait_until("the bucket has told the queue", || amazon.depth(&queue)[0] >= 3);
+    amazon.wait_for_messages(&queue, 3);
     let run = world.wasmrun(["run", "--config", "wasmrun.toml", "--queue", &queue, "--until-empty"]);
     let output = amazon.environment(run).succeeds();
     assert_eq!(amazon.keys("bucket-out"), ["default/b.bin", "invoices/paid", "texts/acme/a.txt"], "{output}");
