@@ -132,17 +132,20 @@ fn a_recipient_that_cannot_work_is_refused_at_the_start() {
     assert_eq!(world.depth_of(DONE), Depth::EMPTY);
 }
 
+/// A server that answers its first requests with these statuses, and takes all others.
+fn answering_first(statuses: &[u16]) -> Stub {
+    let (seen, statuses) = (AtomicUsize::new(0), statuses.to_vec());
+    Stub::answering(move |_| {
+        Answer::new(statuses.get(seen.fetch_add(1, Ordering::Relaxed)).copied().unwrap_or(204), "")
+    })
+}
+
 #[test]
 fn a_notification_is_posted_until_the_server_takes_it() {
     let world = world(&[]);
     world.send(["put a.txt hello"]);
     // Refuses the first try as too large, and then fails for more tries than a notification has.
-    let seen = AtomicUsize::new(0);
-    let server = Stub::answering(move |_| match seen.fetch_add(1, Ordering::Relaxed) {
-        0 => Answer::new(413, ""),
-        1..=3 => Answer::new(503, "try later"),
-        _ => Answer::new(204, ""),
-    });
+    let server = answering_first(&[&[413][..], &[503; 3]].concat());
     let notify = format!("post:{}/hooks/secret?a=b", server.endpoint());
     let worker = world.run("misbehave").args(["--until-empty", "--backoff", "1ms..1ms", "--notify", &notify]);
     let output = worker.succeeds();
@@ -173,11 +176,7 @@ fn a_notification_is_posted_until_the_server_takes_it() {
 fn while_a_recipient_fails_only_the_notification_is_sent_again() {
     let world = world(&["--max-receives", "1"]);
     world.send(["reject it"]);
-    let seen = AtomicUsize::new(0);
-    let server = Stub::answering(move |_| match seen.fetch_add(1, Ordering::Relaxed) {
-        0..10 => Answer::new(503, "try later"),
-        _ => Answer::new(204, ""),
-    });
+    let server = answering_first(&[503; 10]);
     let options =
         ["--until-empty", "--backoff", "100ms..1s", "--notify", &format!("post:{}", server.endpoint())];
     let output = world.run("misbehave").args(options).succeeds();
@@ -195,14 +194,7 @@ fn while_a_recipient_fails_only_the_notification_is_sent_again() {
 fn a_worker_goes_on_when_its_recipient_works_again() {
     let world = world(&["--max-receives", "1"]);
     world.send(["reject first"]);
-    let fails = std::sync::Arc::new(AtomicUsize::new(4));
-    let server = Stub::answering({
-        let fails = fails.clone();
-        move |_| match fails.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) {
-            Ok(_) => Answer::new(503, "try later"),
-            Err(_) => Answer::new(204, ""),
-        }
-    });
+    let server = answering_first(&[503; 4]);
     let notify = format!("post:{}", server.endpoint());
     let options = ["--instances", "1", "--backoff", "100ms..1s", "--notify", &notify];
     let worker = world.run("misbehave").args(options).start();

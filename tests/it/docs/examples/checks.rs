@@ -3,17 +3,15 @@
 use super::document::{self, Section};
 use super::place::Place;
 use crate::cli::simulate::recorded;
-use crate::harness::{Amazon, DockerRegistry, Output, guest, keys, photograph, repository, wait_until, why};
+use crate::harness::{Amazon, DockerRegistry, Output, guest, keys, photograph, repository, why};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 
 /// Prepares the example components, and a photograph that is announced to the queue `sqlite:jobs.db`.
 pub(super) fn here(place: &Place) {
-    for name in ["thumbnail", "forward"] {
-        fs::copy(guest(name), place.path(&format!("{name}.wasm"))).expect("copied");
-    }
-    fs::create_dir(place.path("out")).expect("a directory");
+    place.copy_guests(&["thumbnail", "forward"]);
+    place.world.create_dir("out");
     place.world.write("in/cup.jpg", photograph());
     place.world.announce();
 }
@@ -27,7 +25,7 @@ pub(super) fn in_account(amazon: &Amazon) {
     let queue = amazon.create_queue("uploads", 30, 3);
     amazon.notify("photos-in", "uploads");
     amazon.put("photos-in", "cup.jpg", photograph());
-    wait_until("the bucket has told the queue", || amazon.depth(&queue)[0] >= 1);
+    amazon.wait_for_messages(&queue, 1);
 }
 
 pub(super) fn makes_a_thumbnail_on_aws(section: &Section) {
@@ -136,7 +134,7 @@ pub(super) fn simulates(section: &Section) {
 
 pub(super) fn grants_by_key(section: &Section) {
     let place = Place::new();
-    fs::copy(guest("thumbnail"), place.path("thumbnail.wasm")).expect("copied");
+    place.copy_guests(&["thumbnail"]);
     place.world.write("in/cup.jpg", photograph());
     place.run(&section.commands());
     assert_eq!(place.world.keys("tenants/acme/out"), ["cup.jpg.jpg"]);
@@ -144,10 +142,8 @@ pub(super) fn grants_by_key(section: &Section) {
 
 pub(super) fn takes_routes(section: &Section) {
     let place = Place::new();
-    for name in ["thumbnail", "forward"] {
-        fs::copy(guest(name), place.path(&format!("{name}.wasm"))).expect("copied");
-    }
-    fs::create_dir(place.path("out")).expect("a directory");
+    place.copy_guests(&["thumbnail", "forward"]);
+    place.world.create_dir("out");
     place.world.write("in/cup.jpg", photograph());
     place.world.write("routes.toml", section.block("toml"));
     let output = place.run(&section.commands());
@@ -158,7 +154,7 @@ pub(super) fn takes_routes(section: &Section) {
 
 pub(super) fn has_priorities(section: &Section) {
     let place = Place::new();
-    fs::copy(guest("forward"), place.path("forward.wasm")).expect("copied");
+    place.copy_guests(&["forward"]);
     let output = place.run(&section.commands());
     let bodies = ["an order", "a picture", "a report"];
     let at = bodies.map(|body| output.stdout.iter().position(|line| line.contains(body)).expect("forwarded"));
