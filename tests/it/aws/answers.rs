@@ -164,7 +164,7 @@ fn what_a_server_returns_beyond_the_number_asked_for_is_released() {
         })
     });
     let output = worker(&world, &queue).args(["--instances", "1", "--until-empty"]).succeeds();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 1}), "{output}");
+    output.has_outcomes(&json!({"completed": 1}));
     assert_eq!(queue.receipts("DeleteMessageBatch"), [["asked"]], "{output}");
     assert_eq!(queue.receipts("ChangeMessageVisibilityBatch"), [["surplus"]], "{output}");
     assert_eq!(queue.asked("ChangeMessageVisibilityBatch")[0]["Entries"][0]["VisibilityTimeout"], 0);

@@ -183,6 +183,12 @@ impl Output {
         self
     }
 
+    /// Asserts how many tasks of a worker ended with each outcome, such as `{"completed": 2}`.
+    #[track_caller]
+    pub(crate) fn has_outcomes(&self, expected: &Value) {
+        assert_eq!(self.summary()["outcomes"], *expected, "{self}");
+    }
+
     /// Parses standard output, which must be one JSON value.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {

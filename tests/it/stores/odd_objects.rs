@@ -47,7 +47,7 @@ fn an_object_with_metadata_that_is_no_text_is_read_like_any_other() {
             .collect();
         world.send(&messages);
         let output = amazon.environment(worker(&world)).succeeds();
-        assert_eq!(output.summary()["outcomes"], json!({"completed": messages.len()}), "{output}");
+        output.has_outcomes(&json!({"completed": messages.len()}));
         assert_eq!(world.dead(), Depth::EMPTY);
         // The SDK can't read these objects' headers, so only the keys are compared.
         assert_eq!(amazon.keys("bucket-out"), objects.map(|key| format!("to/copied-{key}")));
@@ -255,7 +255,7 @@ fn objects_of_odd_keys_are_read_and_written_on_a_server() {
     let messages = ODD_KEYS.map(|key| announcement(&format!("from/{key}"), None));
     world.send(&messages);
     let output = amazon.environment(worker(&world)).succeeds();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": messages.len()}), "{output}");
+    output.has_outcomes(&json!({"completed": messages.len()}));
     let mut keys = ODD_KEYS.map(|key| format!("to/{key}"));
     keys.sort();
     assert_eq!(amazon.keys("bucket-out"), keys, "{output}");

@@ -27,11 +27,11 @@ fn a_paused_worker_receives_nothing_until_it_is_resumed() {
     world.send(["ok"]);
     // Another worker, which isn't paused, gets the message.
     let other = world.run("misbehave").args(["--until-empty"]).succeeds();
-    assert_eq!(other.summary()["outcomes"], json!({"completed": 1}));
+    other.has_outcomes(&json!({"completed": 1}));
     world.send(["ok"]);
     control(&world, ["resume"]).succeeds();
     worker.until_logged("task completed");
-    assert_eq!(worker.stop().summary()["outcomes"], json!({"completed": 1}));
+    worker.stop().has_outcomes(&json!({"completed": 1}));
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_pause_ends_the_long_poll_of_sqs() {
     // What a receive under way had brought would be released with a receive count of 1.
     control(&world, ["resume"]).succeeds();
     worker.until_logged_times(2, "task completed");
-    assert_eq!(worker.stop().summary()["outcomes"], json!({"completed": 2}));
+    worker.stop().has_outcomes(&json!({"completed": 2}));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_message_that_waits_in_the_worker_is_cancelled_before_its_task_starts() {
     control(&world, ["cancel", &id]).succeeds();
     control(&world, ["cancel", &id, "--then", "drop"]).fails_with(1, "--then dead-letter");
     wait_until("it is a dead letter", || world.dead() == Depth::visible(1));
-    assert_eq!(worker.stop().summary()["outcomes"], json!({"completed": 1, "cancelled": 1}));
+    worker.stop().has_outcomes(&json!({"completed": 1, "cancelled": 1}));
     assert!(world.keys("out").is_empty(), "no task ran");
 }
 

@@ -43,7 +43,7 @@ fn a_key_that_has_completed_is_settled_without_a_task_and_usage_says_so() {
     }
     send(&world, "8", "put b other");
     let output = work(&world, &[&BY_ORDER[..], &["--usage", "usage.jsonl"]].concat());
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 2, "repeated": 2}), "{output}");
+    output.has_outcomes(&json!({"completed": 2, "repeated": 2}));
     assert_eq!((world.read("out/a"), world.depth()), (b"first".to_vec(), Depth::EMPTY));
     let mut repeated = world.usage();
     repeated.retain(|record| record["outcome"] == "repeated");
@@ -51,7 +51,7 @@ fn a_key_that_has_completed_is_settled_without_a_task_and_usage_says_so() {
     // Another worker, another time, the same ledger.
     send(&world, "7", "put a fourth");
     let output = work(&world, &BY_ORDER);
-    assert_eq!(output.summary()["outcomes"], json!({"repeated": 1}), "{output}");
+    output.has_outcomes(&json!({"repeated": 1}));
     assert_eq!((world.read("out/a"), entries(&world)), (b"first".to_vec(), vec![(COMPLETED, 2)]));
 }
 
@@ -67,8 +67,7 @@ fn messages_without_the_key_or_with_hostile_keys_are_never_taken_for_each_other(
         send(&world, key, &format!("put key{number} y"));
     }
     let output = work(&world, &BY_ORDER);
-    let outcomes = json!({"completed": 2 + keys.len(), "repeated": keys.len()});
-    assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
+    output.has_outcomes(&json!({"completed": 2 + keys.len(), "repeated": keys.len()}));
     assert_eq!(world.keys("out").len(), 2 + keys.len());
 }
 
@@ -80,13 +79,12 @@ fn a_task_that_does_not_complete_leaves_no_output_and_no_claim() {
     }
     world.write("out/kept", "kept");
     let output = work(&world, &[&BY_ORDER[..], &["--timeout", "300ms"]].concat());
-    let outcomes = json!({"rejected": 1, "trapped": 2, "retry": 2, "timed-out": 2});
-    assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
+    output.has_outcomes(&json!({"rejected": 1, "trapped": 2, "retry": 2, "timed-out": 2}));
     assert_eq!((world.keys("out"), world.dead()), (vec!["kept".to_owned()], Depth::visible(4)));
     assert_eq!((staged(&world), entries(&world)), (0, vec![]));
     // The key isn't used up.
     send(&world, "0", "put a done");
-    assert_eq!(work(&world, &BY_ORDER).summary()["outcomes"], json!({"completed": 1}));
+    work(&world, &BY_ORDER).has_outcomes(&json!({"completed": 1}));
 }
 
 #[test]
@@ -96,7 +94,7 @@ fn a_task_does_not_see_its_own_outputs_and_the_last_of_each_key_counts() {
     let script = "all put a 1; put a 2; delete old; put old new; put gone x; delete gone; get @output old; list @output ";
     send(&world, "1", script);
     let output = work(&world, &BY_ORDER);
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 1}), "{output}");
+    output.has_outcomes(&json!({"completed": 1}));
     assert!(output.stderr.iter().any(|line| line.contains("got 3 bytes: old")), "{output}");
     assert_eq!(
         (world.keys("out"), world.read("out/a"), world.read("out/old")),
@@ -110,7 +108,7 @@ fn conditional_writes_and_keys_that_exclude_each_other_are_refused() {
     let world = World::with_queue(&["--max-receives", "1"]);
     world.send(["put-new a x", "all put a x; put a/b x", "put .wasmrun/staged/x y", "put ../x y"]);
     let output = work(&world, &[]);
-    assert_eq!(output.summary()["outcomes"], json!({"rejected": 4}), "{output}");
+    output.has_outcomes(&json!({"rejected": 4}));
     assert_eq!((world.keys("out"), staged(&world)), (Vec::<String>::new(), 0));
     let reasons: Vec<_> = world.dead_letters().iter().map(|letter| letter.to_string()).collect();
     assert!(reasons.iter().any(|reason| reason.contains("on a condition")), "{reasons:?}");
@@ -121,7 +119,7 @@ fn a_deletion_of_a_key_that_a_directory_cannot_hold_is_refused_and_keeps_no_comm
     let world = World::with_queue(&["--max-receives", "1"]);
     world.send(["delete a//b", "all put b x; delete x/", "put c x"]);
     let output = work(&world, &[]);
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 1, "rejected": 2}), "{output}");
+    output.has_outcomes(&json!({"completed": 1, "rejected": 2}));
     assert_eq!((world.keys("out"), entries(&world)), (vec!["c".to_owned()], vec![(COMPLETED, 1)]));
 }
 
@@ -191,7 +189,7 @@ fn aliases_of_one_store_and_stores_next_to_each_other_are_staged_apart() {
     world.send(["put a x"]);
     let stores = ["again=dir:out:rw", "below=dir:out/below:ro", "outer=dir:outer:rw"];
     let stores: Vec<_> = stores.iter().flat_map(|store| ["--store", store]).collect();
-    assert_eq!(work(&world, &stores).summary()["outcomes"], json!({"completed": 1}));
+    work(&world, &stores).has_outcomes(&json!({"completed": 1}));
     assert_eq!((world.read("out/a"), staged(&world)), (b"x".to_vec(), 0));
 }
 
@@ -204,7 +202,7 @@ fn the_key_of_one_tenant_does_not_keep_the_same_key_of_another_from_running() {
         world.send_with(&["--group", tenant, "--attribute", "order=42"], [script]);
     }
     let output = work(&world, &[&BY_ORDER[..], &["--key", "group"]].concat());
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 2, "repeated": 2}), "{output}");
+    output.has_outcomes(&json!({"completed": 2, "repeated": 2}));
     assert_eq!((world.read("out/a"), world.read("out/e")), (b"1".to_vec(), b"1".to_vec()));
 }
 
@@ -217,8 +215,7 @@ fn an_output_whose_place_another_object_took_delays_no_other_message_and_is_plac
     send(&world, "2", "put b x");
     holds_commit(&world);
     let output = work(&world, &BY_ORDER);
-    let outcomes = json!({"host-failed": 2, "completed": 1});
-    assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
+    output.has_outcomes(&json!({"host-failed": 2, "completed": 1}));
     assert!(!output.to_string().contains("paused receiving"), "{output}");
     assert_eq!((world.dead(), staged(&world)), (Depth::visible(1), 1));
     assert_eq!(why(&world.dead_letters()[0])["outcome"], "host-failed");
@@ -226,7 +223,7 @@ fn an_output_whose_place_another_object_took_delays_no_other_message_and_is_plac
     std::fs::remove_file(world.path("out/deep")).expect("removed");
     world.wasmrun(["queue", "redrive", "sqlite:jobs.db#dead"]).succeeds();
     holds_commit(&world);
-    assert_eq!(work(&world, &BY_ORDER).summary()["outcomes"], json!({"repeated": 1}));
+    work(&world, &BY_ORDER).has_outcomes(&json!({"repeated": 1}));
     assert_eq!((world.read("out/deep/late"), staged(&world)), (b"from before the crash".to_vec(), 0));
 }
 
@@ -246,7 +243,7 @@ fn a_message_that_has_committed_is_repeated_however_old_it_is() {
     age(&world);
     holds_commit(&world);
     let output = work(&world, &[&BY_ORDER[..], &MAX_AGE].concat());
-    assert_eq!(output.summary()["outcomes"], json!({"repeated": 2, "expired": 1}), "{output}");
+    output.has_outcomes(&json!({"repeated": 2, "expired": 1}));
     assert_eq!(world.read("out/deep/late"), b"from before the crash");
     assert_eq!((world.path("out/a").exists(), world.dead()), (false, Depth::visible(1)));
     assert_eq!(entries(&world), [(COMPLETED, 1)], "the claim of the expired message is given up");
@@ -257,7 +254,7 @@ fn a_cancelled_message_that_has_committed_is_repeated_and_one_that_has_not_leave
     const KEY: [&str; 2] = ["--key", "group"];
     let world = World::with_queue(&[]);
     send(&world, "7", "put a first");
-    assert_eq!(work(&world, &[BY_ORDER, KEY].concat()).summary()["outcomes"], json!({"completed": 1}));
+    work(&world, &[BY_ORDER, KEY].concat()).has_outcomes(&json!({"completed": 1}));
     for (order, script) in [("8", "sleep 1500"), ("7", "put a second"), ("9", "put a third")] {
         send(&world, order, script);
     }
@@ -271,8 +268,7 @@ fn a_cancelled_message_that_has_committed_is_repeated_and_one_that_has_not_leave
     }
     world.wait_until_empty();
     let output = worker.stop();
-    let outcomes = json!({"completed": 1, "repeated": 1, "cancelled": 1});
-    assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
+    output.has_outcomes(&json!({"completed": 1, "repeated": 1, "cancelled": 1}));
     assert_eq!((world.read("out/a"), world.dead()), (b"first".to_vec(), Depth::visible(1)));
     assert_eq!(entries(&world), [(COMPLETED, 2)]);
 }
@@ -281,7 +277,7 @@ fn a_cancelled_message_that_has_committed_is_repeated_and_one_that_has_not_leave
 /// object `late` in the store with this URL.
 fn die_after_commit(world: &World, store: &str) {
     send(world, "1", "ok");
-    assert_eq!(work(world, &BY_ORDER).summary()["outcomes"], json!({"completed": 1}));
+    work(world, &BY_ORDER).has_outcomes(&json!({"completed": 1}));
     let ledger = world.open("ledger.db");
     let id: i64 = ledger.query_row("SELECT id FROM ledger", [], |row| row.get(0)).expect("an id");
     let mut run = [7; 24];
@@ -317,7 +313,7 @@ fn whoever_finds_a_commit_that_a_crash_left_finishes_it_without_a_task() {
     send(&world, "1", "put deep/late again");
     holds_commit(&world);
     let output = work(&world, &BY_ORDER);
-    assert_eq!(output.summary()["outcomes"], json!({"repeated": 1}), "{output}");
+    output.has_outcomes(&json!({"repeated": 1}));
     assert_eq!(world.read("out/deep/late"), b"from before the crash");
     assert_eq!((staged(&world), entries(&world)), (0, vec![(COMPLETED, 1)]));
 }
@@ -350,6 +346,6 @@ fn a_commit_with_outputs_in_a_store_that_is_not_granted_waits_for_the_grant_and_
     let name = name.expect("a file").file_name().into_string().expect("UTF-8");
     world.write(&format!("in/.wasmrun/staged/{name}"), content);
     let output = work(&world, &[&BY_ORDER[..], &stores].concat());
-    assert_eq!(output.summary()["outcomes"], json!({"repeated": 1}), "{output}");
+    output.has_outcomes(&json!({"repeated": 1}));
     assert_eq!(world.read("in/deep/late"), b"from before the crash");
 }

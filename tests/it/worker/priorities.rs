@@ -39,7 +39,7 @@ fn strict_queues_come_first_and_the_others_share_by_weight() {
     let queues = ["sqlite:jobs.db;weight=3", "sqlite:slow.db", "sqlite:urgent.db;strict"];
     let worker = run(&world, &queues).args(["--instances", "1", "--until-empty", "--usage", "usage.jsonl"]);
     let output = worker.succeeds();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 260}), "{output}");
+    output.has_outcomes(&json!({"completed": 260}));
     let order = queues_in_order(&world);
     assert!(order[..20].iter().all(|queue| queue == "urgent.db"), "{order:?}");
     let of_jobs = order[20..140].iter().filter(|queue| *queue == "jobs.db").count();
@@ -118,7 +118,7 @@ fn a_worker_that_stops_leaves_all_other_messages_visible_and_uncounted() {
     world.send_to(SLOW, &[], ["ok"; 2]);
     wait_until("a message of each is held", || in_flight() == 3);
     let output = worker.stop();
-    assert_eq!(output.summary()["outcomes"], json!({"cancelled": 1}), "{output}");
+    output.has_outcomes(&json!({"cancelled": 1}));
     for (queue, messages) in [(URGENT, 2), (JOBS, 1), (SLOW, 2)] {
         assert_eq!(world.depth_of(queue), Depth::visible(messages), "{queue}");
         assert!(world.peek(queue).iter().all(|message| message["receive_count"] == 0), "{queue}");
@@ -243,14 +243,14 @@ fn fair_shares_and_the_ledger_know_the_queue_of_a_message() {
         world.send_to(queue, &["--group", "b"], ["ok"]);
     }
     let worker = run(&world, &[JOBS, "sqlite:slow.db;strict"]).args(["--key", "group", "--until-empty"]);
-    assert_eq!(worker.succeeds().summary()["outcomes"], json!({"completed": 22}));
+    worker.succeeds().has_outcomes(&json!({"completed": 22}));
     for queue in [JOBS, SLOW, JOBS] {
         world.send_to(queue, &["--group", "order-1"], ["ok"]);
     }
     let once = ["--once", "sqlite:ledger.db", "--once-by", "group", "--instances", "1", "--until-empty"];
     let output = run(&world, &[JOBS, SLOW]).args(once).succeeds();
     // An entry is that of one queue.
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 2, "repeated": 1}), "{output}");
+    output.has_outcomes(&json!({"completed": 2, "repeated": 1}));
 }
 
 /// A queue of SQS with an address of its own.

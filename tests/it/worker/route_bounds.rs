@@ -121,7 +121,7 @@ fn a_task_of_a_route_reaches_only_the_parts_of_its_messages_key() {
     }
     world.wasmrun(["enqueue", "--queue", QUEUE, "--store", "input=dir:t"]).succeeds();
     let output = run(&world).arg("--until-empty").succeeds();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 3, "rejected": 2}), "{output}");
+    output.has_outcomes(&json!({"completed": 3, "rejected": 2}));
     assert_eq!(
         (world.keys("t/acme/out"), world.keys("t/beta/out"), world.keys("t/evil_/out")),
         (vec!["a.txt".into(), "b.txt".into()], vec!["a.txt".into()], vec![])
