@@ -1,6 +1,17 @@
 //! The test harness. A [`World`] is a directory with stores and queues. A [`Command`] runs the real program in it and
 //! becomes a [`Process`] or an [`Output`].
 //!
+//! | to | use |
+//! |---|---|
+//! | send messages | [`World::send`], `send_with` (options), `send_to` (another queue), `announce` (objects) |
+//! | run a worker | [`World::run`], `run_on` (another queue), [`Command::misbehaving`] (other stores) |
+//! | wait for it | [`Command::start_ready`], [`Process::until_logged`], [`World::wait_until_empty`], [`wait_until`] |
+//! | end it | [`Process::stop`], `finish`, `kill` |
+//! | see its results | [`Output::has_outcomes`], `summary`, `logs_of`; [`World::depth`], `dead_letters`, `usage` |
+//! | stand in for a server | [`Stub`] (answers), [`Raw`] (bytes), [`Objects`] (S3), [`ScriptedSqs`], [`Proxy`] |
+//! | have real servers | [`Amazon`], [`DockerRegistry`], [`Tls`] |
+//! | speak HTTP | [`Wire`]; `get` and `status` for a worker's own endpoints |
+//!
 //! Nothing here sleeps for a time that "should be enough": tests wait for a condition, for [`PATIENCE`] at most. Every
 //! process that a test starts ends with the test.
 
