@@ -1,8 +1,9 @@
 //! The HTTP endpoints and the metrics of a worker.
 
+use super::page::watched;
 use crate::harness::{
-    Amazon, Answer, Process, Proxy, Seen, Stub, World, exchange, field, get, guest, installed, program,
-    repository, request, status, wait_for_tasks, wait_until,
+    Amazon, Answer, Proxy, Seen, Stub, World, exchange, field, get, guest, installed, program, repository,
+    request, status, wait_for_tasks, wait_until,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -11,13 +12,6 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 const COMPLETED: &str = "\"task completed\"";
-
-/// Starts a worker with HTTP endpoints.
-fn watched(world: &World, arguments: &[&str]) -> (Process, SocketAddr) {
-    let worker = world.run("misbehave").args(["--listen", "0"]).args(arguments).start();
-    let address = worker.listens_on();
-    (worker, address)
-}
 
 /// The samples of Prometheus' text format, by name and labels.
 fn samples(text: &str) -> BTreeMap<String, f64> {
