@@ -77,7 +77,7 @@ fn a_store_that_goes_silent_is_given_up_and_costs_time_only() {
     let worker = worker(&world, &amazon, &sqs, &s3)
         .args(["--instances", "3", "--timeout", "3s", "--backoff", "100ms..1s"])
         .start();
-    worker.until_logged("\"task completed\"");
+    worker.until_completed(1);
     s3.silence();
     worker.until_logged("paused receiving: a store or a queue fails");
     s3.mend();

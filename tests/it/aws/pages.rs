@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-const COMPLETED: &str = "\"task completed\"";
 const STOPPED: &str = "paused receiving: a store or a queue fails";
 const HTML: &str = "<html><head><title>Not here</title></head><body><p>Not here.</body></html>";
 
@@ -127,7 +126,7 @@ fn a_store_that_turns_into_a_page_costs_time_only() {
         // Slow enough that not all work is done before something fails.
         let options = ["--until-empty", "--backoff", "50ms..200ms", "--rate", "20/s"];
         let worker = worker(&world, &stub).args(options).start();
-        worker.until_logged(COMPLETED);
+        worker.until_completed(1);
         away.store(true, Ordering::SeqCst);
         worker.until_logged(STOPPED);
         away.store(false, Ordering::SeqCst);

@@ -1,7 +1,7 @@
 //! Workers that are killed without warning.
 
 use super::killing::{killed_at_random_moments, pause, seeded};
-use crate::harness::{Depth, Output, Process, World, field, keys};
+use crate::harness::{COMPLETED, Depth, Output, Process, World, field, keys};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -53,8 +53,6 @@ fn fill(world: &World, random: &mut fastrand::Rng) -> HashMap<String, String> {
         })
         .collect()
 }
-
-const COMPLETED: &str = "\"task completed\"";
 
 /// Prints how often work was repeated, and asserts that the kills hit something, because otherwise the test shows
 /// nothing.

@@ -82,7 +82,7 @@ fn kills_and_a_network_that_loses_a_twentieth_of_all_requests_lose_no_message() 
     let mut ended: Vec<Output> = Vec::new();
     let done = |ended: &[Output], workers: &[Process; 2]| {
         let before: usize = ended.iter().map(|output| completions([output]).len()).sum();
-        before + workers.iter().map(|worker| worker.logged("\"task completed\"")).sum::<usize>()
+        before + workers.iter().map(Process::completed).sum::<usize>()
     };
     while ended.is_empty() || done(&ended, &workers) < messages * 9 / 10 {
         assert!(began.elapsed() < Duration::from_secs(800), "it takes too long");
@@ -125,10 +125,10 @@ fn services_that_fail_for_a_minute_cost_time_only() {
         .without_env("AWS_ENDPOINT_URL")
         .args(["--until-empty", "--timeout", "5m"])
         .start();
-    worker.until_logged("\"task completed\"");
+    worker.until_completed(1);
     for (service, proxy) in [("S3", &s3), ("SQS", &sqs)] {
-        let completed = worker.logged("\"task completed\"");
-        worker.until_logged_times(completed + messages / 10 + 1, "\"task completed\"");
+        let completed = worker.completed();
+        worker.until_completed(completed + messages / 10 + 1);
         let working = worker.logged("work again");
         let paused = worker.logged("receiving is still paused");
         proxy.cut();
@@ -195,7 +195,7 @@ fn a_poison_message_does_not_keep_others_from_passing() {
         let worker =
             if poison == 0 { worker.arg("--until-empty") } else { worker.args(["--stop-timeout", "1s"]) };
         let worker = worker.start();
-        worker.until_logged_times(GOOD, "\"task completed\"");
+        worker.until_completed(GOOD);
         took.push(began.elapsed());
         if poison > 0 {
             // The message has been tried once or twice by now; other messages don't wait for it.

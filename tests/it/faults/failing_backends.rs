@@ -9,7 +9,6 @@ use std::path::Path;
 const OBJECTS: usize = 40;
 /// A queue in its own directory.
 const IN_DIRECTORY: &str = "sqlite:queue/jobs.db";
-const COMPLETED: &str = "\"task completed\"";
 const STOPPED: &str = "paused receiving: a store or a queue fails";
 const RECOVERED: &str = "resumed receiving: stores and queues work again";
 
@@ -55,7 +54,7 @@ fn assert_outputs(store: &Path) {
 #[track_caller]
 fn works_off_a_locked_queue(world: &World) -> Output {
     let worker = worker(world);
-    worker.until_logged(COMPLETED);
+    worker.until_completed(1);
     let lock = world.lock("jobs.db");
     worker.until_logged("has been locked by another process");
     drop(lock);
@@ -67,7 +66,7 @@ fn a_store_vanishes_and_comes_back(store: &str) {
     fill(&world);
     world.announce();
     let worker = worker(&world);
-    worker.until_logged(COMPLETED);
+    worker.until_completed(1);
     world.while_away(store, || {
         worker.until_logged(STOPPED);
         worker.until_logged("receiving is still paused");
@@ -117,7 +116,7 @@ fn a_queue_whose_directory_vanishes_and_comes_back_costs_time_only() {
     let world = world_with_queue_directory();
     world.send_to(IN_DIRECTORY, &[], ["sleep 100"; OBJECTS]);
     let worker = world.run_on(IN_DIRECTORY, "misbehave").args(["--until-empty", "--instances", "2"]).start();
-    worker.until_logged(COMPLETED);
+    worker.until_completed(1);
     // If both tasks end first, the worker finds that it can't settle, and receives nothing before it can.
     world.while_away("queue", || {
         wait_until("it is noticed", || {
@@ -170,7 +169,7 @@ fn a_full_disk_under_a_store_costs_time_only() {
     worker.until_logged(STOPPED);
     worker.until_logged("receiving is still paused");
     fs::remove_file(filler).expect("removed");
-    worker.until_logged_times(OBJECTS, COMPLETED);
+    worker.until_completed(OBJECTS);
     assert_outputs(&disk.path(&worker));
     wait_until("the queue is empty", || world.depth_of(IN_DIRECTORY) == Depth::EMPTY);
     let output = worker.stop();
@@ -188,7 +187,7 @@ fn a_full_disk_under_the_queue_costs_time_only() {
     let Some((disk, worker)) = Disk::start_on(&world, "queue", 8 << 20, &arguments) else {
         return;
     };
-    worker.until_logged(COMPLETED);
+    worker.until_completed(1);
     let filler = disk.fill(&worker);
     worker.until_logged("the disk is full");
     fs::remove_file(filler).expect("removed");

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex};
 const QUEUE: &str = "sqlite:jobs.db";
 const PAUSED: &str = "paused receiving: a store or a queue fails";
 const HELD: &str = "holding a message until a store or a queue works again";
-const COMPLETED: &str = "\"task completed\"";
 
 /// A worker that may write to `outptu`, a typo of the user.
 fn mistyped(world: &World) -> Command {
@@ -83,7 +82,7 @@ fn a_store_that_becomes_read_only_costs_time_only() {
     let world = announced(OBJECTS);
     let arguments = ["--queue", QUEUE, "--rate", "20/s"];
     let Some((disk, worker)) = Disk::start_on(&world, "out", 1 << 20, &arguments) else { return };
-    worker.until_logged(COMPLETED);
+    worker.until_completed(1);
     disk.remount(&worker, "ro");
     worker.until_logged(PAUSED);
     worker.until_logged("receiving is still paused");
@@ -105,7 +104,7 @@ fn tasks_that_only_read_do_not_hide_that_a_store_can_no_longer_be_written() {
     let arguments = ["--queue", QUEUE, "--rate", "20/s"];
     let Some((disk, worker)) = Disk::start_on(&world, "out", 1 << 20, &arguments) else { return };
     world.send(["put first text", "get @output there"]);
-    worker.until_logged_times(2, COMPLETED);
+    worker.until_completed(2);
     disk.remount(&worker, "ro");
     let read = || "get @output there".to_owned();
     world.send((0..OBJECTS).flat_map(|index| [format!("put k{index} text"), read(), read()]));
@@ -209,7 +208,7 @@ fn a_role_that_loses_its_rights_costs_time_only() {
         let stub = bucket.serve();
         bucket.announced(&world, &keys[..1]);
         let worker = on_s3(&world, &stub).start();
-        worker.until_logged(COMPLETED);
+        worker.until_completed(1);
         bucket.refuse(refuses);
         bucket.announced(&world, &keys[1..]);
         worker.until_logged(PAUSED);

@@ -1,6 +1,6 @@
 //! An object that is larger than the memory of its task and of the host.
 
-use super::{World, guest, scratch};
+use super::{COMPLETED, World, guest, scratch};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -35,7 +35,7 @@ pub(crate) fn copied(component: &str, arguments: &[&str], copy: &str, size: u64,
         .within(Duration::from_secs(300))
         .start();
     worker.until_logged("\"ready\"");
-    worker.until_logged_at_last("\"task completed\"");
+    worker.until_logged_at_last(COMPLETED);
     let peak = worker.vitals().peak;
     let summary = worker.stop().summary();
     println!("the host's memory peaked at {} KiB, {summary}", peak >> 10);

@@ -50,7 +50,7 @@ pub(crate) use faults::Faults;
 pub(crate) use guard::Guard;
 pub(crate) use objects::Objects;
 pub(crate) use ports::free_port;
-pub(crate) use process::Process;
+pub(crate) use process::{COMPLETED, Process};
 pub(crate) use proxy::Proxy;
 pub(crate) use raw::Raw;
 pub(crate) use registry::DockerRegistry;

@@ -11,6 +11,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+/// What is in the log line of a task that has completed.
+pub(crate) const COMPLETED: &str = "\"task completed\"";
+
 /// A running program, which is killed when dropped.
 pub(crate) struct Process {
     /// Name in failure messages.
@@ -60,6 +63,17 @@ impl Process {
         if let Err(lines) = self.stderr.wait(times, text, PATIENCE) {
             panic!("{} didn't log {text:?} {times} times, but:\n{lines}", self.name);
         }
+    }
+
+    /// Waits until a worker has logged that this number of tasks have completed.
+    #[track_caller]
+    pub(crate) fn until_completed(&self, tasks: usize) {
+        self.until_logged_times(tasks, COMPLETED);
+    }
+
+    /// Number of tasks so far that a worker has logged as completed.
+    pub(crate) fn completed(&self) -> usize {
+        self.logged(COMPLETED)
     }
 
     /// Waits for a log line until the process's deadline.

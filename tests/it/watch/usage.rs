@@ -169,7 +169,7 @@ fn a_full_disk_stops_no_task_and_loses_no_line() {
     };
     let filler = disk.fill(&worker);
     world.send(["ok"; MESSAGES]);
-    worker.until_logged_times(MESSAGES, "\"task completed\"");
+    worker.until_completed(MESSAGES);
     world.wait_until_empty();
     worker.until_logged(FAILS);
     fs::remove_file(filler).expect("removed");
@@ -212,7 +212,7 @@ fn a_worker_whose_usage_file_is_gone_ends_all_the_same_and_says_what_is_lost() {
     let worker = in_directory(&world);
     fs::remove_dir_all(world.path("usage")).expect("removed");
     world.send(["ok"; 20]);
-    worker.until_logged_times(20, "\"task completed\"");
+    worker.until_completed(20);
     worker.until_logged(FAILS);
     let output = worker.stop();
     let lost = output.logs().into_iter().find(|log| !log["dropped"].is_null());

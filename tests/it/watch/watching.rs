@@ -11,8 +11,6 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-const COMPLETED: &str = "\"task completed\"";
-
 /// The samples of Prometheus' text format, by name and labels.
 fn samples(text: &str) -> BTreeMap<String, f64> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -273,7 +271,7 @@ fn slow_clients_and_many_of_them_do_not_disturb_tasks() {
     };
     let slow: Vec<TcpStream> = (0..120).map(begin).collect();
     world.send((0..TASKS).map(|_| "ok"));
-    worker.until_logged_times(TASKS as usize, COMPLETED);
+    worker.until_completed(TASKS as usize);
     assert!(worker.vitals().files < 200, "{:?}", worker.vitals());
     // A proper request is still answered.
     assert_eq!(get(address, "/healthz").status, 200);

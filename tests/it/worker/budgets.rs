@@ -42,7 +42,7 @@ fn is_shared(budget: &str) {
     send(&world, "acme", 30);
     send(&world, "other", 1);
     let second = worker(&world, budget, &STORE);
-    second.until_logged("task completed");
+    second.until_completed(1);
     wait_until("both keys are over their budgets", || keys_over_budget(&second) == 2);
     let address = second.listens_on();
     assert_eq!(status(address)["over_budget"]["named"], json!(["acme", "other"]));
@@ -51,7 +51,7 @@ fn is_shared(budget: &str) {
     // A worker that has parked a key doesn't receive its messages. The third key shows that the worker goes on.
     send(&world, "acme", 20);
     send(&world, "third", 1);
-    second.until_logged_times(2, "task completed");
+    second.until_completed(2);
     second.until_logged_times(3, PARKED);
     let parked = status(address)["counts"]["parked_messages"].as_u64().expect("a number");
     assert!((1..=40).contains(&parked), "{parked} of 50");
@@ -128,7 +128,7 @@ fn a_budget_holds_for_the_messages_of_all_queues_of_a_worker() {
         send(QUEUE, key, count);
         send(OTHER, key, count);
     }
-    worker.until_logged_times(11, "task completed");
+    worker.until_completed(11);
     assert_eq!(keys_over_budget(&worker), 1);
     worker.stop().has_outcomes(&json!({"completed": 11}));
     assert_eq!(receive_counts(&world), [0; 30]);

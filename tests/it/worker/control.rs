@@ -30,7 +30,7 @@ fn a_paused_worker_receives_nothing_until_it_is_resumed() {
     other.has_outcomes(&json!({"completed": 1}));
     world.send(["ok"]);
     control(&world, ["resume"]).succeeds();
-    worker.until_logged("task completed");
+    worker.until_completed(1);
     worker.stop().has_outcomes(&json!({"completed": 1}));
 }
 
@@ -43,7 +43,7 @@ fn a_pause_lets_the_running_task_end_and_keeps_the_next_message_in_the_queue_unc
         wait_until("it runs", || world.depth().in_flight == 1);
         control(&world, ["pause"]).succeeds();
         world.send(["ok"]);
-        worker.until_logged("task completed");
+        worker.until_completed(1);
         wait_until("only the next message is left", || world.depth() == Depth::visible(1));
         let summary = worker.stop().summary();
         assert_eq!(summary["outcomes"], json!({"completed": 1}), "{options:?}");
@@ -56,12 +56,12 @@ fn a_pause_ends_the_long_poll_of_sqs() {
     let Some((world, amazon, queue)) = Amazon::with_jobs(120, 3) else { return };
     let worker = amazon.environment(world.run_on("jobs", "misbehave").args(SOCKET)).start_ready();
     amazon.send(&queue, "ok");
-    worker.until_logged("task completed");
+    worker.until_completed(1);
     control(&world, ["pause"]).succeeds();
     amazon.send(&queue, "ok");
     // What a receive under way had brought would be released with a receive count of 1.
     control(&world, ["resume"]).succeeds();
-    worker.until_logged_times(2, "task completed");
+    worker.until_completed(2);
     worker.stop().has_outcomes(&json!({"completed": 2}));
 }
 
@@ -87,7 +87,7 @@ fn a_cancelled_task_ends_and_its_message_is_dead_lettered_retried_or_dropped() {
         // With one receive, the queue's last, a retry becomes a dead letter with the reason.
         let world = World::with_queue(&["--max-receives", "1"]);
         world.send(["sleep-forever"]);
-        let id = world.peek("sqlite:jobs.db")[0]["id"].as_str().expect("an ID").to_owned();
+        let id = world.messages().remove(0).0;
         let worker = started(&world, &[]);
         wait_until("it runs", || world.depth().in_flight == 1);
         control(&world, ["cancel", &id, "--then", then]).succeeds();
@@ -104,7 +104,7 @@ fn a_cancelled_task_ends_and_its_message_is_dead_lettered_retried_or_dropped() {
 fn a_message_that_waits_in_the_worker_is_cancelled_before_its_task_starts() {
     let world = World::with_queue(&["--max-receives", "3"]);
     world.send(["sleep 1500", "put started x"]);
-    let id = world.peek("sqlite:jobs.db")[1]["id"].as_str().expect("an ID").to_owned();
+    let id = world.messages().remove(1).0;
     let worker = started(&world, &["--key", "group"]);
     wait_until("both are held", || world.depth().in_flight == 2);
     control(&world, ["cancel", &id]).succeeds();
@@ -118,7 +118,7 @@ fn a_message_that_waits_in_the_worker_is_cancelled_before_its_task_starts() {
 fn a_cancellation_that_can_not_be_carried_out_is_refused_and_changes_nothing() {
     let world = World::with_queue(&["--dead-letter", "none"]);
     world.send(["sleep-forever"]);
-    let id = world.peek("sqlite:jobs.db")[0]["id"].as_str().expect("an ID").to_owned();
+    let id = world.messages().remove(0).0;
     let worker = started(&world, &["--stop-timeout", "100ms"]);
     wait_until("it runs", || world.depth().in_flight == 1);
     control(&world, ["cancel", "\u{1b}[2J'; DROP TABLE messages"]).ends().exited_with(1);

@@ -50,7 +50,7 @@ fn another_key_passes(flag: &str, source: &str, backlog: usize) {
     let worker = worker.args(["--timeout", "10m", "--key", source, "--max-per-key", "1"]).start();
     wait_until("a task of the greedy key runs", || world.depth().in_flight > 0);
     send(&world, flag, "modest", &["ok"]);
-    worker.until_logged("task completed");
+    worker.until_completed(1);
     let output = worker.stop();
     output.has_outcomes(&json!({"cancelled": 1, "completed": 1}));
     // All that was held is back, and no receive of it counts.
@@ -87,12 +87,12 @@ fn a_key_whose_tasks_all_fail_does_not_keep_others_from_being_probes() {
     let options = ["--instances", "1", "--key", "group", "--max-consecutive-failures", "1"];
     let worker = world.run("misbehave").args(options).start();
     // The first task fails. The next key's message is the probe, whose task completes.
-    worker.until_logged_times(3, "\"task completed\"");
+    worker.until_completed(3);
     // One more task of that key fails, and is the first of many probes that fail. Then a message of another key arrives.
     worker.until_logged_times(2, SLOW);
     worker.until_logged("still no task completes");
     send(&world, "--group", "e", &["ok"]);
-    worker.until_logged_times(4, "\"task completed\"");
+    worker.until_completed(4);
     let output = worker.stop();
     let mut logs = output.logs();
     let at =

@@ -96,7 +96,7 @@ fn a_queue_of_notifications_that_fails_costs_time_and_no_message() {
     let options =
         ["--until-empty", "--instances", "2", "--backoff", "100ms..1s", "--rate", "20/s", "--notify", DONE];
     let worker = world.run("misbehave").args(options).start();
-    worker.until_logged("\"task completed\"");
+    worker.until_completed(1);
     world.while_away("done", || {
         worker.until_logged("cannot send the notification of a message");
         worker.until_logged("receiving is still paused");

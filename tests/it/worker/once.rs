@@ -298,7 +298,7 @@ fn change_commit(world: &World, changes: &str, values: impl rusqlite::Params) {
 
 /// Makes the first message of the queue the one whose run has committed.
 fn holds_commit(world: &World) {
-    let id = world.peek(QUEUE)[0]["id"].as_str().expect("an ID").to_owned();
+    let id = world.messages().remove(0).0;
     change_commit(world, "message = ?1", [&Sha256::digest(&id)[..16]]);
 }
 

@@ -98,7 +98,7 @@ fn an_idle_worker_starts_what_arrives_in_any_queue() {
     let worker = run(&world, &queues).start_ready();
     for (round, queue) in [SLOW, URGENT, JOBS, SLOW].into_iter().enumerate() {
         world.send_to(queue, &[], ["ok"]);
-        worker.until_logged_times(round + 1, "\"task completed\"");
+        worker.until_completed(round + 1);
     }
     worker.stop();
 }
@@ -135,7 +135,7 @@ fn a_worker_that_is_killed_loses_no_message_of_any_queue() {
     }
     for _ in 0..3 {
         let worker = run(&world, &queues).args(["--instances", "4", "--rate", "40/s"]).start();
-        worker.until_logged("\"task completed\"");
+        worker.until_completed(1);
         worker.kill();
     }
     run(&world, &queues).arg("--until-empty").succeeds();
@@ -165,9 +165,9 @@ fn a_queue_that_fails_does_not_stop_the_others() {
     assert_eq!(status(address)["ready"]["is"], true, "it receives from the other");
     assert!(get(address, "/metrics").body.contains("\nwasmrun_queue_failing{queue=\"urgent.db\"} 1\n"));
     world.send(["ok"; 3]);
-    worker.until_logged_times(3, "\"task completed\"");
+    worker.until_completed(3);
     drop(lock);
-    worker.until_logged_times(4, "\"task completed\"");
+    worker.until_completed(4);
     assert_eq!(worker.logged("paused receiving from a queue"), 1, "it is said once");
     assert_eq!(worker.logged("resumed receiving from a queue"), 1);
     assert_eq!(worker.logged("paused receiving: a store or a queue fails"), 0);
@@ -267,7 +267,7 @@ fn an_idle_worker_on_sqs_has_one_call_under_way_for_each_queue() {
     let queues = [scripted(&["ok"], |_| false), scripted(&["ok", "ok"], |_| false)];
     let urls = [format!("{};strict", queues[0].url()), queues[1].url()];
     let worker = signed(run(&world, &urls.each_ref().map(String::as_str))).args(["--instances", "1"]).start();
-    worker.until_logged_times(3, "\"task completed\"");
+    worker.until_completed(3);
     wait_until("it waits", || queues.iter().all(|queue| queue.asked("ReceiveMessage").len() > 10));
     worker.stop();
     for queue in &queues {
@@ -287,7 +287,7 @@ fn an_sqs_queue_that_denies_access_later_does_not_stop_the_others() {
     let works = scripted(&["ok"; 30], |_| false);
     let urls = [format!("{};strict", denied.url()), works.url()];
     let worker = signed(run(&world, &urls.each_ref().map(String::as_str))).start();
-    worker.until_logged_times(30, "\"task completed\"");
+    worker.until_completed(30);
     assert_eq!(worker.logged("paused receiving from a queue"), 1);
     wait_until("all are deleted", || works.depth() == [0, 0]);
     worker.stop();

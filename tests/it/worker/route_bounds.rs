@@ -224,7 +224,7 @@ fn a_grant_that_a_route_lacks_is_counted_against_no_message_though_others_comple
     let world = world(OUTAGE);
     world.send(["ok"]);
     let worker = run(&world).start();
-    worker.until_logged("\"task completed\"");
+    worker.until_completed(1);
     for _ in 0..4 {
         world.send_with(&["--group", "ungranted"], ["get @input x"]);
     }
@@ -243,7 +243,7 @@ fn a_store_of_one_route_that_fails_does_not_stop_the_tasks_of_others() {
     }
     worker.until_logged("\"paused receiving: a store or a queue fails\"");
     world.send(["ok"; 2]);
-    worker.until_logged_times(2, "\"task completed\"");
+    worker.until_completed(2);
     let output = worker.stop();
     assert_eq!((world.depth().total(), world.dead()), (3, Depth::EMPTY), "{output}");
     assert_eq!(count(&world.usage(), None, "default.wasm"), 2);

@@ -93,7 +93,7 @@ fn an_idle_worker_on_sqs_that_stops_hides_no_message() {
     // The worker is now polling, and continues to poll.
     worker.until_logged("\"ready\"");
     amazon.send(&queue, "ok");
-    worker.until_logged("\"task completed\"");
+    worker.until_completed(1);
     wait_until("it is idle", || amazon.depth(&queue) == [0; 3]);
     worker.stop();
     amazon.send(&queue, "ok");
@@ -107,7 +107,7 @@ fn an_idle_worker_notices_what_another_process_sends() {
     let worker = world.run("misbehave").start_ready();
     for round in 1..=3 {
         world.send(["ok"]);
-        worker.until_logged_times(round, "\"task completed\"");
+        worker.until_completed(round);
     }
     worker.stop();
 }

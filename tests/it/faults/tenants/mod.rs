@@ -8,7 +8,7 @@ mod cloud;
 mod local;
 
 use super::killing::{assert_outputs_of_one_run, seeded};
-use crate::harness::{Command, Output, Process, field, guest, wait_within};
+use crate::harness::{COMPLETED, Command, Output, Process, field, guest, wait_within};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -25,7 +25,6 @@ const INSTANCES: usize = 4;
 const MAX_PER_KEY: usize = 2;
 
 const BEGAN: &str = "\"text\":\"began\"";
-const COMPLETED: &str = "\"task completed\"";
 const OVER_BUDGET: &str = "a key is over its budget: its messages wait until the period ends";
 
 /// What a message is about.
@@ -93,12 +92,12 @@ fn survives(place: &dyn Place, kills: usize) {
         let worker = start(place, &[]);
         match moment {
             Moment::Began => worker.until_logged_times(times, BEGAN),
-            Moment::Completed => worker.until_logged_times(times, COMPLETED),
+            Moment::Completed => worker.until_completed(times),
             Moment::Notified => {
                 soon("notifications are sent", || place.count_notified() >= notified + times);
             }
             Moment::Recorded => {
-                worker.until_logged_times(times, COMPLETED);
+                worker.until_completed(times);
                 let used = used(&worker.logs_with(COMPLETED));
                 soon("their use is in the budget store", || place.charged() >= charged + used);
             }
