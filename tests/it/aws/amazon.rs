@@ -1,6 +1,6 @@
 //! SQS and S3 on a local stand-in.
 
-use crate::harness::{ACCOUNT, Amazon, Command, World, arn, field, guest, photograph, wait_until};
+use crate::harness::{Amazon, Command, World, arn, field, guest, photograph, wait_until};
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 use std::time::Instant;
@@ -79,7 +79,7 @@ fn becomes_a_thumbnail(cloud: &Cloud) {
 fn a_queue_is_found_by_its_url_its_arn_and_its_name() {
     let Some(cloud) = Cloud::with_queue(30, 3) else { return };
     let cloud = cloud.with_next();
-    let url = format!("{}/{ACCOUNT}/jobs", cloud.amazon.endpoint);
+    let url = cloud.amazon.url("jobs");
     for address in [url.as_str(), &arn("jobs"), "jobs"] {
         cloud.amazon.send(&cloud.queue, "ok");
         let output = cloud.run_on("misbehave", address).arg("--until-empty").succeeds();
@@ -116,8 +116,7 @@ fn a_poison_message_goes_to_the_dead_letter_queue_with_its_reason() {
     }
     let output = cloud.run("misbehave").args(["--until-empty", "--backoff", "1s..1s"]).succeeds();
     assert_eq!(output.summary()["dead_lettered"], 2, "{output}");
-    let dead = format!("{}/{ACCOUNT}/dead", cloud.amazon.endpoint);
-    let mut letters = cloud.amazon.receive(&dead);
+    let mut letters = cloud.amazon.dead_letters();
     letters.sort_by(|one, other| one.0.cmp(&other.0));
     let [(panicked, why_panicked), (rejected, why_rejected)] = &letters[..] else { panic!("{letters:?}") };
     assert_eq!((panicked.as_str(), rejected.as_str()), ("panic on purpose", "reject never"));
@@ -252,8 +251,7 @@ fn a_body_that_was_too_large_for_a_message_is_fetched_from_its_store() {
     let output = run.succeeds();
     assert_eq!(output.summary()["outcomes"]["completed"], 1, "{output}");
     assert_eq!(output.summary()["outcomes"]["rejected"], 1, "{output}");
-    let dead = format!("{}/{ACCOUNT}/dead", cloud.amazon.endpoint);
-    let letters = cloud.amazon.receive(&dead);
+    let letters = cloud.amazon.dead_letters();
     assert_eq!(letters[0].0, pointer("other/two"), "the letter is the message as it came");
     assert!(letters[0].1["wasmrun"].contains("outside of the body store"), "{letters:?}");
 

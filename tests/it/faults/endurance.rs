@@ -2,9 +2,7 @@
 //!
 //! `cargo xtask endure` runs these at full length; otherwise they are short.
 
-use crate::harness::{
-    ACCOUNT, Amazon, Command, Output, Process, Proxy, World, field, wait_until, wait_within,
-};
+use crate::harness::{Amazon, Command, Output, Process, Proxy, World, field, wait_until, wait_within};
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 use std::cell::Cell;
@@ -45,7 +43,7 @@ fn all_work_is_done(amazon: &Amazon, queue: &str, messages: usize, rounds: usize
         assert_eq!(String::from_utf8_lossy(&content), digest(key, rounds), "{key}");
     }
     assert_eq!(amazon.depth(queue), [0; 3]);
-    assert_eq!(amazon.depth(&format!("{}/{ACCOUNT}/dead", amazon.endpoint)), [0; 3]);
+    assert_eq!(amazon.depth(&amazon.url("dead")), [0; 3]);
 }
 
 /// Number of completed tasks by message.
@@ -210,7 +208,7 @@ fn a_poison_message_does_not_keep_others_from_passing() {
         assert_eq!(output.summary()["outcomes"]["completed"], GOOD, "{output}");
         assert_eq!(output.summary()["dead_lettered"], poison, "{output}");
     }
-    let letters = amazon.receive(&format!("{}/{ACCOUNT}/dead", amazon.endpoint));
+    let letters = amazon.dead_letters();
     let [(body, attributes)] = &letters[..] else { panic!("{letters:?}") };
     assert_eq!(body, "panic on purpose");
     let why: serde_json::Value = serde_json::from_str(&attributes["wasmrun"]).expect("JSON");

@@ -246,6 +246,16 @@ impl Amazon {
         .map(|name| attributes[&name].parse().expect("a number"))
     }
 
+    /// URL of a queue of ministack.
+    pub(crate) fn url(&self, queue: &str) -> String {
+        format!("{}/{ACCOUNT}/{queue}", self.endpoint)
+    }
+
+    /// Receives up to ten messages of the dead-letter queue of ministack, as [`Self::receive`] does.
+    pub(crate) fn dead_letters(&self) -> Vec<(String, HashMap<String, String>)> {
+        self.receive(&self.url("dead"))
+    }
+
     /// Receives up to ten messages and returns their bodies and attributes.
     pub(crate) fn receive(&self, url: &str) -> Vec<(String, HashMap<String, String>)> {
         let request = self.sqs.receive_message().queue_url(url).max_number_of_messages(10);

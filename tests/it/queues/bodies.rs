@@ -1,6 +1,6 @@
 //! Bodies that an extended client stored in a bucket.
 
-use crate::harness::{ACCOUNT, Amazon, Collector, Command, World, attribute, field, guest};
+use crate::harness::{Amazon, Collector, Command, World, attribute, field, guest};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
@@ -36,7 +36,7 @@ impl Extended {
     }
 
     fn received(&self, queue: &str) -> Vec<(String, HashMap<String, String>)> {
-        self.amazon.receive(&format!("{}/{ACCOUNT}/{queue}", self.amazon.endpoint))
+        self.amazon.receive(&self.amazon.url(queue))
     }
 }
 

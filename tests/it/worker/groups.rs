@@ -139,9 +139,8 @@ fn a_group_store_that_fails_loses_no_message() {
 #[test]
 fn workers_on_sqs_count_in_a_bucket() {
     let Some((world, amazon, jobs)) = Amazon::with_jobs(30, 3) else { return };
-    amazon.create_queue("done", 30, 3);
+    let done = amazon.create_queue("done", 30, 3);
     amazon.create_bucket("groups");
-    let done = jobs.replace("/jobs", "/done");
     for body in [&["ok"; 29][..], &["reject it"]].concat() {
         amazon.send_with(&jobs, body, &[("batch", "String", "night"), ("batch.count", "Number", "30")]);
     }

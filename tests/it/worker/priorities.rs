@@ -327,9 +327,8 @@ fn a_strict_queue_on_sqs_is_emptied_first_and_each_keeps_its_redrive_policy() {
     let order = queues_in_order(&world);
     let last = order.iter().rposition(|queue| queue == "urgent").expect("a message");
     assert!(last < 15, "the last urgent one ended after {last} others: {order:?}");
-    let dead_url = jobs.replace("/jobs", "/dead");
     let mut dead: Vec<_> = amazon
-        .receive(&dead_url)
+        .dead_letters()
         .into_iter()
         .map(|(body, attributes)| {
             let why: Value = serde_json::from_str(&attributes["wasmrun"]).expect("JSON");
