@@ -48,8 +48,7 @@ impl Disk {
             .args(["--instances", "2", "--backoff", "100ms..1s"])
             .logging_tasks()
             .args(arguments)
-            .start();
-        worker.until_logged("\"ready\"");
+            .start_ready();
         Some((disk, worker))
     }
 

@@ -33,8 +33,7 @@ pub(crate) fn copied(component: &str, arguments: &[&str], copy: &str, size: u64,
         .args(arguments)
         .args(["--memory", &format!("{mebibytes}MiB"), "--timeout", "10m"])
         .within(Duration::from_secs(300))
-        .start();
-    worker.until_logged("\"ready\"");
+        .start_ready();
     worker.until_logged_at_last(COMPLETED);
     let peak = worker.vitals().peak;
     let summary = worker.stop().summary();
