@@ -3,7 +3,7 @@
 //!
 //! | to | use |
 //! |---|---|
-//! | send messages | [`World::send`], `send_with` (options), `send_to` (another queue), `announce` (objects) |
+//! | send messages | [`World::send`], `send_with` (options), `send_of` (a key), `send_to` (another queue), `announce` (objects) |
 //! | run a worker | [`World::run`], `run_on` (another queue), [`Command::misbehaving`] (other stores) |
 //! | wait for it | [`Command::start_ready`], [`Process::until_logged`], [`World::wait_until_empty`], [`wait_until`] |
 //! | end it | [`Process::stop`], `finish`, `kill` |

@@ -181,6 +181,18 @@ impl World {
         self.send_to(QUEUE, options, bodies)
     }
 
+    /// Sends messages of one key: with a message group, or with the attribute `tenant`, as this flag says.
+    #[track_caller]
+    pub(crate) fn send_of<T: AsRef<str>>(
+        &self,
+        flag: &str,
+        key: &str,
+        bodies: impl IntoIterator<Item = T>,
+    ) -> Output {
+        let key = if flag == "--attribute" { format!("tenant={key}") } else { key.to_owned() };
+        self.send_with(&[flag, &key], bodies)
+    }
+
     /// Sends messages with these options to another queue.
     #[track_caller]
     pub(crate) fn send_to<T: AsRef<str>>(

@@ -38,12 +38,6 @@ fn invoke(world: &World, key: &str, message: &str) -> Command {
         .misbehaving(STORES[0], STORES[1])
 }
 
-#[track_caller]
-fn send(world: &World, flag: &str, key: &str, bodies: &[String]) {
-    let key = if flag == "--attribute" { format!("tenant={key}") } else { key.to_owned() };
-    world.send_with(&[flag, &key], bodies);
-}
-
 /// A notification that announces an object of the directory `t`.
 fn announcement(world: &World, key: &str) -> String {
     event(&world.bucket("t"), &[json!({"key": key, "size": 1})]).to_string()
@@ -82,7 +76,7 @@ fn two_keys_use_their_own_parts_of_the_same_stores() {
     let world = world();
     let bodies = ["get object", "list ", "copy object copied", "put new content", "delete own"];
     for key in ["acme", "beta"] {
-        send(&world, "--group", key, &bodies.map(str::to_owned));
+        world.send_of("--group", key, bodies);
     }
     let output = worker(&world, "group").succeeds();
     output.has_outcomes(&json!({"completed": 10}));
@@ -184,7 +178,7 @@ fn a_key_that_could_lead_elsewhere_ends_its_message_without_a_run() {
     ];
     let before = files(&world, "t");
     for key in hostile {
-        send(&world, "--attribute", key, &["put @output planted x".into()]);
+        world.send_of("--attribute", key, ["put @output planted x"]);
     }
     // A message without a key has no part.
     world.send(["put @output planted x"]);
@@ -203,9 +197,9 @@ fn another_keys_object_is_not_granted_and_stops_nobody() {
     let world = world();
     // Before any task has completed, a missing grant could be the operator's mistake.
     for object in ["acme/in/object", "beta/in/object", "acme/secret", "evil/in/../../acme/in/object"] {
-        send(&world, "--group", "evil", &[announcement(&world, object)]);
+        world.send_of("--group", "evil", [announcement(&world, object)]);
     }
-    send(&world, "--group", "acme", &[announcement(&world, "acme/in/object")]);
+    world.send_of("--group", "acme", [announcement(&world, "acme/in/object")]);
     let output = worker(&world, "group").succeeds();
     output.has_outcomes(&json!({"completed": 1, "rejected": 4}));
     assert_eq!(files(&world, "t/evil/out").len(), 1);
@@ -222,7 +216,7 @@ fn a_key_of_the_objects_place_follows_the_object() {
     let world = world();
     for key in ["acme", "beta"] {
         // What the sender says of itself doesn't count.
-        send(&world, "--group", "evil", &[announcement(&world, &format!("{key}/in/object"))]);
+        world.send_of("--group", "evil", [announcement(&world, &format!("{key}/in/object"))]);
     }
     // S3 sends this event when notifications are set up.
     world.send([r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"bucket"}"#]);
@@ -237,7 +231,7 @@ fn a_key_of_the_objects_place_follows_the_object() {
 #[test]
 fn a_dead_letter_is_run_again_with_the_grants_of_its_key() {
     let world = world();
-    send(&world, "--group", "acme", &["get missing".into()]);
+    world.send_of("--group", "acme", ["get missing"]);
     worker(&world, "group").succeeds();
     let dead = world.dead_letters();
     let id = dead[0]["id"].as_str().expect("an id");
@@ -304,7 +298,7 @@ fn keys_share_a_bucket_and_reach_their_own_prefixes() {
     // A copy within S3 stays in the part, and upper case is another key.
     for key in ["acme", "Acme"] {
         let bodies = ["get object", "copy object copied", "put new content", "delete own", "list @output "];
-        send(&world, "--attribute", key, &bodies.map(str::to_owned));
+        world.send_of("--attribute", key, bodies);
     }
     let output = worker().succeeds();
     output.has_outcomes(&json!({"completed": 10}));
@@ -321,9 +315,9 @@ fn keys_share_a_bucket_and_reach_their_own_prefixes() {
             attacks.push(format!("{command} {key}"));
         }
     }
-    send(&world, "--attribute", "evil", &attacks);
+    world.send_of("--attribute", "evil", attacks);
     for key in ["..", "acme/..", "%2e%2e", "evil/../acme", "acme/in", "acm\u{e9}"] {
-        send(&world, "--attribute", key, &["put @output planted x".into(), "list @output ".into()]);
+        world.send_of("--attribute", key, ["put @output planted x", "list @output "]);
     }
     let output = worker().succeeds();
     assert_eq!(amazon.keys("bucket-in"), before);

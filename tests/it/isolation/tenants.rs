@@ -111,7 +111,7 @@ fn twelve_hostile_tenants_harm_nobody_on_one_machine() {
     }
     let attacks = attacks(&world.path("t").display().to_string());
     let send = |key: &str, body: &str| {
-        world.send_with(&["--attribute", &format!("tenant={key}")], [body]);
+        world.send_of("--attribute", key, [body]);
     };
     // The hostile messages come first.
     attacks.iter().for_each(|(key, body)| send(key, body));

@@ -176,7 +176,7 @@ fn any_text_is_a_key_with_a_budget_of_its_own() {
     let world = World::with_queue(&[]);
     let sends = || {
         for key in hostile {
-            world.send_with(&["--attribute", &format!("tenant={key}")], ["ok"]);
+            world.send_of("--attribute", key, ["ok"]);
         }
     };
     sends();
