@@ -7,16 +7,13 @@
 //! queue's file doesn't grow. Once everything that was sent is settled, the worker's memory, descriptors and threads are
 //! read: after the first tenth, in which pools and caches fill, and at the end. The CPU time of a task is compared between the tenths.
 
-#![allow(clippy::print_stderr, reason = "a benchmark shows its progress")]
-
-use serde_json::{Value, json};
+use crate::shared::{PATIENCE, Process, guests, sqlite, wasmrun, worker};
+use serde_json::json;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
-use wasmrun_benches::program::{PATIENCE, Process, wasmrun};
-use wasmrun_benches::worker::message;
-use wasmrun_benches::{guests, report, run, system};
+use wasmrun_benches::{Arguments, number, report, system};
 use wasmrun_local::sqlite::{DeadLetter, QueueSettings, SqliteQueue};
 use wasmrun_runtime::model::message::{MAX_BATCH, OutgoingMessage};
 use wasmrun_runtime::ports::queue::{Depth, Queue, Receipt};
@@ -41,8 +38,8 @@ const HOSTILE: &str = "\
 const LIMITS: &str = "--fuel 5000000 --memory 8MiB --timeout 500ms --log-size 1KiB --handles 32 --store-calls 100 \
     --read-size 1MiB --write-size 1MiB --object-size 1MiB --random-size 1MiB --call-size 1MiB --instances 4";
 
-fn main() {
-    let Some(size) = run::size("soak") else { return };
+pub(crate) fn measure(arguments: &Arguments) {
+    let size = arguments.size;
     // Threads that waited for a store end when they had nothing to do for a fifth of a second.
     let rest = size.pick(Duration::ZERO, Duration::from_secs(1));
     let (tasks, first) = size.pick((10 * EACH, EACH), (20_000 * EACH, 2_000 * EACH));
@@ -56,7 +53,7 @@ async fn soak(directory: &Path, tasks: usize, first: usize, rest: Duration) {
         fs::create_dir(directory.join(folder)).expect("a directory");
     }
     fs::write(directory.join("in/object"), vec![b'x'; 64 << 10]).expect("an object");
-    let mut feed = Feed::create(&format!("sqlite:{}", directory.join("jobs.db").display()));
+    let mut feed = Feed::create(&sqlite(&directory.join("jobs.db")));
     let mut worker = start(directory);
     worker.until("ready");
     feed.until(first).await;
@@ -92,23 +89,13 @@ async fn soak(directory: &Path, tasks: usize, first: usize, rest: Duration) {
         row("threads", early[2], late[2]),
         row("CPU µs of a task, second and last tenth", each_us[1], each_us[TENTHS - 1]),
     ];
-    let headings = "| | early | at the end | ratio |";
-    let fields = "what early:1 late:1 ratio:3";
-    report::print(
-        &format!("{tasks} tasks, {hostile} of them hostile; early: after {first}."),
-        headings,
-        fields,
-        &rows,
-    );
+    let title = format!("{tasks} tasks, {hostile} of them hostile; early: after {first}.");
+    report::print(&title, "= what | early = early:1 | at the end = late:1 | ratio = ratio:3", rows.clone());
     if !rest.is_zero() {
         assert_eq!(early[1..], late[1..], "descriptors and threads");
-        let ratio = |row: &Value| row["ratio"].as_f64().unwrap_or_default();
-        assert!(ratio(&rows[0]) <= 1.0 + MORE_MEMORY, "it holds {:.3} times the memory", ratio(&rows[0]));
-        assert!(
-            (ratio(&rows[3]) - 1.0).abs() <= OTHER_CPU,
-            "a task computes {:.3} times as much",
-            ratio(&rows[3])
-        );
+        let [memory, cpu] = [0, 3].map(|row: usize| number(&rows[row], "ratio"));
+        assert!(memory <= 1.0 + MORE_MEMORY, "it holds {memory:.3} times the memory");
+        assert!((cpu - 1.0).abs() <= OTHER_CPU, "a task computes {cpu:.3} times as much");
     }
 }
 
@@ -186,7 +173,7 @@ impl Feed {
                 0 => hostile[number / EACH % hostile.len()],
                 _ => "ok",
             };
-            let batch: Vec<OutgoingMessage> = numbers.map(|number| message(body(number))).collect();
+            let batch: Vec<OutgoingMessage> = numbers.map(|number| worker::message(body(number))).collect();
             for answer in self.queue.send(&batch).await {
                 answer.expect("the queue takes it");
             }

@@ -7,13 +7,12 @@
 //! engine's own pool, and with a pool that keeps pages of stacks and tables between tasks, as the worker's does. It also
 //! runs on as many threads as the worker's guests: each task unmaps pages, which all threads of a process have to notice.
 
+use crate::shared::{Bare, Guards, Input, Memory, guests, worker};
 use serde_json::json;
 use std::num::NonZeroUsize;
 use std::thread;
 use tokio::runtime::{Builder, Runtime};
-use wasmrun_benches::bare::{Bare, Guards, Input, Memory};
-use wasmrun_benches::rounds::{Cost, Found, Way, cost, interleaved};
-use wasmrun_benches::{guests, report, run, worker};
+use wasmrun_benches::{Arguments, Found, Way, cores, cost, interleaved, report, with};
 use wasmrun_runtime::engine::threads;
 use wasmrun_runtime::worker::WorkerOptions;
 
@@ -21,11 +20,10 @@ use wasmrun_runtime::worker::WorkerOptions;
 /// second each.
 const WORKER_TASKS: usize = 5;
 
-fn main() {
-    let Some(size) = run::size("task") else { return };
-    let (rounds, tasks) = size.pick((1, 100), (10, 10_000));
+pub(crate) fn measure(arguments: &Arguments) {
+    let (rounds, tasks) = arguments.size.pick((1, 100), (10, 10_000));
     let io = threads::start_io().expect("threads");
-    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let cores = cores();
     let mut ways = vec![
         bare("bare engine", Memory::Pool(10), 1, tasks),
         bare("bare engine, pages kept", Memory::KeptPool(10), 1, tasks),
@@ -40,28 +38,21 @@ fn main() {
     ways.push(wasmrun(&io, "wasmrun, instances auto".into(), auto, tasks * WORKER_TASKS));
 
     let found = interleaved("Empty tasks", rounds, ways);
-    let row = |way: &Found<Cost>| {
-        json!({
-            "what": way.name,
-            "cpu_us": way.median(|cost| cost.cpu),
-            "wall_us": way.median(|cost| cost.wall),
-            "to_bare": way.ratio(&found[0], |cost| cost.cpu),
-            "to_kept": way.ratio(&found[1], |cost| cost.cpu),
-            "to_threads": way.ratio(&found[2], |cost| cost.cpu),
-        })
+    let to = |way: &Found, other: usize| way.ratio(&found[other], "cpu_us");
+    let row = |way: &Found| {
+        with(way.row(), json!({"to_bare": to(way, 0), "to_kept": to(way, 1), "to_threads": to(way, 2)}))
     };
     let title = format!(
         "An empty task: {rounds} rounds of {tasks} tasks ({} in a worker), interleaved; medians of the rounds.",
         tasks * WORKER_TASKS
     );
-    let headings =
-        "| | CPU µs | wall µs | CPU, times bare | CPU, times pages kept | CPU, times bare on all threads |";
-    let fields = "what cpu_us:1 wall_us:1 to_bare:2 to_kept:2 to_threads:2";
-    report::print(&title, headings, fields, &found.iter().map(row).collect::<Vec<_>>());
+    let columns = "= what | CPU µs = cpu_us:1 | wall µs = wall_us:1 | CPU, times bare = to_bare:2 \
+        | CPU, times pages kept = to_kept:2 | CPU, times bare on all threads = to_threads:2";
+    report::print(&title, columns, found.iter().map(row));
 }
 
 /// Loops on some threads at once, which share the tasks.
-fn bare(name: impl Into<String>, memory: Memory, threads: usize, tasks: usize) -> Way<'static, Cost> {
+fn bare(name: impl Into<String>, memory: Memory, threads: usize, tasks: usize) -> Way<'static> {
     let bare = Bare::new(&guests::bytes("empty"), memory, Guards::BASIC);
     let each = tasks.div_ceil(threads);
     Way::new(name, move |_| {
@@ -77,8 +68,8 @@ fn bare(name: impl Into<String>, memory: Memory, threads: usize, tasks: usize) -
     })
 }
 
-fn wasmrun(io: &Runtime, name: String, options: WorkerOptions, tasks: usize) -> Way<'_, Cost> {
-    let component = io.block_on(guests::load("empty", options.instances));
+fn wasmrun(io: &Runtime, name: String, options: WorkerOptions, tasks: usize) -> Way<'_> {
+    let component = io.block_on(guests::load(guests::options("empty", options.instances)));
     Way::new(name, move |_| {
         let worker = worker::with_tasks(tasks, component.clone(), options.clone());
         let work = async move { worker::work_off(worker.await, tasks).await };

@@ -6,9 +6,8 @@
 //! Metrics and status are asked for, and metrics are sent, each second and at the beginning or at the end of each round. CPU
 //! time is that of the process, on all threads, the asking and the collector included.
 
-#![allow(clippy::print_stdout, reason = "a benchmark prints its result")]
-
-use serde_json::json;
+use crate::shared::{get, guests, worker};
+use serde_json::Value;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
@@ -16,16 +15,14 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, SystemTime};
 use tokio::runtime::Runtime;
 use tokio_util::task::AbortOnDropHandle;
-use wasmrun_benches::program::get;
-use wasmrun_benches::rounds::{Way, cost, interleaved};
-use wasmrun_benches::{guests, report, run, worker};
+use wasmrun_benches::{Arguments, Found, Way, cost, interleaved, report};
 use wasmrun_http::Client;
 use wasmrun_otlp::trigger::Queue;
 use wasmrun_otlp::{Collector, Service, Traces, Trigger};
 use wasmrun_runtime::engine::threads;
 use wasmrun_runtime::model::trace::Sampling;
 use wasmrun_runtime::model::usage::TaskObserver;
-use wasmrun_runtime::task::component::Component;
+use wasmrun_runtime::task::component::{Component, LoadOptions};
 use wasmrun_runtime::worker::{Worker, WorkerOptions};
 use wasmrun_watch::emf::Emf;
 use wasmrun_watch::metrics::Metrics;
@@ -35,14 +32,14 @@ use wasmrun_watch::{About, Watch};
 /// The interval between two requests.
 const EVERY: Duration = Duration::from_secs(1);
 
-fn main() {
-    let Some(size) = run::size("watch") else { return };
-    let (rounds, tasks) = size.pick((2, 100), (20, 10_000));
+pub(crate) fn measure(arguments: &Arguments) {
+    let (rounds, tasks) = arguments.size.pick((2, 100), (20, 10_000));
     let runtime = threads::start_io().expect("threads");
     let instances = NonZeroUsize::new(4).expect("not zero");
-    let component = runtime.block_on(guests::load("empty", instances));
-    let sampling = Sampling::new(0.01).expect("a share");
-    let traced = runtime.block_on(guests::load_traced("empty", instances, sampling));
+    let component = runtime.block_on(guests::load(guests::options("empty", instances)));
+    let sampling = Some(Sampling::new(0.01).expect("a share"));
+    let traced = LoadOptions { sampling, ..guests::options("empty", instances) };
+    let traced = runtime.block_on(guests::load(traced));
     let bench = Bench { runtime, component, traced, instances, tasks };
     // Fills the pool's pages and the caches.
     bench.plain();
@@ -55,16 +52,13 @@ fn main() {
         Way::new("traces, 1 % sampled", |_| bench.traced(collector)),
     ];
     let found = interleaved("Watching", rounds, ways);
-    let rows = found.iter().map(|way| json!({"what": way.name, "cpu_us": way.median(|cpu| *cpu)}));
-    let headings = "| | CPU µs |";
-    let fields = "what cpu_us:2";
     let title = format!(
         "An empty task: {rounds} rounds of {tasks} tasks of each kind, interleaved; medians of the rounds."
     );
-    report::print(&title, headings, fields, &rows.collect::<Vec<_>>());
+    report::print(&title, "= what | CPU µs = cpu_us:2", found.iter().map(Found::row));
     for way in &found[1..] {
-        let ratio = way.median(|cpu| *cpu) / found[0].median(|cpu| *cpu);
-        let of_rounds = way.ratio(&found[0], |cpu| *cpu);
+        let ratio = way.median("cpu_us") / found[0].median("cpu_us");
+        let of_rounds = way.ratio(&found[0], "cpu_us");
         println!(
             "{}: ratio of the medians {ratio:.3}, median of the rounds' ratios {of_rounds:.3}.",
             way.name
@@ -82,22 +76,21 @@ struct Bench {
 }
 
 impl Bench {
-    /// CPU time of a task in microseconds.
-    fn plain(&self) -> f64 {
+    fn plain(&self) -> Value {
         self.measure(self.worker(&self.component, Vec::new()))
     }
 
-    fn traced(&self, collector: SocketAddr) -> f64 {
+    fn traced(&self, collector: SocketAddr) -> Value {
         let _entered = self.runtime.enter();
         let trigger = Trigger::Queue(Queue::of("memory:work"));
         let traces = Traces::start(at(collector, "traces"), &service(), trigger, client()).expect("traces");
         let traces = Arc::new(traces);
-        let cpu = self.measure(self.worker(&self.traced, vec![traces.clone()]));
+        let cost = self.measure(self.worker(&self.traced, vec![traces.clone()]));
         self.runtime.block_on(traces.close(Duration::from_secs(5)));
-        cpu
+        cost
     }
 
-    fn exported(&self, collector: SocketAddr) -> f64 {
+    fn exported(&self, collector: SocketAddr) -> Value {
         let _entered = self.runtime.enter();
         let (watch, worker) = self.watch(Vec::new());
         let collector = at(collector, "metrics");
@@ -108,12 +101,12 @@ impl Bench {
             async move { exporter.report(EVERY, || watch.gather()).await }
         };
         let _reporting = AbortOnDropHandle::new(self.runtime.spawn(reporting));
-        let cpu = self.measure(worker);
+        let cost = self.measure(worker);
         self.runtime.block_on(exporter.close(&watch.gather(), Duration::from_secs(5)));
-        cpu
+        cost
     }
 
-    fn watched(&self) -> f64 {
+    fn watched(&self) -> Value {
         let emf = Arc::new(Emf::new("Bench".into(), "empty", &["memory:work"]));
         let (watch, worker) = self.watch(vec![emf.clone()]);
         let server = self.runtime.block_on(Server::bind(([127, 0, 0, 1], 0).into())).expect("a port");
@@ -128,11 +121,11 @@ impl Bench {
                 }
             }
         });
-        let cpu = self.measure(worker.clone());
+        let cost = self.measure(worker.clone());
         drop(stop);
         asking.join().expect("answers");
         assert!(emf.line(&worker.status(), SystemTime::now(), true).contains("TasksCompleted"));
-        cpu
+        cost
     }
 
     /// A worker with metrics and these observers, and with messages in its queue.
@@ -156,9 +149,9 @@ impl Bench {
         self.runtime.block_on(worker::with_tasks(self.tasks, component.clone(), options))
     }
 
-    fn measure(&self, worker: Arc<Worker>) -> f64 {
+    fn measure(&self, worker: Arc<Worker>) -> Value {
         let work = worker::work_off(worker, self.tasks);
-        cost(self.tasks, || self.runtime.block_on(self.runtime.spawn(work)).expect("no panic")).cpu
+        cost(self.tasks, || self.runtime.block_on(self.runtime.spawn(work)).expect("no panic"))
     }
 }
 

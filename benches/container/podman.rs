@@ -1,10 +1,10 @@
 //! The image that ships, and podman to run it with everything forbidden that it doesn't need.
 
+use crate::shared::Storage;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use wasmrun_benches::podman::Storage;
-use wasmrun_benches::system::output;
+use wasmrun_benches::output;
 
 /// Where `cargo xtask bench container` has put the image: its name, …
 const IMAGE: &str = "WASMRUN_IMAGE";

@@ -1,17 +1,12 @@
 //! A registry on a loopback address, and how long a component takes from there.
 
-use serde_json::{Value, json};
+use crate::shared::{Killed, free_address, guests, until};
+use serde_json::json;
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Instant;
-use wasmrun_benches::guests;
-use wasmrun_benches::program::{free_address, until};
-use wasmrun_benches::report::Report;
-use wasmrun_benches::rounds::{Way, interleaved, micros};
-use wasmrun_benches::run::Size;
-use wasmrun_benches::system::output;
+use std::process::{Command, Stdio};
+use wasmrun_benches::{Report, Way, cost, interleaved, output};
 
 /// Debian's `docker-registry`, which `cargo xtask bench container` installs.
 const PROGRAM: &str = "WASMRUN_DOCKER_REGISTRY";
@@ -22,7 +17,7 @@ const CONTENT: &str = "sha256-";
 
 /// Killed when dropped.
 pub(crate) struct Registry {
-    process: Child,
+    _process: Killed,
     address: SocketAddr,
 }
 
@@ -38,8 +33,8 @@ impl Registry {
         );
         fs::write(&settings, text).expect("a file");
         let mut command = Command::new(program);
-        let process = command.arg("serve").arg(settings).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let registry = Self { process: process.expect("it starts"), address };
+        command.arg("serve").arg(settings).stdout(Stdio::null()).stderr(Stdio::null());
+        let registry = Self { _process: Killed::start(&mut command), address };
         until("the registry", || TcpStream::connect(address).is_ok());
         Some(registry)
     }
@@ -58,7 +53,7 @@ impl Registry {
 
     /// Compares how long curl takes to fetch the file of a component with what pulling adds to `wasmrun inspect`: the
     /// request for the tag, the manifest and the file, both digests, and the copy in the cache.
-    pub(crate) fn pull(&self, report: &mut Report, size: Size, program: &Path, scratch: &Path) {
+    pub(crate) fn pull(&self, report: &mut Report, program: &Path, scratch: &Path) {
         let file = scratch.join("padded.wasm");
         fs::write(&file, padded(&fs::read(guests::path("thumbnail")).expect("a guest"))).expect("a file");
         self.push(program, &file, "padded");
@@ -78,39 +73,25 @@ impl Registry {
         let blob =
             format!("http://{}/v2/padded/blobs/sha256:{}", self.address, digest.expect("it was pulled"));
         let timed = |command: &mut Command| {
-            let began = Instant::now();
-            output(command).expect("it works");
-            micros(began.elapsed()) / 1e3
+            cost(1, || {
+                output(command).expect("it works");
+            })
         };
-        let ways = vec![
-            Way::new("curl", |_| {
-                timed(
-                    Command::new("curl")
-                        .args(["--silent", "--fail", "--output"])
-                        .arg(scratch.join("blob"))
-                        .arg(&blob),
-                )
-            }),
+        let mut fetch = Command::new("curl");
+        fetch.args(["--silent", "--fail", "--output"]).arg(scratch.join("blob")).arg(&blob);
+        let ways = [
+            Way::new("curl", |_| timed(&mut fetch)),
             Way::new("file", |_| timed(&mut inspect(&from_file))),
             Way::new("registry", |_| {
                 pulled(&cache).iter().for_each(|file| fs::remove_file(file).expect("a file"));
                 timed(&mut inspect(&from_registry))
             }),
         ];
-        let found = interleaved("Pulls", size.pick(1, 40), ways);
-        let [curl, file, registry] =
-            [0, 1, 2].map(|way: usize| found[way].median(|milliseconds| *milliseconds));
+        let found = interleaved("Pulls", report.size.pick(1, 40), ways);
+        let [curl, file, registry] = [0, 1, 2].map(|way: usize| found[way].median("wall_us") / 1e3);
         let row = |what: &str, milliseconds: f64| json!({"what": what, "ms": milliseconds, "ratio": milliseconds / curl});
-        let rows: Vec<Value> =
-            vec![row("curl fetches the file", curl), row("wasmrun pulls the component", registry - file)];
-        report.table("pull", "| | ms | of curl's |", "what ms:1 ratio:2", rows);
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let rows = [row("curl fetches the file", curl), row("wasmrun pulls the component", registry - file)];
+        report.table("pull", "= what | ms = ms:1 | of curl's = ratio:2", rows);
     }
 }
 

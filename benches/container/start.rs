@@ -1,20 +1,17 @@
 //! One start, from asking for it to the end of the first task.
 
+use super::podman::Podman;
+use super::registry::Registry;
+use crate::shared::{Killed, Process, dir_store, enqueue, guests, milliseconds, sqlite};
 use jiff::Timestamp;
+use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use wasmrun_benches::guests;
-use wasmrun_benches::program::{Process, dir_store, milliseconds};
-use wasmrun_benches::rounds::micros;
-use wasmrun_benches::system::{memory_of, output};
-
-use crate::podman::Podman;
-use crate::registry::Registry;
+use wasmrun_benches::{micros, output, system::memory_of};
 
 /// A small one: 77 kB.
 const PHOTOGRAPH: &str = "rocket.jpg";
@@ -60,15 +57,6 @@ pub(crate) enum Place {
     Process,
     /// The same with the program without the compiler.
     WithoutCompiler,
-}
-
-/// Milliseconds since the start was asked for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Times {
-    /// Until the worker was ready to receive.
-    pub(crate) ready: Option<f64>,
-    /// Until its first task had completed, or its version was read.
-    pub(crate) end: f64,
 }
 
 /// All that starts need.
@@ -119,8 +107,9 @@ impl<'a> World<'a> {
         world
     }
 
-    /// Starts it once, and waits until it has ended.
-    pub(crate) fn start(&self, start: Start, place: Place) -> Times {
+    /// Starts it once, and waits until it has ended. Returns the milliseconds from asking for the start until the worker was
+    /// ready to receive, and until its first task had completed, or its version was read.
+    pub(crate) fn start(&self, start: Start, place: Place) -> Value {
         if start == Start::Version {
             return self.version(place);
         }
@@ -139,17 +128,17 @@ impl<'a> World<'a> {
             self.podman.remove_cache(COLD);
         }
         fs::remove_dir_all(tasks).expect("the folder is there");
-        Times { ready: Some(ready), end }
+        json!({"ready_ms": ready, "end_ms": end})
     }
 
-    /// Memory of an idle worker after its first task, which sets up what a worker needs: resident, and of that anonymous.
-    pub(crate) fn idle(&self, start: Start, place: Place, pause: Duration) -> [f64; 2] {
+    /// Memory of an idle worker after its first task, which sets up what a worker needs.
+    pub(crate) fn idle(&self, start: Start, place: Place, pause: Duration) -> Value {
         let tasks = self.one_message();
         let mut worker = Process::start(&mut self.worker(start, place, &tasks));
         worker.until("task completed");
         std::thread::sleep(pause);
-        let memory =
-            ["Rss:", "Anonymous:"].map(|name| memory_of(worker.pid(), name).expect("a worker") as f64);
+        let mib = |name| memory_of(worker.pid(), name).expect("a worker") as f64 / f64::from(1 << 20);
+        let memory = json!({"resident_mib": mib("Rss:"), "anonymous_mib": mib("Anonymous:")});
         drop(worker);
         fs::remove_dir_all(tasks).expect("the folder is there");
         memory
@@ -171,7 +160,7 @@ impl<'a> World<'a> {
             command.arg("--precompiled");
         }
         command
-            .args(["--queue", &format!("sqlite:{}/{DATABASE}", tasks.join(QUEUE).display())])
+            .args(["--queue", &sqlite(&tasks.join(QUEUE).join(DATABASE))])
             .args(["--store", &dir_store("input", &self.scratch.join(PHOTOGRAPHS), "ro")])
             .args(["--store", &dir_store("output", &tasks.join(THUMBNAILS), "rw")])
             // As many as the container has memory for.
@@ -214,12 +203,9 @@ impl<'a> World<'a> {
         for folder in [QUEUE, THUMBNAILS] {
             self.folder(&format!("{TASKS}/{folder}"));
         }
-        let mut enqueue = Command::new(&self.program);
-        enqueue
-            .current_dir(&tasks)
-            .args(["enqueue", "--queue", &format!("sqlite:{QUEUE}/{DATABASE}"), "--prefix", PHOTOGRAPH])
-            .args(["--store", &format!("input=dir:{}", self.scratch.join(PHOTOGRAPHS).display())]);
-        output(&mut enqueue).expect("a message");
+        let queue = sqlite(&tasks.join(QUEUE).join(DATABASE));
+        let photographs = self.scratch.join(PHOTOGRAPHS);
+        enqueue(Command::new(&self.program), &queue, &photographs, &["--prefix", PHOTOGRAPH]);
         for entry in tasks.join(QUEUE).read_dir().expect("the queue") {
             allow(&entry.expect("a file").path(), 0o666);
         }
@@ -235,19 +221,18 @@ impl<'a> World<'a> {
     }
 
     /// Until the line is read: nothing else tells that it's there.
-    fn version(&self, place: Place) -> Times {
+    fn version(&self, place: Place) -> Value {
         let mut command = match place {
             Place::Container => self.podman.run(&[self.podman.mount_cache(WARM)]),
             Place::Process | Place::WithoutCompiler => Command::new(self.program_in(place)),
         };
         let asked = Instant::now();
-        let child = command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-        let mut child = child.expect("it starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("text");
+        let command = command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut process = Killed::start(command);
+        let line = process.lines().next().unwrap_or_default();
         let end = micros(asked.elapsed()) / 1e3;
-        assert!(child.wait().expect("an exit").success() && line.starts_with("wasmrun "), "{line}");
-        Times { ready: None, end }
+        assert!(process.wait().expect("an exit").success() && line.starts_with("wasmrun "), "{line}");
+        json!({"end_ms": end})
     }
 }
 

@@ -1,18 +1,15 @@
 //! Each kind of picture, on one core.
 
+use super::contenders::{Script, Worker};
+use super::picture;
+use crate::shared::Packages;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
-use wasmrun_benches::packages::Packages;
-use wasmrun_benches::report::Report;
-use wasmrun_benches::rounds::{Found, Way, interleaved};
-use wasmrun_benches::run::Size;
+use wasmrun_benches::{Found, Report, Way, interleaved, median, number};
 use wasmrun_runtime::model::limits::Limits;
-
-use crate::contenders::{Cost, Script, Task, Worker};
-use crate::picture;
 
 /// A file that `make.py` makes, what it is, and how many times sharp's CPU time a task should take at most.
 pub(crate) struct Kind {
@@ -38,8 +35,8 @@ pub(crate) const KINDS: [Kind; 10] = [
     kind("2mp.webp", "2 MP lossy WebP", 1.6),
 ];
 
-pub(crate) fn measure(report: &mut Report, packages: &Packages, scratch: &Path, size: Size) {
-    let (rounds, cpu) = size.pick((1, Duration::from_millis(50)), (5, Duration::from_millis(800)));
+pub(crate) fn measure(report: &mut Report, packages: &Packages, scratch: &Path) {
+    let (rounds, cpu) = report.size.pick((1, Duration::from_millis(50)), (5, Duration::from_millis(800)));
     let worker = RefCell::new(Worker::start(scratch, "worker"));
     let sharp = RefCell::new(Script::start(packages.node("images/sharp.mjs")));
     let pillow = RefCell::new(Script::start(packages.python("images/pillow.py")));
@@ -49,9 +46,9 @@ pub(crate) fn measure(report: &mut Report, packages: &Packages, scratch: &Path, 
             let file = picture(scratch, kind.file);
             // The first thumbnails set up what there is once. They also tell how many take so much time.
             let first = worker.borrow_mut().measure(&file, 3);
-            let task_ms = first.task.map_or(1.0, |task| task.cpu_ms.max(0.1));
+            let task_ms = number(&first, "task/cpu_ms").max(0.1);
             let count = (cpu.as_secs_f64() * 1e3 / task_ms).ceil() as usize + 2;
-            let ways = vec![
+            let ways = [
                 Way::new("wasmrun", |_| worker.borrow_mut().measure(&file, count)),
                 Way::new("sharp", |_| sharp.borrow_mut().measure(&file, cpu)),
                 Way::new("Pillow", |_| pillow.borrow_mut().measure(&file, cpu)),
@@ -60,37 +57,40 @@ pub(crate) fn measure(report: &mut Report, packages: &Packages, scratch: &Path, 
             row(kind, fs::metadata(&file).expect("a picture").len(), &found)
         })
         .collect();
-    let headings = "| | MB | wasmrun: a second | CPU ms | of that the task | sharp: a second | CPU ms | Pillow: a second | CPU ms |";
-    let fields = "what mb:1 wasmrun/per_second:0 wasmrun/cpu_ms:1 task/cpu_ms:1 sharp/per_second:0 sharp/cpu_ms:1 pillow/per_second:0 pillow/cpu_ms:1";
-    report.table("pictures", headings, fields, rows.clone());
-    let headings =
-        "| CPU time, compared with sharp's | task | range | target | whole worker | range | Pillow |";
-    let fields = "what task_ratio/median:2 task_ratio/range target:2 worker_ratio/median:2 worker_ratio/range pillow_ratio/median:2";
-    report.table("ratios", headings, fields, rows.clone());
-    let headings = "| | fuel of a thumbnail | thumbnails for the default fuel | memory of the guest | resident at most: wasmrun | sharp | Pillow |";
-    let fields = "what task/fuel:million thumbnails_for_default_fuel:0 task/memory:size wasmrun/resident:size sharp/resident:size pillow/resident:size";
-    report.table("memory", headings, fields, rows);
+    let columns = "= what | MB = mb:1 | wasmrun: a second = wasmrun/per_second:0 \
+        | CPU ms = wasmrun/cpu_ms:1 | of that the task = task/cpu_ms:1 \
+        | sharp: a second = sharp/per_second:0 | CPU ms = sharp/cpu_ms:1 \
+        | Pillow: a second = pillow/per_second:0 | CPU ms = pillow/cpu_ms:1";
+    report.table("pictures", columns, rows.clone());
+    let columns = "CPU time, compared with sharp's = what | task = task_ratio/median:2 \
+        | range = task_ratio/range | target = target:2 | whole worker = worker_ratio/median:2 \
+        | range = worker_ratio/range | Pillow = pillow_ratio/median:2";
+    report.table("ratios", columns, rows.clone());
+    let columns = "= what | fuel of a thumbnail = task/fuel:million \
+        | thumbnails for the default fuel = thumbnails_for_default_fuel:0 \
+        | memory of the guest = task/memory:size | resident at most: wasmrun = wasmrun/resident:size \
+        | sharp = sharp/resident:size | Pillow = pillow/resident:size";
+    report.table("memory", columns, rows);
 }
 
-fn row(kind: &Kind, bytes: u64, found: &[Found<Cost>]) -> Value {
+fn row(kind: &Kind, bytes: u64, found: &[Found]) -> Value {
     let [wasmrun, sharp, pillow] = found else { unreachable!("three ways") };
-    let figures = |way: &Found<Cost>| {
+    let figures = |way: &Found| {
         json!({
-            "per_second": way.median(|cost| cost.per_second),
-            "cpu_ms": way.median(|cost| cost.cpu_ms),
-            "resident": way.rounds.iter().map(|cost| cost.resident).fold(0.0, f64::max),
+            "per_second": way.median("per_second"),
+            "cpu_ms": way.median("cpu_ms"),
+            "resident": way.each("resident").fold(0.0, f64::max),
         })
     };
-    let of = |cost: &Cost, field: fn(&Task) -> f64| cost.task.as_ref().map_or(f64::NAN, field);
-    let task = |field: fn(&Task) -> f64| wasmrun.median(|cost| of(cost, field));
-    let ratio = |way: &Found<Cost>, of: &dyn Fn(&Cost) -> f64| {
-        let pairs = way.rounds.iter().zip(&sharp.rounds);
-        let ratios: Vec<f64> = pairs.map(|(ours, theirs)| of(ours) / theirs.cpu_ms).collect();
+    // CPU time, compared with sharp's.
+    let ratio = |way: &Found, field: &str| {
+        let pairs = way.each(field).zip(sharp.each("cpu_ms"));
+        let ratios: Vec<f64> = pairs.map(|(ours, theirs)| ours / theirs).collect();
         let [least, most] = [f64::min, f64::max].map(|choose| ratios.iter().copied().reduce(choose));
         let range = format!("{:.2}–{:.2}", least.unwrap_or_default(), most.unwrap_or_default());
-        json!({"median": wasmrun_benches::rounds::median(ratios), "range": range})
+        json!({"median": median(ratios), "range": range})
     };
-    let fuel = task(|task| task.fuel);
+    let fuel = wasmrun.median("task/fuel");
     json!({
         "what": kind.what,
         "file": kind.file,
@@ -100,14 +100,14 @@ fn row(kind: &Kind, bytes: u64, found: &[Found<Cost>]) -> Value {
         "sharp": figures(sharp),
         "pillow": figures(pillow),
         "task": {
-            "cpu_ms": task(|task| task.cpu_ms),
-            "start_ms": task(|task| task.start_ms),
+            "cpu_ms": wasmrun.median("task/cpu_ms"),
+            "start_ms": wasmrun.median("task/start_ms"),
             "fuel": fuel,
-            "memory": task(|task| task.memory),
+            "memory": wasmrun.median("task/memory"),
         },
-        "task_ratio": ratio(wasmrun, &|cost| of(cost, |task| task.cpu_ms)),
-        "worker_ratio": ratio(wasmrun, &|cost| cost.cpu_ms),
-        "pillow_ratio": ratio(pillow, &|cost| cost.cpu_ms),
+        "task_ratio": ratio(wasmrun, "task/cpu_ms"),
+        "worker_ratio": ratio(wasmrun, "cpu_ms"),
+        "pillow_ratio": ratio(pillow, "cpu_ms"),
         "thumbnails_for_default_fuel": (Limits::default().fuel as f64 / fuel).floor(),
     })
 }

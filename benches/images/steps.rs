@@ -4,28 +4,26 @@
 //! bytes. An empty one costs the start, and one as large as a picture also the copy into the guest's memory. The other steps are
 //! measured in a native program with the same code.
 
+use super::contenders::Worker;
+use super::picture;
+use super::pictures::KINDS;
+use crate::shared::guests;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use wasmrun_benches::report::Report;
-use wasmrun_benches::run::Size;
-use wasmrun_benches::{guests, system};
-
-use crate::contenders::Worker;
-use crate::pictures::KINDS;
-use crate::{number, picture};
+use wasmrun_benches::{Report, number, system, with};
 
 /// How a file begins that the guest knows, but doesn't read.
 const REJECTED: &[u8] = b"%PDF-1.7";
 const FILES: [&str; 6] = ["few.jpg", "some.jpg", "some-progressive.jpg", "2mp.jpg", "2mp.png", "2mp.webp"];
 
-pub(crate) fn measure(report: &mut Report, scratch: &Path, size: Size) {
+pub(crate) fn measure(report: &mut Report, scratch: &Path) {
     let pictures: Vec<PathBuf> = FILES.iter().map(|file| picture(scratch, file)).collect();
     let native = system::output(Command::new(build()).args(&pictures)).expect("steps");
     let mut worker = Worker::start(scratch, "steps");
-    let tasks = size.pick(5, 41);
-    let mut task_ms = |file: &Path| worker.measure(file, tasks).task.map_or(f64::NAN, |task| task.cpu_ms);
+    let tasks = report.size.pick(5, 41);
+    let mut task_ms = |file: &Path| number(&worker.measure(file, tasks), "task/cpu_ms");
     let rejected = picture(scratch, "rejected");
     fs::write(&rejected, REJECTED).expect("a file");
     let start = task_ms(&rejected);
@@ -36,30 +34,26 @@ pub(crate) fn measure(report: &mut Report, scratch: &Path, size: Size) {
         fs::write(&rejected, content).expect("a file");
         let copy = task_ms(&rejected) - start;
         let task = task_ms(path);
-        let of = |field: &str| steps[field].as_f64();
         let native: f64 =
-            ["decode_ms", "resize_ms", "encode_ms"].iter().map(|step| number(&steps, step)).sum();
-        json!({
+            ["decode_ms", "resize_ms", "encode_ms"].map(|step| number(&steps, step)).iter().sum();
+        let found = json!({
             "what": KINDS.iter().find(|kind| kind.file == *file).map(|kind| kind.what),
             "task_ms": task,
             "start_ms": start,
             "copy_ms": copy,
             "rest_ms": task - start - copy,
             "native_ms": native,
-            "planes_ms": of("planes_ms"),
-            "pixels_ms": of("pixels_ms"),
-            "decode_ms": of("decode_ms"),
-            "resize_ms": of("resize_ms"),
-            "encode_ms": of("encode_ms"),
-        })
+        });
+        with(steps, found)
     });
     let rows: Vec<Value> = rows.collect();
-    let headings = "| CPU ms | task | start | copy in | the rest |";
-    let fields = "what task_ms:1 start_ms:2 copy_ms:2 rest_ms:1";
-    report.table("outside", headings, fields, rows.clone());
-    let headings = "| ms, natively | all | decoding | of that entropy and transform | of that colour | resizing | encoding |";
-    let fields = "what native_ms:1 decode_ms:1 planes_ms:1 pixels_ms:2 resize_ms:1 encode_ms:1";
-    report.table("steps", headings, fields, rows);
+    let columns = "CPU ms = what | task = task_ms:1 | start = start_ms:2 | copy in = copy_ms:2 \
+        | the rest = rest_ms:1";
+    report.table("outside", columns, rows.clone());
+    let columns = "ms, natively = what | all = native_ms:1 | decoding = decode_ms:1 \
+        | of that entropy and transform = planes_ms:1 | of that colour = pixels_ms:2 \
+        | resizing = resize_ms:1 | encoding = encode_ms:1";
+    report.table("steps", columns, rows);
 }
 
 /// Builds the native program, and returns its file.

@@ -5,23 +5,19 @@
 //! share them: of the whole process for wasmrun and the engine, otherwise of every process that a task needs. The
 //! kernel's part is read from what the system has left, so it is rough.
 //!
-//! Each measurement is a child process: `isolation --hold WAY TASK FOLDER MOST`.
+//! Each measurement is a child process.
 
-use serde::{Deserialize, Serialize};
+use super::holders::Holder;
+use super::memory;
+use super::sandbox::Sandbox;
+use super::ways::{MICROVM, Task, Way};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use wasmrun_benches::plot::{Dot, Plot};
-use wasmrun_benches::report::{Report, size as bytes};
-use wasmrun_benches::run::{Size, child};
-use wasmrun_benches::system::output;
+use wasmrun_benches::{Dot, Plot, Report, Size, child, number, output, report::size as bytes, with};
 
-use crate::holders::Holder;
-use crate::memory;
-use crate::sandbox::Sandbox;
-use crate::ways::{MICROVM, Task, Way};
-
-pub(crate) const HOLD: &str = "--hold";
+/// A child process, which holds tasks. Its arguments are the way, the task, the scratch folder, and the most tasks.
+pub(crate) const HOLD: &str = "hold";
 const BUDGET: u64 = 1 << 30;
 /// What is left to the system in any case.
 const RESERVE: u64 = 1 << 30;
@@ -36,66 +32,40 @@ const LEFT_MAPPABLE: usize = 50;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const IDLE: Duration = Duration::from_millis(1);
 /// A task that hashes keeps the megabyte at least.
-const HASHED_BYTES: u64 = 1_000_000;
+const HASHED_BYTES: f64 = 1e6;
 
-/// What tasks held.
-#[derive(Debug, Serialize, Deserialize)]
-struct Held {
-    /// How many were within the budget at once.
-    fit: usize,
-    /// Why no more were started, unless the budget was reached.
-    stopped_by: Option<String>,
-    /// Memory without any task.
-    base_bytes: u64,
-    /// Memory that each task added.
-    rss_bytes: u64,
-    /// Memory that each took from the system, the kernel's part included.
-    system_bytes: u64,
-}
-
-pub(crate) fn measure(report: &mut Report, scratch: &Path, sandboxes: &[Sandbox], size: Size) {
+pub(crate) fn measure(report: &mut Report, scratch: &Path, sandboxes: &[Sandbox]) {
     let ways = [Way::AloneOnDemand, Way::AloneKept, Way::WasmrunOnDemand, Way::Wasmrun, Way::Process];
     let ways = ways.into_iter().chain(sandboxes.iter().map(|sandbox| sandbox.way));
     let mut rows = Vec::new();
     for (way, task) in ways.flat_map(|way| Task::ALL.map(|task| (way, task))) {
         eprintln!("Waiting tasks: {}, {} …", way.name(), task.command());
-        let held = in_child(way, task, scratch, size.pick(3, MOST));
+        let held = in_child(way, task, scratch, report.size.pick(3, MOST));
         // They were counted before they had begun, once.
-        let has_worked = task == Task::Empty || held.rss_bytes >= HASHED_BYTES;
-        assert!(size == Size::Full || has_worked, "{}: the megabyte is missing", way.name());
-        let mut row = json!(held);
-        row["what"] = way.name().into();
-        row["task"] = json!(task);
-        row["at_once"] = match &held.stopped_by {
-            None => held.fit.to_string(),
-            Some(why) => format!("{}: {why}", held.fit),
-        }
-        .into();
-        rows.push(row);
+        let has_worked = task == Task::Empty || number(&held, "rss_bytes") >= HASHED_BYTES;
+        assert!(report.size == Size::Full || has_worked, "{}: the megabyte is missing", way.name());
+        let at_once = match held["stopped_by"].as_str() {
+            None => held["fit"].to_string(),
+            Some(why) => format!("{}: {why}", held["fit"]),
+        };
+        rows.push(with(held, json!({"what": way.name(), "task": task.command(), "at_once": at_once})));
     }
     report.plot("memory", &plot(&rows));
     rows.push(json!({"what": MICROVM, "task": "boots", "rss_bytes": "≤ 5 MiB and the guest's own"}));
-    let headings = "| | task | each | of the system | without any | at once in 1 GiB |";
-    let fields = "what task rss_bytes:size system_bytes:size base_bytes:size at_once";
-    report.table("memory", headings, fields, rows);
+    let columns = "= what | task = task | each = rss_bytes:size | of the system = system_bytes:size \
+        | without any = base_bytes:size | at once in 1 GiB = at_once";
+    report.table("memory", columns, rows);
 }
 
 fn plot(rows: &[Value]) -> Plot<'static> {
     let dot = |row: &Value| {
-        let value = row["rss_bytes"].as_f64().unwrap_or_default();
+        let value = number(row, "rss_bytes");
         let more = if row["stopped_by"].is_null() { "" } else { "> " };
-        Dot {
-            row: row["what"].as_str().unwrap_or_default().into(),
-            series: usize::from(row["task"] == "hash"),
-            value,
-            until: value,
-            label: format!("{}: {more}{} in 1 GiB", bytes(value), row["fit"]),
-        }
+        let label = format!("{}: {more}{} in 1 GiB", bytes(value), row["fit"]);
+        Dot::at(row["what"].as_str().unwrap_or_default(), usize::from(row["task"] == "hash"), value, label)
     };
     let mut dots: Vec<Dot> = rows.iter().map(dot).collect();
-    let value = f64::from(5 << 20);
-    let label = "≤ 5 MiB, and the guest's own".into();
-    dots.push(Dot { row: MICROVM.into(), series: 2, value, until: value, label });
+    dots.push(Dot::at(MICROVM, 2, f64::from(5 << 20), "≤ 5 MiB, and the guest's own"));
     Plot {
         title: "Memory of a waiting task, and how many fit in 1 GiB",
         series: &["after an empty task", "after the hash of a megabyte"],
@@ -106,7 +76,7 @@ fn plot(rows: &[Value]) -> Plot<'static> {
     }
 }
 
-fn in_child(way: Way, task: Task, scratch: &Path, most: usize) -> Held {
+fn in_child(way: Way, task: Task, scratch: &Path, most: usize) -> Value {
     let mut command = child(HOLD);
     command.args([way.name(), task.command()]).arg(scratch).arg(most.to_string());
     let answer = output(&mut command).unwrap_or_else(|error| panic!("{way:?} {task:?}: {error}"));
@@ -121,7 +91,7 @@ pub(crate) fn hold(arguments: &[String]) {
     memory::adopt_orphans();
     let most = most.parse().expect("a number");
     let held = fill(Holder::new(way, task, Path::new(scratch), most), most);
-    println!("{}", serde_json::to_string(&held).expect("JSON"));
+    println!("{held}");
 }
 
 /// What a number of tasks held.
@@ -175,8 +145,8 @@ impl Reading {
     }
 }
 
-/// Starts tasks until there is a reason to stop.
-fn fill(mut holder: Holder, most: usize) -> Held {
+/// Starts tasks until there is a reason to stop. Returns what they held.
+fn fill(mut holder: Holder, most: usize) -> Value {
     let until = Instant::now() + PATIENCE;
     let late = || format!("no more were started in {} s", PATIENCE.as_secs());
     let base = Reading::of(&holder, 0);
@@ -206,11 +176,15 @@ fn fill(mut holder: Holder, most: usize) -> Held {
     // The first tasks load what all share.
     let first = if readings.len() > 1 { &readings[0] } else { &base };
     let each = |growth: u64| growth / (last.count.saturating_sub(first.count) as u64).max(1);
-    Held {
-        fit: last.count,
-        stopped_by,
-        base_bytes: base.bytes,
-        rss_bytes: each(last.bytes.saturating_sub(first.bytes)),
-        system_bytes: each(first.available.saturating_sub(last.available)),
-    }
+    json!({
+        // How many were within the budget at once.
+        "fit": last.count,
+        // Why no more were started, unless the budget was reached.
+        "stopped_by": stopped_by,
+        // Memory without any task, memory that each task added, and what each took from the system, the kernel's part
+        // included.
+        "base_bytes": base.bytes,
+        "rss_bytes": each(last.bytes.saturating_sub(first.bytes)),
+        "system_bytes": each(first.available.saturating_sub(last.available)),
+    })
 }

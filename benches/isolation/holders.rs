@@ -1,20 +1,19 @@
 //! What holds tasks that wait, in each way.
 
+use super::memory;
+use super::native::{Processes, Program};
+use super::running::{self, Settling};
+use super::sandbox::Sandbox;
+use super::ways::{Task, Way};
+use crate::shared::{Bare, Guards, Input, Memory, guests, worker};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wasmrun_benches::bare::{Bare, Guards, Input, Memory};
-use wasmrun_benches::system::process_cpu;
-use wasmrun_benches::{guests, worker};
+use tokio::runtime::Runtime;
+use wasmrun_benches::process_cpu;
 use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::engine::threads;
-
-use crate::memory;
-use crate::native::{Processes, Program};
-use crate::running::{self, Running};
-use crate::sandbox::Sandbox;
-use crate::ways::{Task, Way};
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// The time within which the last tasks do their work, if they ever do.
@@ -60,7 +59,7 @@ type Start = Box<dyn FnMut(usize, Instant) -> Result<usize, String>>;
 
 /// In the engine alone, on as many threads as there are cores.
 fn in_engine(memory: Memory, task: Task) -> Start {
-    let threads = tokio::runtime::Runtime::new().expect("threads");
+    let threads = Runtime::new().expect("threads");
     let bare = Arc::new(Bare::new(&guests::bytes("workload"), memory, Guards::BASIC));
     let mut tasks = Vec::new();
     Box::new(move |count, _| {
@@ -80,7 +79,7 @@ fn in_worker(allocator: Allocator, task: Task, most: usize) -> Start {
     let io = threads::start_io().expect("threads");
     let instances = NonZeroUsize::new(most).expect("not zero");
     let component = running::load(&io, "workload", allocator, instances);
-    let running = Running::start(&io, component, worker::fixed(instances));
+    let running = Settling::start(&io, component, worker::fixed(instances));
     let mut all = 0;
     Box::new(move |count, _| {
         all += count;

@@ -3,24 +3,21 @@
 //! The guards are switched on one by one in the bare engine. The last row is wasmrun, which has all of them but epochs, more
 //! limits than these, and calls its stores on other threads. CPU time is that of the process.
 //!
-//! valgrind counts the instructions of a child process for each variant: `isolation --thumbnails VARIANT COUNT`.
+//! valgrind counts the instructions of a child process for each variant.
 
+use crate::shared::{Bare, Guards, Input, Memory, guests};
 use serde_json::{Value, json};
 use std::num::NonZeroUsize;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use wasmrun_benches::bare::{Bare, Guards, Input, Memory};
-use wasmrun_benches::guests;
-use wasmrun_benches::plot::{Dot, Plot};
-use wasmrun_benches::report::Report;
-use wasmrun_benches::rounds::{Cost, Way, cost, interleaved};
-use wasmrun_benches::run::{Size, child};
-use wasmrun_runtime::engine::Allocator;
-use wasmrun_runtime::model::limits::Limits;
+use tokio::runtime::Builder;
+use wasmrun_benches::{Dot, Found, Plot, Report, Size, Way, child, cost, interleaved, with};
 use wasmrun_runtime::model::message::Message;
 use wasmrun_runtime::model::outcome::Outcome;
+use wasmrun_runtime::task::component::LoadOptions;
 
-pub(crate) const THUMBNAILS: &str = "--thumbnails";
+/// A child process, which makes thumbnails. Its arguments are the index of a variant and the number of thumbnails.
+pub(crate) const THUMBNAILS: &str = "thumbnails";
 const PHOTOGRAPH: &str = "coffee cup.jpg";
 /// Numbers of thumbnails for which instructions are counted: the difference leaves out the start.
 const COUNTED: (usize, usize) = (2, 12);
@@ -37,36 +34,30 @@ const VARIANTS: [(&str, Option<Guards>); 8] = [
     ("wasmrun, all its limits", None),
 ];
 
-pub(crate) fn measure(report: &mut Report, size: Size) {
-    let thumbnails = size.pick(1, 12);
+pub(crate) fn measure(report: &mut Report) {
+    let thumbnails = report.size.pick(1, 12);
     let ways = VARIANTS.map(|(name, guards)| {
         let subject = subject(guards);
         // The first thumbnail touches the memory.
         subject(1);
         Way::new(name, move |_| cost(thumbnails, || subject(thumbnails)))
     });
-    let found = interleaved("Guards of a thumbnail", size.pick(1, 9), ways.into());
-    let counts: Vec<Option<f64>> = (0..VARIANTS.len()).map(|variant| instructions(variant, size)).collect();
-    let cpu = |cost: &Cost| cost.cpu;
-    let rows: Vec<Value> = found
-        .iter()
-        .zip(&counts)
-        .map(|(way, count)| {
-            json!({
-                "what": way.name,
-                "cpu_us": way.median(cpu),
-                "ratio": way.ratio(&found[0], cpu),
-                "wall_us": way.median(|cost| cost.wall),
-                "instructions": count,
-                "instructions_ratio": count.zip(counts[0]).map(|(count, none)| count / none),
-            })
-        })
-        .collect();
+    let found = interleaved("Guards of a thumbnail", report.size.pick(1, 9), ways);
+    let counts: Vec<Option<f64>> =
+        (0..VARIANTS.len()).map(|variant| instructions(variant, report.size)).collect();
+    let row = |(way, count): (&Found, &Option<f64>)| {
+        let ratios = json!({
+            "ratio": way.ratio(&found[0], "cpu_us"),
+            "instructions": count,
+            "instructions_ratio": count.zip(counts[0]).map(|(count, none)| count / none),
+        });
+        with(way.row(), ratios)
+    };
+    let rows: Vec<Value> = found.iter().zip(&counts).map(row).collect();
     report.plot("limits", &plot(&rows));
-    let headings = "| | CPU | against none | wall | instructions | against none |";
-    let fields =
-        "what cpu_us:time ratio:percent wall_us:time instructions:million instructions_ratio:percent";
-    report.table("limits", headings, fields, rows);
+    let columns = "= what | CPU = cpu_us:time | against none = ratio:percent | wall = wall_us:time \
+        | instructions = instructions:million | against none = instructions_ratio:percent";
+    report.table("limits", columns, rows);
 }
 
 fn plot(rows: &[Value]) -> Plot<'static> {
@@ -89,8 +80,7 @@ fn plot(rows: &[Value]) -> Plot<'static> {
 
 /// Makes a number of thumbnails.
 fn subject(guards: Option<Guards>) -> Box<dyn Fn(usize)> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads");
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads");
     let photograph = guests::photograph(PHOTOGRAPH);
     if let Some(guards) = guards {
         let bare = Bare::new(&guests::bytes("thumbnail"), Memory::KeptPool(2), guards);
@@ -99,9 +89,8 @@ fn subject(guards: Option<Guards>) -> Box<dyn Fn(usize)> {
     }
     let (grants, body) = guests::thumbnail(photograph);
     let message = Arc::new(Message::new("message", &body));
-    let component =
-        guests::load_with("thumbnail", Allocator::Pooling, NonZeroUsize::MIN, grants, Limits::default());
-    let component = runtime.block_on(component);
+    let options = LoadOptions { grants, ..guests::options("thumbnail", NonZeroUsize::MIN) };
+    let component = runtime.block_on(guests::load(options));
     Box::new(move |count| {
         for _ in 0..count {
             let (task, message) = (component.clone(), message.clone());

@@ -4,7 +4,7 @@ use rustix::process::{WaitOptions, getpid, set_child_subreaper, wait};
 use std::collections::HashMap;
 use std::fs;
 use std::time::Duration;
-use wasmrun_benches::system::{after_name, cpu_of, memory_of, read, size};
+use wasmrun_benches::{cpu_of, system::after_name, system::memory_of, system::read, system::size};
 
 /// Makes the orphans of descendants children of this process, so that they are counted and ended.
 pub(crate) fn adopt_orphans() {

@@ -1,12 +1,12 @@
 //! The native program, linked statically so that it runs in an empty root; processes of it, and calls within it.
 
+use super::ways::Task;
+use crate::shared::{Killed, guests};
+use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use wasmrun_benches::guests;
-use wasmrun_benches::system::output;
-
-use crate::ways::{Cycles, Task};
+use std::process::{Command, Stdio};
+use wasmrun_benches::output;
 
 /// Its name in the root.
 pub(crate) const NAME: &str = "native";
@@ -45,14 +45,14 @@ impl Program {
     }
 
     /// Calls of a function in the program: the task without any isolation.
-    pub(crate) fn calls(&self, task: Task, count: usize) -> Cycles {
+    pub(crate) fn calls(&self, task: Task, count: usize) -> Value {
         let mut command = self.command("calls");
         let lines = output(command.args([task.command(), &count.to_string()])).expect("the native program");
         let micros: Vec<f64> =
             lines.lines().map(|line| line.parse::<f64>().expect("nanoseconds") / 1e3).collect();
         // It does nothing but compute.
         let cpu = micros.iter().sum::<f64>() / micros.len() as f64;
-        Cycles { micros, cpu }
+        json!({"each_us": micros, "cpu_us": cpu})
     }
 }
 
@@ -69,11 +69,11 @@ pub(crate) fn quiet(command: &mut Command) -> &mut Command {
 
 /// Processes that are killed when this is dropped.
 #[derive(Default)]
-pub(crate) struct Processes(Vec<Child>);
+pub(crate) struct Processes(Vec<Killed>);
 
 impl Processes {
     pub(crate) fn start(&mut self, command: &mut Command) -> Result<(), String> {
-        self.0.push(quiet(command).spawn().map_err(|error| error.to_string())?);
+        self.0.push(Killed::try_start(quiet(command))?);
         Ok(())
     }
 
@@ -90,17 +90,5 @@ impl Processes {
             Ok(Some(status)) => Err(format!("a process ended: {status}")),
             Err(error) => Err(error.to_string()),
         })
-    }
-}
-
-impl Drop for Processes {
-    fn drop(&mut self) {
-        for child in &mut self.0 {
-            // It may have ended by itself.
-            let _ = child.kill();
-        }
-        for child in &mut self.0 {
-            let _ = child.wait();
-        }
     }
 }

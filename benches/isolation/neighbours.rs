@@ -6,6 +6,10 @@
 //! The timer runs where the worker receives, renews and settles. As late as it is, a heartbeat would be. Next to it spin as
 //! many guests as there are cores, or as many threads of this program.
 
+use super::native::{Processes, Program, succeed};
+use super::running::{self, Settling};
+use super::ways::{each, timed};
+use crate::shared::worker;
 use serde_json::{Value, json};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -13,19 +17,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::time::MissedTickBehavior;
-use wasmrun_benches::plot::{Dot, Plot};
-use wasmrun_benches::report::Report;
-use wasmrun_benches::rounds::{Samples, median, micros};
-use wasmrun_benches::run::Size;
-use wasmrun_benches::system::cores;
-use wasmrun_benches::worker;
+use wasmrun_benches::{Dot, Plot, Report, Samples, cores, median, micros, number, with};
 use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::engine::threads;
 use wasmrun_runtime::task::component::Component;
-
-use crate::native::{Processes, Program, succeed};
-use crate::running::{self, Running};
-use crate::ways::timed;
 
 /// Numbers of neighbours, and of tasks that are measured next to them in each round.
 const FULL: &[(usize, usize)] = &[(0, 60), (1, 60), (10, 30), (100, 10)];
@@ -35,21 +30,21 @@ const QUICK: &[(usize, usize)] = &[(0, 2), (1, 2)];
 const INSTANCES: NonZeroUsize = NonZeroUsize::new(128).expect("not zero");
 const TICK: Duration = Duration::from_millis(5);
 
-pub(crate) fn measure(report: &mut Report, program: &Program, size: Size) {
+pub(crate) fn measure(report: &mut Report, program: &Program) {
     let io = threads::start_io().expect("threads");
     let component = running::load(&io, "workload", Allocator::Pooling, INSTANCES);
-    tasks(report, program, &io, &component, size);
-    timer(report, &io, &component, size);
+    tasks(report, program, &io, &component);
+    timer(report, &io, &component);
 }
 
-fn tasks(report: &mut Report, program: &Program, io: &Runtime, component: &Arc<Component>, size: Size) {
-    let cases = size.pick(QUICK, FULL);
+fn tasks(report: &mut Report, program: &Program, io: &Runtime, component: &Arc<Component>) {
+    let cases = report.size.pick(QUICK, FULL);
     let mut wasmrun: Vec<Vec<f64>> = vec![Vec::new(); cases.len()];
     let mut processes = wasmrun.clone();
-    let rounds = size.pick(1, 3);
+    let rounds = report.size.pick(1, 3);
     for round in 0..rounds {
         eprintln!("Tasks next to neighbours: round {} of {rounds} …", round + 1);
-        let running = Running::start(io, component.clone(), worker::fixed(INSTANCES));
+        let running = Settling::start(io, component.clone(), worker::fixed(INSTANCES));
         let mut spinning = 0;
         for ((neighbours, tasks), found) in cases.iter().zip(&mut wasmrun) {
             io.block_on(spin(&running, *neighbours - spinning, *neighbours));
@@ -62,13 +57,12 @@ fn tasks(report: &mut Report, program: &Program, io: &Runtime, component: &Arc<C
             while spinners.count() < *neighbours {
                 spinners.start(&mut program.command("spin")).expect("a process");
             }
-            found.extend(timed(*tasks, || succeed(&mut program.command("hash"))).micros);
+            found.extend(each(&timed(*tasks, || succeed(&mut program.command("hash")))));
         }
     }
     let figures = |found: &[Vec<f64>], case: usize| {
-        let mut figures = Samples::from_iter(found[case].iter().copied()).figures("us");
-        figures["slower"] = (median(found[case].clone()) / median(found[0].clone())).into();
-        figures
+        let slower = median(found[case].clone()) / median(found[0].clone());
+        with(Samples::from_iter(found[case].clone()).figures("us"), json!({"slower": slower}))
     };
     let row = |case: usize| {
         let neighbours = cases[case].0;
@@ -82,18 +76,19 @@ fn tasks(report: &mut Report, program: &Program, io: &Runtime, component: &Arc<C
     };
     let rows: Vec<Value> = (0..cases.len()).map(row).collect();
     report.plot("neighbours", &plot(&rows));
-    let headings = "| neighbours | wasmrun: median | 99 % | times slower | processes: median | 99 % | times slower | fair |";
-    let fields = "neighbours:0 wasmrun/p50_us:time wasmrun/p99_us:time wasmrun/slower:1 processes/p50_us:time processes/p99_us:time processes/slower:1 fair:1";
-    report.table("neighbours", headings, fields, rows);
+    let columns = "neighbours = neighbours:0 | wasmrun: median = wasmrun/p50_us:time \
+        | 99 % = wasmrun/p99_us:time | times slower = wasmrun/slower:1 \
+        | processes: median = processes/p50_us:time | 99 % = processes/p99_us:time \
+        | times slower = processes/slower:1 | fair = fair:1";
+    report.table("neighbours", columns, rows);
 }
 
 fn plot(rows: &[Value]) -> Plot<'static> {
     let dot = |row: &Value, series: usize, field: &str| {
-        let value = row.pointer(field).and_then(Value::as_f64).unwrap_or_default();
-        let row = format!("{} next to it", row["neighbours"]);
-        Dot { row, series, value, until: value, label: format!("{value:.1} times") }
+        let value = number(row, field);
+        Dot::at(format!("{} next to it", row["neighbours"]), series, value, format!("{value:.1} times"))
     };
-    let fields = ["/wasmrun/slower", "/processes/slower", "/fair"];
+    let fields = ["wasmrun/slower", "processes/slower", "fair"];
     let dots = rows.iter().flat_map(|row| [0, 1, 2].map(|series| dot(row, series, fields[series])));
     Plot {
         title: "How many times slower a task is next to neighbours that spin",
@@ -106,19 +101,19 @@ fn plot(rows: &[Value]) -> Plot<'static> {
 }
 
 /// Starts tasks that spin, and waits until `in_all` run.
-async fn spin(running: &Running, more: usize, in_all: usize) {
+async fn spin(running: &Settling, more: usize, in_all: usize) {
     running.send("spin", more).await;
     while running.in_flight().await < in_all {
         tokio::task::yield_now().await;
     }
 }
 
-fn timer(report: &mut Report, io: &Runtime, component: &Arc<Component>, size: Size) {
-    let (rounds, ticks) = size.pick((1, 20), (5, 800));
+fn timer(report: &mut Report, io: &Runtime, component: &Arc<Component>) {
+    let (rounds, ticks) = report.size.pick((1, 20), (5, 800));
     let [mut idle, mut guests, mut threads] = [const { Vec::new() }; 3];
     for round in 0..rounds {
         eprintln!("A timer next to neighbours: round {} of {rounds} …", round + 1);
-        let running = Running::start(io, component.clone(), worker::fixed(INSTANCES));
+        let running = Settling::start(io, component.clone(), worker::fixed(INSTANCES));
         idle.extend(lateness(io, ticks));
         io.block_on(spin(&running, cores(), cores()));
         guests.extend(lateness(io, ticks));
@@ -137,18 +132,16 @@ fn timer(report: &mut Report, io: &Runtime, component: &Arc<Component>, size: Si
         });
     }
     let row = |next_to: String, late: Vec<f64>| {
-        let mut row = Samples::from_iter(late).figures("us");
-        row["next_to"] = next_to.into();
-        row
+        with(Samples::from_iter(late).figures("us"), json!({"next_to": next_to}))
     };
-    let rows = vec![
+    let rows = [
         row("an idle worker".into(), idle),
         row(format!("{} guests that spin", cores()), guests),
         row(format!("{} native threads that spin", cores()), threads),
     ];
-    let headings = "| next to | ticks | median | 95 % | 99 % | longest |";
-    let fields = "next_to n:0 p50_us:time p95_us:time p99_us:time max_us:time";
-    report.table("timer", headings, fields, rows);
+    let columns = "next to = next_to | ticks = n:0 | median = p50_us:time | 95 % = p95_us:time \
+        | 99 % = p99_us:time | longest = max_us:time";
+    report.table("timer", columns, rows);
 }
 
 /// How late each tick of a timer is, on the worker's own threads, in microseconds.

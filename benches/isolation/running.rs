@@ -1,5 +1,6 @@
 //! wasmrun: the real worker on a queue in memory.
 
+use crate::shared::{Observe, Observed, Running, guests, worker};
 use async_trait::async_trait;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -7,19 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use wasmrun_benches::guests;
-use wasmrun_benches::rounds::micros;
-use wasmrun_benches::worker::{self, Observe, Observed};
+use wasmrun_benches::micros;
 use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::model::limits::Limits;
-use wasmrun_runtime::model::message::MAX_VISIBILITY;
-use wasmrun_runtime::ports::memory::MemoryQueue;
 use wasmrun_runtime::ports::queue::{Queue, Receipt};
-use wasmrun_runtime::task::component::Component;
-use wasmrun_runtime::task::grant::Grants;
-use wasmrun_runtime::worker::{Summary, Worker, WorkerOptions};
+use wasmrun_runtime::task::component::{Component, LoadOptions};
+use wasmrun_runtime::worker::{Summary, WorkerOptions};
 
 /// Tasks that spin or wait do so for as long as they are wanted.
 const LONG: Duration = Duration::from_secs(3600);
@@ -34,20 +28,18 @@ pub(crate) fn load(
     instances: NonZeroUsize,
 ) -> Arc<Component> {
     let limits = Limits { fuel: u64::MAX / 2, timeout: LONG, ..Limits::default() };
-    io.block_on(guests::load_with(guest, allocator, instances, Grants::default(), limits))
+    io.block_on(guests::load(LoadOptions { allocator, limits, ..guests::options(guest, instances) }))
 }
 
-/// A worker that runs.
-pub(crate) struct Running {
-    queue: Arc<Observed<MemoryQueue, Settled>>,
-    worker: Arc<Worker>,
-    stop: CancellationToken,
-    running: JoinHandle<Summary>,
+/// A worker that runs, and whose settlements are counted.
+pub(crate) struct Settling {
+    queue: Arc<Observed<Settled>>,
+    running: Running,
 }
 
 /// Tells when a number of messages is settled: once, as each time would wake a thread.
 #[derive(Default)]
-pub(crate) struct Settled {
+struct Settled {
     left: AtomicUsize,
     done: Notify,
 }
@@ -61,15 +53,11 @@ impl Observe for Settled {
     }
 }
 
-impl Running {
+impl Settling {
     pub(crate) fn start(io: &Runtime, component: Arc<Component>, options: WorkerOptions) -> Self {
-        let queue = MemoryQueue::new("work", MAX_VISIBILITY);
-        let queue = Arc::new(Observed { queue, by: Arc::default() });
+        let queue = Arc::new(Observed { queue: worker::queue(), by: Arc::default() });
         let worker = io.block_on(worker::worker(queue.clone(), component, options));
-        let stop = CancellationToken::new();
-        // It doesn't wait for tasks when it stops.
-        let running = io.spawn(worker.clone().run(stop.clone(), stop.clone()));
-        Self { queue, worker, stop, running }
+        Self { queue, running: Running::start(io, worker) }
     }
 
     /// Sends messages with this body, all at once, so that the worker finds them all.
@@ -101,12 +89,11 @@ impl Running {
 
     /// What it has done so far.
     pub(crate) fn summary(&self) -> Summary {
-        self.worker.tally().summary()
+        self.running.worker.tally().summary()
     }
 
     /// Cancels what runs, and waits until it has ended.
     pub(crate) async fn end(self) {
-        self.stop.cancel();
-        self.running.await.expect("a worker that ends");
+        self.running.end().await;
     }
 }

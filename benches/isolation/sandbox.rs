@@ -1,16 +1,15 @@
 //! The native program in the sandboxes and containers that this machine has.
 
+use super::memory;
+use super::native::{NAME, Program, quiet, succeed};
+use super::ways::{Task, Way};
+use crate::shared::Storage;
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use wasmrun_benches::podman::Storage;
-use wasmrun_benches::system::output;
-
-use crate::memory;
-use crate::native::{NAME, Program, quiet, succeed};
-use crate::ways::{Task, Way};
+use wasmrun_benches::output;
 
 const IMAGE: &str = "localhost/wasmrun-bench:1";
 /// Options that work everywhere, and spare podman what a task doesn't need.

@@ -1,25 +1,21 @@
 //! A whole task in each way, from asking for it to its end.
 
+use super::memory;
+use super::native::{Program, succeed};
+use super::running::{self, Settling};
+use super::sandbox::Sandbox;
+use super::ways::{MICROVM, Task, Way, each, timed};
+use crate::shared::{Bare, Guards, Input, Memory, guests, worker};
 use serde_json::{Value, json};
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
-use tokio::runtime::Runtime;
-use wasmrun_benches::bare::{Bare, Guards, Input, Memory};
-use wasmrun_benches::plot::{Dot, Plot};
-use wasmrun_benches::report::{Report, time};
-use wasmrun_benches::rounds::{self, Found, Samples, interleaved, micros};
-use wasmrun_benches::run::Size;
-use wasmrun_benches::system::process_cpu;
-use wasmrun_benches::{guests, worker};
+use tokio::runtime::{Builder, Runtime};
+use wasmrun_benches::{
+    Dot, Found, Plot, Report, Samples, cost, interleaved, number, report::time, rounds, with,
+};
 use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::engine::threads;
 use wasmrun_runtime::model::outcome::OutcomeKind;
-
-use crate::memory;
-use crate::native::{Program, succeed};
-use crate::running::{self, Running};
-use crate::sandbox::Sandbox;
-use crate::ways::{Cycles, MICROVM, Task, Way, timed};
 
 /// The most tasks at once of the worker, whose limit the scaler sets.
 const MOST: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
@@ -35,9 +31,9 @@ const PROMISED: [(Way, &str); 6] = [
     (Way::Podman, "–"),
 ];
 
-pub(crate) fn measure(report: &mut Report, program: &Program, sandboxes: &[Sandbox], size: Size) {
+pub(crate) fn measure(report: &mut Report, program: &Program, sandboxes: &[Sandbox]) {
     let io = threads::start_io().expect("threads");
-    let alone = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let alone = Builder::new_current_thread().enable_time().build().expect("a runtime");
     let mut cases = Vec::new();
     let mut ways = Vec::new();
     for way in Way::all() {
@@ -46,25 +42,24 @@ pub(crate) fn measure(report: &mut Report, program: &Program, sandboxes: &[Sandb
             continue;
         }
         for task in Task::ALL {
-            let count = count(way, task) / size.pick(10, 1);
+            let count = count(way, task) / report.size.pick(10, 1);
             let mut cycles = cycles(way, task, program, sandbox, &io, &alone);
             ways.push(rounds::Way::new(way.name(), move |_| cycles(count.max(1))));
             cases.push((way, task));
         }
     }
-    let found = interleaved("Whole tasks", size.pick(1, 10), ways);
+    let found = interleaved("Whole tasks", report.size.pick(1, 10), ways);
 
     let mut rows: Vec<Value> = cases.iter().zip(&found).map(|((_, task), found)| row(*task, found)).collect();
-    let headings = "| | task | tasks | median | 95 % | 99 % | mean | CPU |";
-    let fields = "what task n:0 p50_us:time p95_us:time p99_us:time mean_us:time cpu_us:time";
+    let columns = "= what | task = task | tasks = n:0 | median = p50_us:time | 95 % = p95_us:time \
+        | 99 % = p99_us:time | mean = mean_us:time | CPU = cpu_us:time";
     report.plot("start", &plot(&rows));
     let of = |way: Way| rows.iter().find(|row| row["what"] == way.name() && row["task"] == "empty");
     let ratios = ratios(of);
     rows.push(json!({"what": MICROVM, "task": "boots", "p50_us": "≤ 125 ms"}));
-    report.table("start", headings, fields, rows);
-    let headings = "| an empty task | CPU | median | promised |";
-    let fields = "what cpu median promised";
-    report.table("promised", headings, fields, ratios);
+    report.table("start", columns, rows);
+    let columns = "an empty task = what | CPU = cpu | median = median | promised = promised";
+    report.table("promised", columns, ratios);
 }
 
 /// Tasks in each round: a few seconds in all for each way and task.
@@ -86,8 +81,8 @@ fn cycles<'a>(
     sandbox: Option<&'a Sandbox>,
     io: &'a Runtime,
     runtime: &'a Runtime,
-) -> Box<dyn FnMut(usize) -> Cycles + 'a> {
-    let alone = |memory| -> Box<dyn FnMut(usize) -> Cycles + 'a> {
+) -> Box<dyn FnMut(usize) -> Value + 'a> {
+    let alone = |memory| -> Box<dyn FnMut(usize) -> Value + 'a> {
         let bare = Bare::new(&guests::bytes(task.guest()), memory, Guards::BASIC);
         let input = Input { body: task.command().into(), object: None };
         Box::new(move |count| timed(count, || runtime.block_on(bare.run(&input))))
@@ -113,9 +108,9 @@ fn cycles<'a>(
 }
 
 /// In a worker. CPU time is measured on tasks that are sent all at once, as a worker that is worth its price is busy.
-fn in_worker(task: Task, allocator: Allocator, io: &Runtime) -> Box<dyn FnMut(usize) -> Cycles + '_> {
+fn in_worker(task: Task, allocator: Allocator, io: &Runtime) -> Box<dyn FnMut(usize) -> Value + '_> {
     let component = running::load(io, task.guest(), allocator, MOST);
-    let running = Running::start(io, component, worker::auto(MOST));
+    let running = Settling::start(io, component, worker::auto(MOST));
     let body = task.command();
     let began = Instant::now();
     while began.elapsed() < WARM_UP {
@@ -124,34 +119,29 @@ fn in_worker(task: Task, allocator: Allocator, io: &Runtime) -> Box<dyn FnMut(us
     // A thousand empty tasks would end before the scaler has found the limit.
     let times = if task == Task::Empty { 10 } else { 1 };
     Box::new(move |count| {
-        io.block_on(async {
+        let each = io.block_on(async {
             let mut each = Vec::with_capacity(count);
             for _ in 0..count {
                 each.push(running.cycle(body).await);
             }
-            let cpu = process_cpu();
-            running.process(body, times * count).await;
-            let cpu = process_cpu() - cpu;
-            let summary = running.summary();
-            assert_eq!(summary.outcome(OutcomeKind::Completed), summary.tasks);
-            Cycles { micros: each, cpu: micros(cpu) / (times * count) as f64 }
-        })
+            each
+        });
+        let cost = cost(times * count, || io.block_on(running.process(body, times * count)));
+        let summary = running.summary();
+        assert_eq!(summary.outcome(OutcomeKind::Completed), summary.tasks);
+        with(cost, json!({"each_us": each}))
     })
 }
 
-fn row(task: Task, found: &Found<Cycles>) -> Value {
-    let samples: Samples = found.rounds.iter().flat_map(|cycles| cycles.micros.iter().copied()).collect();
-    let mut row = samples.figures("us");
-    row["what"] = found.name.clone().into();
-    row["task"] = json!(task);
-    row["cpu_us"] = found.median(|cycles| cycles.cpu).into();
-    row
+fn row(task: Task, found: &Found) -> Value {
+    let samples: Samples = found.rounds.iter().flat_map(each).collect();
+    let more = json!({"what": found.name, "task": task.command(), "cpu_us": found.median("cpu_us")});
+    with(samples.figures("us"), more)
 }
 
 /// wasmrun compared with other ways.
 fn ratios<'a>(of: impl Fn(Way) -> Option<&'a Value>) -> Vec<Value> {
     let Some(wasmrun) = of(Way::Wasmrun) else { return Vec::new() };
-    let number = |row: &Value, field: &str| row[field].as_f64().unwrap_or_default();
     let row = |(way, promised): (Way, &str)| {
         let other = of(way)?;
         let is_base = matches!(way, Way::AlonePooling | Way::AloneKept);
@@ -176,18 +166,17 @@ fn plot(rows: &[Value]) -> Plot<'static> {
     let mut dots: Vec<Dot> = rows
         .iter()
         .map(|row| {
-            let number = |field: &str| row[field].as_f64().unwrap_or_default();
+            let median = number(row, "p50_us");
             Dot {
                 row: row["what"].as_str().unwrap_or_default().into(),
                 series: usize::from(row["task"] == "hash"),
-                value: number("p50_us"),
-                until: number("p99_us"),
-                label: time(number("p50_us")),
+                value: median,
+                until: number(row, "p99_us"),
+                label: time(median),
             }
         })
         .collect();
-    let label = "≤ 125 ms to boot".into();
-    dots.push(Dot { row: MICROVM.into(), series: 2, value: 125_000.0, until: 125_000.0, label });
+    dots.push(Dot::at(MICROVM, 2, 125_000.0, "≤ 125 ms to boot"));
     Plot {
         title: "A whole task, from asking for it to its end: median, and a line to the 99th percentile",
         series: &["an empty task", "hash of a megabyte"],

@@ -1,15 +1,12 @@
 //! The ways to run a task, and the tasks that each of them runs.
 
-use serde::Serialize;
+use super::memory;
+use serde_json::{Value, json};
 use std::time::Instant;
-use wasmrun_benches::rounds::micros;
-use wasmrun_benches::system::{children_cpu, process_cpu};
-
-use crate::memory;
+use wasmrun_benches::{children_cpu, cost_by, micros, process_cpu, with};
 
 /// What is run in each way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Task {
     /// Does nothing.
     Empty,
@@ -94,26 +91,27 @@ impl Way {
     }
 }
 
-/// What some tasks took.
-#[derive(Debug, Default)]
-pub(crate) struct Cycles {
-    /// Microseconds of each.
-    pub(crate) micros: Vec<f64>,
-    /// CPU time of this process and its children for each, in microseconds.
-    pub(crate) cpu: f64,
-}
-
-/// Runs something `count` times and measures each.
-pub(crate) fn timed(count: usize, mut cycle: impl FnMut()) -> Cycles {
+/// Runs something `count` times. Returns how long each took, `each_us`, and the CPU time of this process and its children for
+/// each, `cpu_us`.
+pub(crate) fn timed(count: usize, mut cycle: impl FnMut()) -> Value {
     // Orphans that ended before aren't a cost of this.
     memory::reap_orphans();
-    let cpu = process_cpu() + children_cpu();
-    let timed = |_| {
-        let began = Instant::now();
-        cycle();
-        micros(began.elapsed())
-    };
-    let each = (0..count).map(timed).collect();
-    let cpu = process_cpu() + children_cpu() - cpu;
-    Cycles { micros: each, cpu: micros(cpu) / count as f64 }
+    let mut each = Vec::with_capacity(count);
+    let cost = cost_by(
+        || process_cpu() + children_cpu(),
+        count,
+        || {
+            for _ in 0..count {
+                let began = Instant::now();
+                cycle();
+                each.push(micros(began.elapsed()));
+            }
+        },
+    );
+    with(cost, json!({"each_us": each}))
+}
+
+/// How long each of these tasks took, in microseconds.
+pub(crate) fn each(timed: &Value) -> impl Iterator<Item = f64> {
+    timed["each_us"].as_array().into_iter().flatten().filter_map(Value::as_f64)
 }

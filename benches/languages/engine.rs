@@ -1,17 +1,16 @@
 //! The engine alone, as `wasmtime serve` uses it: an instance of the component from a pool for each request.
 
-use crate::middle;
+use crate::shared::{Input, bare::State};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Instant;
 use tokio::runtime::{Builder, Runtime};
-use wasmrun_benches::rounds::micros;
-use wasmrun_benches::system::process_cpu;
-use wasmtime::component::{Component, Linker, ResourceTable};
-use wasmtime::{Config, Engine, PoolingAllocationConfig, Store, StoreLimits, StoreLimitsBuilder};
+use wasmrun_benches::{median_of, micros, process_cpu};
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Config, Engine, PoolingAllocationConfig, Store};
+use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 /// Maximum numbers in a component: one in Python has 14 core instances and a table of several thousand functions.
 const CORE_INSTANCES: u32 = 64;
@@ -53,7 +52,7 @@ impl Bare {
     /// Runs tasks with one letter as input, and returns their medians.
     pub(crate) fn measure(&self, tasks: usize) -> Value {
         let rows: Vec<Value> = (0..tasks).map(|_| self.run()).collect();
-        json!({ "start_us": middle(&rows, "start_us"), "cpu_us": middle(&rows, "cpu_us") })
+        json!({ "start_us": median_of(&rows, "start_us"), "cpu_us": median_of(&rows, "cpu_us") })
     }
 
     /// Runs one task to its end: until the instance exists, and until nothing is left of it.
@@ -61,8 +60,7 @@ impl Bare {
         let (cpu, began) = (process_cpu(), Instant::now());
         let stdout = MemoryOutputPipe::new(OUTPUT_BYTES);
         let wasi = WasiCtx::builder().stdin(MemoryInputPipe::new(&b"x"[..])).stdout(stdout.clone()).build();
-        let limits = StoreLimitsBuilder::new().memory_size(256 << 20).build();
-        let mut store = Store::new(self.pre.engine(), State { wasi, table: ResourceTable::new(), limits });
+        let mut store = Store::new(self.pre.engine(), State::new(wasi, Input::default()));
         store.limiter(|state| &mut state.limits);
         store.set_fuel(u64::MAX / 2).expect("fuel");
         store.fuel_async_yield_interval(Some(4_000_000)).expect("fuel");
@@ -76,17 +74,5 @@ impl Bare {
         let cpu = process_cpu() - cpu;
         assert_eq!(&stdout.contents()[..], b"X");
         json!({ "start_us": micros(start), "cpu_us": micros(cpu) })
-    }
-}
-
-struct State {
-    wasi: WasiCtx,
-    table: ResourceTable,
-    limits: StoreLimits,
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }

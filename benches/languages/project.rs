@@ -1,14 +1,12 @@
 //! A project of `wasmrun new`, and its tasks in the real program.
 
-use crate::middle;
+use crate::shared::{dir_store, sqlite, usage, wasmrun};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
-use wasmrun_benches::program::{dir_store, wasmrun};
-use wasmrun_benches::system;
+use wasmrun_benches::{cost_by, median_of, number, system};
 
 /// Size of the text in bytes.
 const TEXT: usize = 256 << 10;
@@ -18,14 +16,12 @@ pub(crate) struct Project {
     pub(crate) lang: &'static str,
     directory: PathBuf,
     pub(crate) component: PathBuf,
-    pub(crate) bytes: u64,
-    pub(crate) compile_s: f64,
-    pub(crate) compile_cpu_s: f64,
+    /// Its size, and what compiling it takes.
+    pub(crate) figures: Value,
 }
 
 impl Project {
     /// Creates and builds a project. Returns `None` if the language's tools aren't here.
-    #[allow(clippy::print_stderr, reason = "a benchmark says what it leaves out")]
     pub(crate) fn build(
         parent: &Path,
         tools: &Path,
@@ -56,16 +52,17 @@ impl Project {
             return None;
         }
         let component = directory.join(value("component"));
-        let (cpu, began) = (system::children_cpu(), Instant::now());
         let mut inspect = wasmrun();
-        system::output(
-            inspect.current_dir(&directory).arg("inspect").arg(&component).args(["--cache", "cache"]),
-        )
-        .expect("a component");
-        let compile_s = began.elapsed().as_secs_f64();
-        let compile_cpu_s = (system::children_cpu() - cpu).as_secs_f64();
-        let bytes = fs::metadata(&component).expect("a file").len();
-        Some(Self { lang, directory, component, bytes, compile_s, compile_cpu_s })
+        inspect.current_dir(&directory).arg("inspect").arg(&component).args(["--cache", "cache"]);
+        let compile = cost_by(system::children_cpu, 1, || {
+            system::output(&mut inspect).expect("a component");
+        });
+        let figures = json!({
+            "mb": fs::metadata(&component).expect("a file").len() as f64 / 1e6,
+            "compile_s": number(&compile, "wall_us") / 1e6,
+            "compile_cpu_s": number(&compile, "cpu_us") / 1e6,
+        });
+        Some(Self { lang, directory, component, figures })
     }
 
     /// Runs tasks of both kinds, and returns their figures.
@@ -73,12 +70,12 @@ impl Project {
         let short = self.run(tasks, "x");
         let long = self.run(tasks.div_ceil(10), &"a text of many words ".repeat(TEXT / 21));
         json!({
-            "start_us": middle(&short, "start_us"),
-            "wall_us": middle(&short, "wall_us"),
-            "cpu_us": middle(&short, "cpu_us"),
-            "fuel": middle(&short, "fuel"),
-            "memory": middle(&short, "peak_memory_bytes"),
-            "work_us": middle(&long, "cpu_us") - middle(&short, "cpu_us"),
+            "start_us": median_of(&short, "start_us"),
+            "wall_us": median_of(&short, "wall_us"),
+            "cpu_us": median_of(&short, "cpu_us"),
+            "fuel": median_of(&short, "fuel"),
+            "memory": median_of(&short, "peak_memory_bytes"),
+            "work_us": median_of(&long, "cpu_us") - median_of(&short, "cpu_us"),
         })
     }
 
@@ -86,7 +83,7 @@ impl Project {
     fn run(&self, tasks: usize, body: &str) -> Vec<Value> {
         let queue = tempfile::tempdir().expect("a directory");
         let place = |name: &str| queue.path().join(name);
-        let url = format!("sqlite:{}", place("jobs.db").display());
+        let url = sqlite(&place("jobs.db"));
         fs::write(place("body"), body).expect("written");
         let body = format!("@{}", place("body").display());
         let mut enqueue = wasmrun();
@@ -101,10 +98,8 @@ impl Project {
         worker.args(["--cache", "cache", "--until-empty", "--instances", "1", "--usage"]).arg(place("usage"));
         worker.args(["--store", &dir_store("output", &place("out"), "wo"), "--output-object", "output:{id}"]);
         system::output(&mut worker).expect("a worker");
-        let lines = fs::read_to_string(place("usage")).expect("the usage");
-        let rows: Vec<Value> =
-            lines.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
-        assert!(rows.len() == tasks && rows.iter().all(|row| row["outcome"] == "completed"), "{lines}");
+        let rows = usage(&place("usage"), 0);
+        assert!(rows.len() == tasks && rows.iter().all(|row| row["outcome"] == "completed"), "{rows:?}");
         rows
     }
 }

@@ -1,23 +1,21 @@
 //! The worker, in a process of its own, with another batch policy than its queue's.
 
+use super::threads;
+use crate::shared::{Observe, Observed, Waits, guests, worker};
 use async_trait::async_trait;
 use serde_json::json;
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
-use wasmrun_aws::{Aws, SqsQueue};
-use wasmrun_benches::guests;
-use wasmrun_benches::rounds::{Samples, micros};
-use wasmrun_benches::system::process_cpu;
-use wasmrun_benches::worker::{self, Observe, Observed};
+use std::time::{Duration, Instant, SystemTime};
+use wasmrun_benches::{Samples, process_cpu};
 use wasmrun_runtime::model::outcome::{Action, Policy};
 use wasmrun_runtime::model::usage::{TaskObserver, TaskRecord};
-use wasmrun_runtime::ports::queue::{BatchPolicy, Delivery, Queue, Receipt};
+use wasmrun_runtime::ports::queue::{BatchPolicy, Delivery, Receipt};
 use wasmrun_runtime::worker::WorkerOptions;
 
+/// A child process, which is the worker. Its arguments are the queue's URL, both waits in milliseconds, and the number of
+/// messages.
+pub(crate) const PACED: &str = "paced-worker";
 /// What the worker prints once messages may come.
 pub(crate) const READY: &str = "ready";
 /// Four full receives.
@@ -30,23 +28,15 @@ struct Paced {
     settling: Duration,
     receiving: Duration,
     state: Mutex<State>,
-    done: Notify,
 }
 
-#[derive(Default)]
 struct State {
-    /// Ids of messages by their receipts.
-    ids: HashMap<String, String>,
-    /// When the tasks of these messages ended.
-    ended: HashMap<String, Instant>,
+    /// From the end of each task until its message was deleted.
+    waits: Waits,
     /// When the first receive was answered.
     began: Option<Instant>,
-    /// Milliseconds from the end of each task until its message was deleted.
-    waited: Vec<f64>,
     receives: usize,
     deletes: usize,
-    /// Messages that aren't deleted yet.
-    left: usize,
 }
 
 impl Paced {
@@ -66,69 +56,56 @@ impl Observe for Paced {
             let mut state = self.state();
             state.receives += 1;
             state.began.get_or_insert_with(Instant::now);
-            let ids = deliveries.iter().map(|one| (one.receipt.0.clone(), one.message.id.clone()));
-            state.ids.extend(ids);
+            state.waits.received(deliveries);
         }
         tokio::time::sleep(ROUND_TRIP).await;
     }
 
     async fn deleted(&self, receipts: &[Receipt]) {
         tokio::time::sleep(ROUND_TRIP).await;
-        let now = Instant::now();
         let mut state = self.state();
         state.deletes += 1;
-        for receipt in receipts {
-            let id = state.ids.remove(&receipt.0).expect("a received message");
-            let ended = state.ended.remove(&id).expect("the end of its task");
-            state.waited.push(micros(now - ended) / 1e3);
-        }
-        state.left -= receipts.len();
-        if state.left == 0 {
-            self.done.notify_one();
-        }
+        state.waits.deleted(receipts, SystemTime::now());
     }
 }
 
 impl TaskObserver for Paced {
     fn ended(&self, record: &TaskRecord<'_>) {
-        self.state().ended.insert(record.message_id.to_owned(), Instant::now());
+        self.state().waits.since(record.message_id, SystemTime::now());
     }
 }
 
-/// Works until all messages are deleted, and prints what that took: CPU seconds without the start of this process, and
-/// seconds from the first receive's answer. The arguments are those of [`crate::waits::PACED`].
-pub(crate) async fn work(arguments: &[String]) {
-    let [url, settling, receiving, messages] = arguments else { panic!("{arguments:?}") };
-    let [settling, receiving, left] =
-        [settling, receiving, messages].map(|number| number.parse().expect("a number"));
-    let endpoint = std::env::var("AWS_ENDPOINT_URL").expect("an endpoint");
-    let queue = SqsQueue::open(url, &Aws::new(Some(endpoint)), None).await.expect("a queue");
+/// The work of the child: works until all messages are deleted, and prints what that took. CPU seconds are without the start
+/// of this process, and seconds from the first receive's answer.
+pub(crate) fn work(arguments: &[String]) {
+    let [url, numbers @ ..] = arguments else { panic!("{arguments:?}") };
+    let numbers: Vec<u64> = numbers.iter().map(|number| number.parse().expect("a number")).collect();
+    let [settling, receiving, messages] = numbers[..] else { panic!("{arguments:?}") };
+    threads().block_on(work_off(url, [settling, receiving].map(Duration::from_millis), messages as usize));
+}
+
+async fn work_off(url: &str, [settling, receiving]: [Duration; 2], messages: usize) {
+    let queue = worker::open(url).await;
     let own = queue.batch_policy();
-    let paced = Arc::new(Paced {
-        settling: Duration::from_millis(settling),
-        receiving: Duration::from_millis(receiving),
-        state: Mutex::new(State { left: left as usize, ..State::default() }),
-        done: Notify::new(),
-    });
+    let waits = Waits::new(messages);
+    let done = waits.done.clone();
+    let state = Mutex::new(State { waits, began: None, receives: 0, deletes: 0 });
+    let paced = Arc::new(Paced { settling, receiving, state });
     let as_it_is = paced.batch_policy(own) == own;
     let options = WorkerOptions {
         policy: Policy { rejected: Action::Drop, ..Policy::default() },
         observers: vec![paced.clone()],
         ..worker::fixed(INSTANCES)
     };
-    let component = guests::load("empty", INSTANCES).await;
+    let component = guests::load(guests::options("empty", INSTANCES)).await;
     let queue = Arc::new(Observed { queue, by: paced.clone() });
     let worker = worker::worker(queue, component, options).await;
     let cpu = process_cpu();
     println!("{READY}");
-    let never = CancellationToken::new;
-    tokio::select! {
-        _ = worker.run(never(), never()) => unreachable!("nothing stops it"),
-        () = paced.done.notified() => {}
-    }
+    worker::run_until(worker, done.notified()).await;
     let (cpu, now) = (process_cpu() - cpu, Instant::now());
     let mut state = paced.state();
-    let waited = Samples::from_iter(std::mem::take(&mut state.waited));
+    let waited = Samples::from_iter(std::mem::take(&mut state.waits.ms));
     let found = json!({
         "as_it_is": as_it_is,
         "receives": state.receives,

@@ -1,19 +1,26 @@
 //! The loop on Amazon's SDK for Rust that does nothing but receive and delete.
 
+use super::threads;
+use crate::shared::sqs;
 use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry;
 use tokio::task::JoinSet;
-use wasmrun_benches::fauxqs::Sqs;
 use wasmrun_runtime::model::message::MAX_BATCH;
 
-/// Loops beside each other, so that the server and the two cores have something to do.
+/// A child process, which is the loop. Its argument is the queue's URL.
+pub(crate) const BARE: &str = "bare-loop";
+/// Loops alongside each other, so that the server and the two cores have something to do.
 const LOOPS: usize = 4;
 
-/// Receives and deletes until it's killed.
-pub(crate) async fn bare_loop(url: &str) {
-    let sqs = Sqs::at(&std::env::var("AWS_ENDPOINT_URL").expect("an endpoint"));
+/// The work of the child: receives and deletes until it's killed.
+pub(crate) fn bare_loop(arguments: &[String]) {
+    threads().block_on(receive_and_delete(&arguments[0]));
+}
+
+async fn receive_and_delete(url: &str) {
+    let client = sqs::client(&sqs::endpoint());
     let mut loops = JoinSet::new();
     for _ in 0..LOOPS {
-        let (client, url) = (sqs.client.clone(), url.to_owned());
+        let (client, url) = (client.clone(), url.to_owned());
         loops.spawn(async move {
             loop {
                 let request =

@@ -1,82 +1,50 @@
 //! What it costs and gives that calls wait for more messages.
 
+use super::paced::{PACED, READY};
+use crate::shared::{Killed, Server};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use wasmrun_benches::report::Report;
-use wasmrun_benches::rounds::{Way, interleaved};
-use wasmrun_benches::run::{self, Size};
+use wasmrun_benches::{Report, Way, child, interleaved};
 
-use crate::Bench;
-use crate::paced::READY;
-
-/// This program again, as the worker: the queue's URL, both waits in milliseconds, and the number of messages.
-pub(crate) const PACED: &str = "--paced-worker";
 /// The worker's own waits, `SETTLING_WAIT` and `RECEIVING_WAIT` of `crates/aws/src/sqs`, in milliseconds. One varies at a
 /// time.
 const OURS: (u64, u64) = (50, 5);
 /// The interval between two messages of the trickle.
 const TRICKLE: Duration = Duration::from_millis(10);
 
-/// The waits of a table's rows, and the load.
-struct Table {
-    part: &'static str,
-    heading: &'static str,
-    waits: &'static [u64],
-    is_settling: bool,
-    trickles: bool,
-}
-
+/// A part of the page, its heading, whether `settling_wait` varies, whether messages trickle, and the waits of the rows.
+type Table = (&'static str, &'static str, bool, bool, &'static [u64]);
 const TABLES: [Table; 3] = [
-    Table {
-        part: "settling-full",
-        heading: "A full queue, `settling_wait`",
-        waits: &[0, 10, 20, 50, 200],
-        is_settling: true,
-        trickles: false,
-    },
-    Table {
-        part: "settling-trickle",
-        heading: "100 messages a second, `settling_wait`",
-        waits: &[0, 10, 20, 50, 200],
-        is_settling: true,
-        trickles: true,
-    },
-    Table {
-        part: "receiving-full",
-        heading: "A full queue, `receiving_wait`",
-        waits: &[0, 2, 5, 20],
-        is_settling: false,
-        trickles: false,
-    },
+    ("settling-full", "A full queue, `settling_wait`", true, false, &[0, 10, 20, 50, 200]),
+    ("settling-trickle", "100 messages a second, `settling_wait`", true, true, &[0, 10, 20, 50, 200]),
+    ("receiving-full", "A full queue, `receiving_wait`", false, false, &[0, 2, 5, 20]),
 ];
 
-pub(crate) fn measure(report: &mut Report, bench: &Bench, size: Size) {
-    let [full, trickle] = size.pick([100, 10], [4_000, 300]);
-    let messages = |table: &Table| if table.trickles { trickle } else { full };
+pub(crate) fn measure(report: &mut Report, server: &Server) {
+    let [full, trickle] = report.size.pick([100, 10], [4_000, 300]);
     let mut ways = Vec::new();
-    for table in &TABLES {
-        for wait in table.waits {
-            let waits = if table.is_settling { (*wait, OURS.1) } else { (OURS.0, *wait) };
-            let messages = messages(table);
-            ways.push(Way::new(format!("{}-{wait}", table.part), move |round| {
-                let queue = format!("{}-{wait}-{round}", table.part);
-                bench.paced(&queue, waits, messages, table.trickles)
+    for (part, _, is_settling, trickles, waits) in TABLES {
+        for wait in waits {
+            let waits = if is_settling { (*wait, OURS.1) } else { (OURS.0, *wait) };
+            let messages = if trickles { trickle } else { full };
+            ways.push(Way::new(format!("{part}-{wait}"), move |round| {
+                paced(server, &format!("{part}-{wait}-{round}"), waits, messages, trickles)
             }));
         }
     }
-    let found = interleaved("Waits", size.pick(1, 3), ways);
+    let found = interleaved("Waits", report.size.pick(1, 3), ways);
     let mut found = found.iter();
-    for table in &TABLES {
-        let headings = format!(
-            "| {} | deletes for 1,000 messages | receives for 1,000 | messages a second | CPU seconds for 10,000 | p50 ms | p99 ms |",
-            table.heading
+    for (part, heading, _, trickles, waits) in TABLES {
+        let columns = format!(
+            "{heading} = wait | deletes for 1,000 messages = delete_calls_per_1000:0 \
+             | receives for 1,000 = receive_calls_per_1000:0 | messages a second = messages_per_second:0 \
+             | CPU seconds for 10,000 = cpu_seconds_per_10000:2 | p50 ms = end_to_deletion_p50_ms:0 \
+             | p99 ms = end_to_deletion_p99_ms:0"
         );
-        let fields = "wait delete_calls_per_1000:0 receive_calls_per_1000:0 messages_per_second:0 cpu_seconds_per_10000:2 end_to_deletion_p50_ms:0 end_to_deletion_p99_ms:0";
-        let messages = messages(table) as f64;
-        let rows = table.waits.iter().zip(&mut found).map(|(wait, found)| {
-            let of = |field: &str| found.median(|round| round[field].as_f64().unwrap_or_default());
+        let messages = f64::from(if trickles { trickle } else { full });
+        let rows = waits.iter().zip(&mut found).map(|(wait, found)| {
+            let of = |field: &str| found.median(field);
             let ours = found.rounds.iter().all(|round| round["as_it_is"] == true);
             json!({
                 "wait": format!("{wait} ms{}", if ours { ", as it is" } else { "" }),
@@ -88,30 +56,28 @@ pub(crate) fn measure(report: &mut Report, bench: &Bench, size: Size) {
                 "end_to_deletion_p99_ms": of("p99_ms"),
             })
         });
-        report.table(table.part, &headings, fields, rows.collect());
+        report.table(part, &columns, rows);
     }
 }
 
-impl Bench {
-    /// What a worker with these waits tells about its work.
-    fn paced(&self, queue: &str, waits: (u64, u64), messages: usize, trickles: bool) -> Value {
-        let first = if trickles { 0 } else { messages };
-        let url = self.runtime.block_on(self.sqs.filled(queue, "x", first));
-        let mut command = run::child(PACED);
-        command.arg(&url).args([waits.0.to_string(), waits.1.to_string(), messages.to_string()]);
-        let command = self.server.in_environment(&mut command).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("the worker starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        let mut line = || lines.next().and_then(Result::ok).expect("the worker's answer");
-        assert_eq!(line(), READY);
-        let began = Instant::now();
-        for number in first..messages {
-            let send = self.sqs.client.send_message().queue_url(&url).message_body("x").send();
-            self.runtime.block_on(send).expect("sent");
-            std::thread::sleep((TRICKLE * number as u32).saturating_sub(began.elapsed()));
-        }
-        let found = serde_json::from_str(&line()).expect("JSON");
-        let _ = child.wait();
-        found
+/// What a worker with these waits tells about its work.
+fn paced(server: &Server, queue: &str, waits: (u64, u64), messages: u32, trickles: bool) -> Value {
+    let first = if trickles { 0 } else { messages };
+    let url = server.queue(queue);
+    server.fill(&url, "x", first as usize);
+    let mut command = child(PACED);
+    command.arg(&url).args([waits.0.to_string(), waits.1.to_string(), messages.to_string()]);
+    let mut worker = Killed::start(server.in_environment(&mut command).stdout(Stdio::piped()));
+    let mut lines = worker.lines();
+    let mut line = || lines.next().expect("the worker's answer");
+    assert_eq!(line(), READY);
+    let began = Instant::now();
+    for number in first..messages {
+        let send = server.client.send_message().queue_url(&url).message_body("x").send();
+        server.runtime.block_on(send).expect("sent");
+        std::thread::sleep((TRICKLE * number).saturating_sub(began.elapsed()));
     }
+    let found = serde_json::from_str(&line()).expect("JSON");
+    let _ = worker.wait();
+    found
 }

@@ -1,20 +1,15 @@
 //! The best of some fixed concurrency limits, and the limit that the scaler finds.
 
+use crate::shared::{Running, guests, worker};
 use serde_json::{Value, json};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
-use tokio_util::sync::CancellationToken;
-use wasmrun_benches::report::Report;
-use wasmrun_benches::rounds::{Way, interleaved};
-use wasmrun_benches::run::Size;
-use wasmrun_benches::system::cores;
-use wasmrun_benches::{guests, worker};
-use wasmrun_runtime::engine::Allocator;
+use wasmrun_benches::{Found, Report, Way, cores, interleaved};
 use wasmrun_runtime::engine::capacity::{Host, HostMemory, capacity};
 use wasmrun_runtime::model::limits::Limits;
-use wasmrun_runtime::task::component::Component;
+use wasmrun_runtime::task::component::{Component, LoadOptions};
 use wasmrun_runtime::task::grant::Grants;
 
 /// What tasks do.
@@ -54,50 +49,44 @@ const PHOTOGRAPH: &str = "chelsea.png";
 /// The limit of `auto`, unless the host bears less.
 const AUTO: NonZeroUsize = NonZeroUsize::new(1000).expect("not zero");
 
-pub(crate) fn measure(report: &mut Report, runtime: &Runtime, workload: &Workload, size: Size) {
-    let limits = Limits::default();
+pub(crate) fn measure(report: &mut Report, runtime: &Runtime, workload: &Workload) {
     let host = Host { memory: HostMemory::find(), ..Host::default() };
-    let most = capacity(AUTO, &limits, &host, 0).expect("some fit").instances;
+    let most = capacity(AUTO, &Limits::default(), &host, 0).expect("some fit").instances;
     let (grants, body) = match workload.body {
         Some(body) => (Grants::default(), body.to_owned()),
         None => guests::thumbnail(guests::photograph(PHOTOGRAPH)),
     };
-    let component = guests::load_with(workload.guest, Allocator::Pooling, most, grants, limits);
-    let component = runtime.block_on(component);
+    let options = LoadOptions { grants, ..guests::options(workload.guest, most) };
+    let component = runtime.block_on(guests::load(options));
     let work = Work {
         component,
         body,
-        messages: size.pick(200, (workload.messages)(most.get())),
-        time: Duration::from_secs_f64(size.pick(0.3, workload.seconds)),
+        messages: report.size.pick(200, (workload.messages)(most.get())),
+        time: Duration::from_secs_f64(report.size.pick(0.3, workload.seconds)),
         most,
     };
 
     let fixed = [1, 2, 3, 4, 6, 8, 16, 32, most.get()];
     let fixed = fixed.into_iter().filter(|limit| (workload.least..=most.get()).contains(limit));
-    let limits: Vec<Option<usize>> = fixed.map(Some).chain([None]).collect();
-    let way = |limit: &Option<usize>| {
-        let (limit, work) = (*limit, &work);
+    let ways = fixed.map(Some).chain([None]).map(|limit| {
+        let work = &work;
         let name = limit.map_or_else(|| "auto".into(), |limit| limit.to_string());
-        Way::new(name, move |_| runtime.block_on(work.off(limit)))
-    };
+        Way::new(name, move |_| work.off(runtime, limit))
+    });
     let title = format!("Sweep, {}", workload.parts[0]);
-    let found = interleaved(&title, size.pick(1, 7), limits.iter().map(way).collect());
+    let found = interleaved(&title, report.size.pick(1, 7), ways);
 
-    let rate = |(rate, _): &(f64, usize)| *rate;
-    let rates: Vec<f64> = found.iter().map(|way| way.median(rate)).collect();
-    let row = |index: usize| -> Value {
-        let allowed = found[index].median(|(_, allowed)| *allowed as f64);
-        let name = &found[index].name;
-        let what = if name == "auto" { format!("auto: {allowed} in the end") } else { name.clone() };
-        json!({"instances": what, "tasks_per_second": rates[index], "allowed": allowed})
+    let rate = |way: &Found| way.median("tasks_per_second");
+    let row = |way: &Found| {
+        let allowed = way.median("allowed");
+        let what = if way.name == "auto" { format!("auto: {allowed} in the end") } else { way.name.clone() };
+        json!({"instances": what, "tasks_per_second": rate(way), "allowed": allowed})
     };
-    let rows = (0..found.len()).map(row).collect();
-    let headings = "| instances | tasks a second |";
-    let fields = "instances tasks_per_second:1";
-    report.table(workload.parts[0], headings, fields, rows);
-    let auto = found.len() - 1;
-    let best = (0..auto).max_by(|a, b| rates[*a].total_cmp(&rates[*b])).unwrap_or(0);
-    let (medians, rounds) = (rates[auto] / rates[best], found[auto].ratio(&found[best], rate));
+    let columns = "instances = instances | tasks a second = tasks_per_second:1";
+    report.table(workload.parts[0], columns, found.iter().map(row));
+    let (auto, fixed) = found.split_last().expect("auto");
+    let best = fixed.iter().max_by(|a, b| rate(a).total_cmp(&rate(b))).unwrap_or(auto);
+    let (medians, rounds) = (rate(auto) / rate(best), auto.ratio(best, "tasks_per_second"));
     report.data(&format!("{}_to_best", workload.parts[0]), json!({"medians": medians, "rounds": rounds}));
     report.text(
         workload.parts[1],
@@ -119,22 +108,21 @@ struct Work {
 
 impl Work {
     /// Tasks a second, and the limit in the end.
-    async fn off(&self, limit: Option<usize>) -> (f64, usize) {
+    fn off(&self, runtime: &Runtime, limit: Option<usize>) -> Value {
         let queue = worker::queue();
-        worker::fill(&*queue, worker::message(&self.body), self.messages).await;
+        runtime.block_on(worker::fill(&*queue, worker::message(&self.body), self.messages));
         let options = match limit.and_then(NonZeroUsize::new) {
             Some(limit) => worker::fixed(limit),
             None => worker::auto(self.most),
         };
-        let worker = worker::worker(queue.clone(), self.component.clone(), options).await;
-        let stop = CancellationToken::new();
-        // It doesn't wait for tasks when it stops.
-        let running = tokio::spawn(worker.clone().run(stop.clone(), stop.clone()));
-        tokio::time::sleep(self.time).await;
-        let (summary, allowed) = (worker.tally().summary(), worker.status().instances.allowed);
-        stop.cancel();
-        running.await.expect("a worker's end");
+        let worker = runtime.block_on(worker::worker(queue.clone(), self.component.clone(), options));
+        let running = Running::start(runtime, worker);
+        std::thread::sleep(self.time);
+        let summary = running.worker.tally().summary();
+        let allowed = running.worker.status().instances.allowed;
+        runtime.block_on(running.end());
         assert!(!queue.visible().is_empty(), "it had enough to do");
-        (summary.tasks as f64 / summary.elapsed.as_secs_f64(), allowed)
+        let tasks_per_second = summary.tasks as f64 / summary.elapsed.as_secs_f64();
+        json!({"tasks_per_second": tasks_per_second, "allowed": allowed})
     }
 }

@@ -4,8 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use wasmrun_benches::rounds::Samples;
-use wasmrun_benches::system::output;
+use wasmrun_benches::{Samples, output};
 
 /// Debian's `h2load`, which `cargo xtask bench serve` installs.
 const PROGRAM: &str = "WASMRUN_H2LOAD";

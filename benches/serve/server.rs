@@ -1,10 +1,10 @@
 //! The servers that are compared, each in a process of its own.
 
+use crate::shared::{Process, wasmrun};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use wasmrun_benches::program::{Process, wasmrun};
-use wasmrun_benches::system::output;
+use wasmrun_benches::output;
 
 /// `wasmtime`, which `cargo xtask bench serve` installs.
 const WASMTIME: &str = "WASMRUN_BENCH_WASMTIME";

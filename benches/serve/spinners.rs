@@ -1,19 +1,15 @@
 //! How long a request takes alongside handlers that spin, and alongside processes that spin: what the kernel's sharing
 //! of the cores costs in any case.
 
+use super::client::{Client, Load, Protocol};
+use super::server::{Server, Wasmtime};
+use crate::shared::{Process, guests, until};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
-use wasmrun_benches::guests;
-use wasmrun_benches::program::{Process, until};
-use wasmrun_benches::rounds::{Found, Way, interleaved};
-use wasmrun_benches::run::Size;
-use wasmrun_benches::system::cpu_of;
-
-use crate::client::{Client, Load, Protocol};
-use crate::server::{Server, Wasmtime};
+use wasmrun_benches::{Size, Way, cpu_of, interleaved, with};
 
 /// A request whose handler spins until it is ended.
 const SPIN: &[u8] = b"PUT / HTTP/1.1\r\nHost: spin\r\nContent-Length: 0\r\n\r\n";
@@ -37,13 +33,6 @@ const ALONGSIDE: [Alongside; 6] = [
     Alongside { name: "2 processes that spin", handlers: 0, processes: 2 },
 ];
 
-/// The times of one round, in microseconds.
-#[derive(Clone, Copy, Debug)]
-struct Waits {
-    p50_us: f64,
-    p99_us: f64,
-}
-
 /// Measures a request alongside each of [`ALONGSIDE`], and returns the rows of the table.
 pub(crate) fn rows(client: &Client, wasmtime: Option<&Wasmtime>, size: Size) -> Vec<Value> {
     let component = &guests::path("answer");
@@ -57,16 +46,17 @@ pub(crate) fn rows(client: &Client, wasmtime: Option<&Wasmtime>, size: Size) -> 
         let start = move || wasmtime.map_or_else(|| Server::wasmrun(component), |it| it.limited(component));
         Way::new(alongside.name, move |_| waits(client, &start(), alongside, requests))
     });
-    let found = interleaved("alongside what spins", size.pick(1, 9), ways.collect());
+    let found = interleaved("alongside what spins", size.pick(1, 9), ways);
     let rows = shown.iter().zip(&found).map(|((wasmtime, alongside), way)| {
         let alone = shown.iter().position(|(other, _)| other.is_some() == wasmtime.is_some());
         let server = wasmtime.map_or("wasmrun serve", |_| Wasmtime::LIMITED);
-        row(server, *alongside, way, alone.map_or(way, |alone| &found[alone]))
+        let to_alone = way.ratio(alone.map_or(way, |alone| &found[alone]), "p99_us");
+        with(way.row(), json!({"what": server, "alongside": alongside.name, "p99_to_alone": to_alone}))
     });
     rows.collect()
 }
 
-fn waits(client: &Client, server: &Server, alongside: Alongside, requests: usize) -> Waits {
+fn waits(client: &Client, server: &Server, alongside: Alongside, requests: usize) -> Value {
     let load = Load { protocol: Protocol::Http1, has_body: false, connections: 1, requests };
     // Fills pools and caches.
     client.send(&Load { requests: requests / 4, ..load }, server.address);
@@ -82,7 +72,7 @@ fn waits(client: &Client, server: &Server, alongside: Alongside, requests: usize
         until("a process that spins", || cpu_of(process.pid()) > SPINS);
     }
     let each = client.send(&load, server.address).each;
-    Waits { p50_us: each.percentile(50.0), p99_us: each.percentile(99.0) }
+    json!({"p50_us": each.percentile(50.0), "p99_us": each.percentile(99.0)})
 }
 
 /// Sends a request whose handler spins. Its task ends with the connection.
@@ -90,14 +80,4 @@ fn spin(server: &Server) -> TcpStream {
     let mut stream = TcpStream::connect(server.address).expect("a connection");
     stream.write_all(SPIN).expect("sent");
     stream
-}
-
-fn row(server: &str, alongside: Alongside, way: &Found<Waits>, alone: &Found<Waits>) -> Value {
-    json!({
-        "what": server,
-        "alongside": alongside.name,
-        "p50_us": way.median(|waits| waits.p50_us),
-        "p99_us": way.median(|waits| waits.p99_us),
-        "p99_to_alone": way.ratio(alone, |waits| waits.p99_us),
-    })
 }

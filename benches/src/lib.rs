@@ -1,29 +1,35 @@
-//! Code that the benchmarks share. A function panics if a file, a server or this machine isn't as a benchmark needs it.
+//! The harness of the benchmarks: it starts them, measures in rounds, and reports.
+//!
+//! It is a library without the engine, so that its unit tests are small: the benchmarks themselves are tests without
+//! Rust's harness, which would run no unit tests. A function panics if a file or this machine isn't as a benchmark needs it.
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`run`] | how a benchmark is started: in full, or small as a test |
+//! | [`run`] | what the program is started for: figures, a test, or the work of a child process |
 //! | [`rounds`] | measuring alternatives in alternating rounds; medians, ratios and percentiles |
 //! | [`report`] | tables, the pages of the documentation, and their JSON files |
 //! | [`plot`] | plots of the same figures |
 //! | [`system`] | the machine, and what the system tells about processes |
-//! | [`guests`] | the components that tasks run |
-//! | [`worker`] | workers in this process, and their queues |
-//! | [`podman`] | podman with a storage of its own |
-//! | [`program`] | `wasmrun` as a process of its own |
-//! | [`bare`] | the engine alone, without wasmrun, to compare with |
-//! | [`fauxqs`] | a real server of SQS, and queues on it |
-//! | [`packages`] | packages of npm and PyPI that benchmarks compare with |
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark prints its progress and its result"
+)]
 
-pub mod bare;
-pub mod fauxqs;
-pub mod guests;
-pub mod packages;
 pub mod plot;
-pub mod podman;
-pub mod program;
 pub mod report;
 pub mod rounds;
 pub mod run;
 pub mod system;
-pub mod worker;
+
+pub use plot::{Dot, Plot};
+pub use report::{Report, WASMRUN};
+pub use rounds::{Found, Samples, Way, cost, cost_by, interleaved, median, median_of, micros, number, with};
+pub use run::{Arguments, Size, child};
+use std::path::Path;
+pub use system::{children_cpu, cores, cpu_of, output, process_cpu};
+
+/// The repository.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}

@@ -32,6 +32,13 @@ pub struct Dot {
     pub label: String,
 }
 
+impl Dot {
+    /// A dot without a line.
+    pub fn at(row: impl Into<String>, series: usize, value: f64, label: impl Into<String>) -> Self {
+        Self { row: row.into(), series, value, until: value, label: label.into() }
+    }
+}
+
 /// A plot.
 pub struct Plot<'a> {
     /// The title.
@@ -132,7 +139,7 @@ mod tests {
             ticks: vec![1.0, 10.0, 100.0],
             logarithmic: true,
             format: |value| format!("{value}"),
-            dots: vec![Dot { row: "row".into(), series: 0, value: 10.0, until: 10.0, label: "< 11".into() }],
+            dots: vec![Dot::at("row", 0, 10.0, "< 11")],
         };
         let middle = f64::midpoint(SCALE.0, SCALE.1);
         assert_eq!([0.1, 1.0, 10.0, 1e3].map(|value| plot.x(value)), [SCALE.0, SCALE.0, middle, SCALE.1]);

@@ -3,18 +3,22 @@
 //! A page's text is written by hand. A benchmark replaces the parts between `<!-- NAME -->` and `<!-- end -->`, and writes
 //! the same figures to a JSON file next to the page.
 
-use crate::guests;
 use crate::plot::Plot;
-use crate::run::Size;
-use crate::system;
+use crate::run::{Arguments, Size};
+use crate::{repository, system};
 use serde_json::{Map, Value};
 use std::fmt::Write as _;
 use std::fs;
 
+/// The version of what is measured.
+pub const WASMRUN: &str = concat!("wasmrun ", env!("CARGO_PKG_VERSION"));
+
 /// The results of a benchmark.
 pub struct Report {
     name: &'static str,
-    size: Size,
+    /// How much to measure.
+    pub size: Size,
+    is_whole: bool,
     /// When, where and with which versions the results were measured.
     captions: [String; 2],
     /// The new text for each part of the page.
@@ -25,12 +29,13 @@ pub struct Report {
 
 impl Report {
     /// Creates a report of today on this machine; `with` names versions.
-    pub fn new(name: &'static str, size: Size, with: &str) -> Self {
+    pub fn new(name: &'static str, arguments: &Arguments, with: &str) -> Self {
         let date: String = jiff::Timestamp::now().to_string().chars().take(10).collect();
         let machine = system::machine();
         let mut report = Self {
             name,
-            size,
+            size: arguments.size,
+            is_whole: arguments.option("--only").is_none(),
             captions: [format!("{date}, {machine}"), with.to_owned()],
             parts: Vec::new(),
             plots: Vec::new(),
@@ -45,15 +50,14 @@ impl Report {
     }
 
     /// Adds a table, and prints it: see [`print()`].
-    #[allow(clippy::print_stdout, reason = "a benchmark prints its result")]
-    pub fn table(&mut self, name: &'static str, headings: &str, fields: &str, rows: Vec<Value>) {
-        println!("\n{}", table(headings, fields, &rows, true));
-        self.parts.push((name, table(headings, fields, &rows, false)));
+    pub fn table(&mut self, name: &'static str, columns: &str, rows: impl IntoIterator<Item = Value>) {
+        let rows: Vec<Value> = rows.into_iter().collect();
+        println!("\n{}", table(columns, &rows, true));
+        self.parts.push((name, table(columns, &rows, false)));
         self.data(name, rows.into());
     }
 
     /// Adds a text, and prints it.
-    #[allow(clippy::print_stdout, reason = "a benchmark prints its result")]
     pub fn text(&mut self, name: &'static str, text: String) {
         println!("\n{text}");
         self.parts.push((name, text + "\n"));
@@ -69,9 +73,12 @@ impl Report {
         self.json.insert(name.to_owned(), value);
     }
 
-    /// Writes the page, its plots and the JSON file of a full measurement.
+    /// Writes the page, its plots and the JSON file of a full measurement of all parts.
     pub fn write(self) {
-        let folder = guests::repository().join("docs/src/benchmarks");
+        if !self.is_whole {
+            return;
+        }
+        let folder = repository().join("docs/src/benchmarks");
         let file = folder.join(self.name).with_extension("md");
         let mut page = fs::read_to_string(&file).expect("a page");
         for (name, text) in &self.parts {
@@ -91,12 +98,11 @@ impl Report {
 
 /// Prints a table that no page shows.
 ///
-/// The headings are a line of Markdown. The fields of the rows that it shows are words: `wasmrun/p50_us` is in an object. A
-/// number has a format: `p50_us:time` or `rss_bytes:size` with a unit, `ratio:percent` as its difference from 1, and `n:0`
+/// Its columns are `HEADING = FIELD`, with `|` between them. A field of the rows is a word: `wasmrun/p50_us` is in an object.
+/// A number has a format: `p50_us:time` or `rss_bytes:size` with a unit, `ratio:percent` as its difference from 1, and `n:0`
 /// with this number of decimals.
-#[allow(clippy::print_stdout, reason = "a benchmark prints its result")]
-pub fn print(title: &str, headings: &str, fields: &str, rows: &[Value]) {
-    println!("{title}\n\n{}", table(headings, fields, rows, true));
+pub fn print(title: &str, columns: &str, rows: impl IntoIterator<Item = Value>) {
+    println!("{title}\n\n{}", table(columns, &rows.into_iter().collect::<Vec<_>>(), true));
 }
 
 /// The page with another text in a part. Returns `None` if the page has no such part.
@@ -107,9 +113,10 @@ fn replace(page: &str, name: &str, text: &str) -> Option<String> {
 }
 
 /// A table in Markdown, with columns of even width for a terminal.
-fn table(headings: &str, fields: &str, rows: &[Value], aligned: bool) -> String {
-    let headings = headings.trim_matches('|').split('|').map(|heading| heading.trim().to_owned()).collect();
-    let cells = |row: &Value| fields.split_whitespace().map(|field| cell(row, field)).collect();
+fn table(columns: &str, rows: &[Value], aligned: bool) -> String {
+    let columns = || columns.split('|').map(|column| column.split_once('=').expect("a heading and a field"));
+    let headings = columns().map(|(heading, _)| heading.trim().to_owned()).collect();
+    let cells = |row: &Value| columns().map(|(_, field)| cell(row, field.trim())).collect();
     let lines: Vec<Vec<String>> = std::iter::once(headings).chain(rows.iter().map(cells)).collect();
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> =
@@ -183,14 +190,14 @@ mod tests {
 
     #[test]
     fn a_table_shows_fields_in_their_units_and_a_dash_for_what_was_not_measured() {
-        let (headings, fields) = ("| | median | CPU | ratio |", "what p50/us:time cpu_us:2 ratio:percent");
+        let columns = "= what | median = p50/us:time | CPU = cpu_us:2 | ratio = ratio:percent";
         let rows = [json!({"what": "process", "p50": {"us": 521.4}, "cpu_us": null, "ratio": 1.076})];
-        let plain = table(headings, fields, &rows, false);
+        let plain = table(columns, &rows, false);
         assert_eq!(
             plain,
             "| | median | CPU | ratio |\n|---|---|---|---|\n| process | 521 µs | – | +7.6 % |\n"
         );
-        assert!(table(headings, fields, &rows, true).starts_with("|         | median | CPU |"));
+        assert!(table(columns, &rows, true).starts_with("|         | median | CPU |"));
     }
 
     #[test]

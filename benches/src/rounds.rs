@@ -1,35 +1,38 @@
 //! Measures alternatives in alternating rounds, and computes medians, ratios and percentiles.
+//!
+//! A measurement is JSON: figures by their names, which end with their unit. They are the same names in the tables and in the
+//! JSON file of a page.
 
 use crate::system::process_cpu;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// One of the alternatives that a benchmark compares.
-pub struct Way<'a, T> {
+pub struct Way<'a> {
     name: String,
-    measure: Box<dyn FnMut(usize) -> T + 'a>,
+    measure: Box<dyn FnMut(usize) -> Value + 'a>,
 }
 
-impl<'a, T> Way<'a, T> {
+impl<'a> Way<'a> {
     /// `measure` is called once in each round, with the round's number.
-    pub fn new(name: impl Into<String>, measure: impl FnMut(usize) -> T + 'a) -> Self {
+    pub fn new(name: impl Into<String>, measure: impl FnMut(usize) -> Value + 'a) -> Self {
         Self { name: name.into(), measure: Box::new(measure) }
     }
 }
 
 /// The measurements of one alternative, round by round.
 #[derive(Clone, Debug)]
-pub struct Found<T> {
+pub struct Found {
     /// The way's name.
     pub name: String,
     /// One measurement for each round.
-    pub rounds: Vec<T>,
+    pub rounds: Vec<Value>,
 }
 
 /// Measures each alternative once in each round. Each round starts with another one, so that a disturbance of the
 /// machine doesn't always hit the same alternative.
-#[allow(clippy::print_stderr, reason = "a benchmark shows its progress")]
-pub fn interleaved<T>(title: &str, rounds: usize, mut ways: Vec<Way<'_, T>>) -> Vec<Found<T>> {
+pub fn interleaved<'a>(title: &str, rounds: usize, ways: impl IntoIterator<Item = Way<'a>>) -> Vec<Found> {
+    let mut ways: Vec<Way<'_>> = ways.into_iter().collect();
     let mut found: Vec<_> =
         ways.iter().map(|way| Found { name: way.name.clone(), rounds: Vec::new() }).collect();
     for round in 0..rounds {
@@ -42,40 +45,69 @@ pub fn interleaved<T>(title: &str, rounds: usize, mut ways: Vec<Way<'_, T>>) -> 
     found
 }
 
-impl<T> Found<T> {
+impl Found {
+    /// A figure of each round.
+    pub fn each(&self, field: &str) -> impl Iterator<Item = f64> {
+        self.rounds.iter().map(move |round| number(round, field))
+    }
+
     /// The median of the rounds.
-    pub fn median(&self, of: impl Fn(&T) -> f64) -> f64 {
-        median(self.rounds.iter().map(of))
+    pub fn median(&self, field: &str) -> f64 {
+        median_of(&self.rounds, field)
     }
 
     /// The median of the rounds' ratios to another way.
-    pub fn ratio(&self, to: &Self, of: impl Fn(&T) -> f64) -> f64 {
-        median(self.rounds.iter().zip(&to.rounds).map(|(ours, theirs)| of(ours) / of(theirs)))
+    pub fn ratio(&self, to: &Self, field: &str) -> f64 {
+        median(self.each(field).zip(to.each(field)).map(|(ours, theirs)| ours / theirs))
+    }
+
+    /// A row of a table: the name, as `what`, and the medians of all figures.
+    pub fn row(&self) -> Value {
+        let fields = self.rounds.first().and_then(Value::as_object).into_iter().flatten();
+        let numbers = fields.filter(|(_, value)| value.is_number());
+        let medians = numbers.map(|(field, _)| (field.clone(), self.median(field).into()));
+        with(json!({"what": self.name}), Value::Object(medians.collect()))
     }
 }
 
-/// The cost of a task, in microseconds.
-#[derive(Clone, Copy, Debug)]
-pub struct Cost {
-    /// CPU time on all threads: of this process, or of those that work on the task.
-    pub cpu: f64,
-    /// Wall-clock time.
-    pub wall: f64,
+/// A number in JSON, by its name, or by its path: `latency/p50`.
+pub fn number(json: &Value, field: &str) -> f64 {
+    let value = json.pointer(&format!("/{field}")).and_then(Value::as_f64);
+    value.unwrap_or_else(|| panic!("{json} has no number {field}"))
 }
 
-/// Measures work on a number of tasks, and divides it among them.
-pub fn cost(tasks: usize, work: impl FnOnce()) -> Cost {
-    let (cpu, wall) = (process_cpu(), Instant::now());
+/// A row with more fields.
+pub fn with(mut row: Value, more: Value) -> Value {
+    let (Some(fields), Value::Object(more)) = (row.as_object_mut(), more) else {
+        panic!("a row is an object")
+    };
+    fields.extend(more);
+    row
+}
+
+/// Measures work on a number of tasks: `cpu_us` and `wall_us` of each, with the CPU time of this process on all threads.
+pub fn cost(tasks: usize, work: impl FnOnce()) -> Value {
+    cost_by(process_cpu, tasks, work)
+}
+
+/// The same with another clock of CPU time.
+pub fn cost_by(cpu: impl Fn() -> Duration, tasks: usize, work: impl FnOnce()) -> Value {
+    let (before, began) = (cpu(), Instant::now());
     work();
+    let (wall, cpu) = (began.elapsed(), cpu().saturating_sub(before));
     let each = |duration: Duration| micros(duration) / tasks as f64;
-    Cost { cpu: each(process_cpu() - cpu), wall: each(wall.elapsed()) }
+    json!({"cpu_us": each(cpu), "wall_us": each(wall)})
 }
 
 /// The middle value, or the higher of the two there; 0 without values.
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.into_iter().collect();
-    values.sort_by(f64::total_cmp);
+    let values = Samples::from_iter(values).0;
     values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+/// The median of a number of each row.
+pub fn median_of(rows: &[Value], field: &str) -> f64 {
+    median(rows.iter().map(|row| number(row, field)))
 }
 
 /// Microseconds and their fraction.
@@ -145,12 +177,13 @@ mod tests {
             let order = &order;
             Way::new(name, move |round| {
                 order.borrow_mut().push(name);
-                round as f64 + 1.0
+                json!({"us": round as f64 + 1.0, "why": null})
             })
         };
-        let found = interleaved("test", 3, vec![way("a"), way("b")]);
+        let found = interleaved("test", 3, [way("a"), way("b")]);
         assert_eq!(order.borrow().concat(), "abbaab");
-        assert_eq!(found[1].rounds, [1.0, 2.0, 3.0]);
-        assert_eq!((found[0].median(|of| *of), found[0].ratio(&found[1], |of| *of)), (2.0, 1.0));
+        assert_eq!(found[1].each("us").collect::<Vec<_>>(), [1.0, 2.0, 3.0]);
+        assert_eq!((found[0].median("us"), found[0].ratio(&found[1], "us")), (2.0, 1.0));
+        assert_eq!(with(found[0].row(), json!({"n": 1})), json!({"what": "a", "us": 2.0, "n": 1}));
     }
 }

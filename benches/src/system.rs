@@ -1,6 +1,7 @@
 //! Facts about this machine and its processes, read from `/proc`.
 
 use rustix::thread::CpuSet;
+use rustix::time::ClockId;
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
@@ -30,7 +31,16 @@ pub fn cores() -> usize {
 
 /// CPU time of this process so far, on all threads.
 pub fn process_cpu() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    clock(ClockId::ProcessCPUTime)
+}
+
+/// CPU time of this thread so far.
+pub fn thread_cpu() -> Duration {
+    clock(ClockId::ThreadCPUTime)
+}
+
+fn clock(id: ClockId) -> Duration {
+    let time = rustix::time::clock_gettime(id);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 

@@ -312,16 +312,20 @@ pub(crate) fn hostile(places: &Places, repeat: u32) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs the benchmarks: all, or the one that the first argument names.
+/// Runs the benchmarks: all, or the one that the first argument names. Arguments before `--` are cargo's, and those after it
+/// the benchmark's.
 pub(crate) fn bench(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     guests::build(places, Kinds::Cargo)?;
-    let name = arguments.first().map(String::as_str).filter(|name| !name.starts_with('-'));
+    let (name, arguments) = match arguments.split_first() {
+        Some((name, rest)) if !name.starts_with('-') => (Some(name.as_str()), rest),
+        _ => (None, arguments),
+    };
     // Built before the ordinary build, which links the program that ships to the same file.
     let image = if name == Some("container") { image::ready(places)? } else { None };
     // Some benchmarks measure the program itself.
     command::build(places)?;
     let mut runner = cargo(places);
-    runner.args(["bench", "--workspace"]);
+    runner.args(["bench", "--workspace", "--bench", "benches"]);
     // With its defaults, the engine creates an error for each dropped store. An error captures a backtrace if these
     // variables are set, which would make the bare loops look slower than they are.
     for variable in ["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"] {
@@ -329,7 +333,6 @@ pub(crate) fn bench(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     }
     runner.envs(image.iter().flat_map(image::Image::environment));
     if let Some(name) = name {
-        runner.arg("--bench");
         // These benchmarks use a real server, or compare with programs written by others.
         let compared = match name {
             "queue" | "scale" | "simulate" | "tenants" => Some(&servers::CONSUMERS),
@@ -351,7 +354,10 @@ pub(crate) fn bench(places: &Places, arguments: &[String]) -> Result<ExitCode> {
             runner.env("WASMRUN_BENCH_SERVERS", servers::ready_to_compare(places, compared)?);
         }
     }
-    command::show(runner.args(arguments)).map(exit_code)
+    let split = arguments.iter().position(|argument| argument == "--").unwrap_or(arguments.len());
+    let (for_cargo, for_benchmark) = arguments.split_at(split);
+    runner.args(for_cargo).arg("--").args(name).args(for_benchmark.iter().skip(1));
+    command::show(&mut runner).map(exit_code)
 }
 
 fn cargo(places: &Places) -> Command {

@@ -27,6 +27,10 @@ const FIRST_GUEST: (&str, &str) = ("docs/src/getting-started/first-guest.md", "#
 /// Where plain cargo builds, relative to the target folder.
 const BUILD: &str = "guest-build";
 
+/// The profiles of the examples: what users get, and what compiles quickly.
+const SHIPPED: &str = "release";
+const QUICK: &str = "demo";
+
 /// The ways to build the guests.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Kinds {
@@ -50,9 +54,9 @@ pub(crate) fn build(places: &Places, kinds: Kinds) -> Result<()> {
     let target = target_of(&toolchain, places.target.join(BUILD))?;
     let first = first_guest(places)?;
     for folder in [&places.root.join(EXAMPLES), &places.root.join(TEST_GUESTS), &first] {
-        build_folder(places, folder, plain(&toolchain), &target)?;
+        build_folder(places, folder, plain(&toolchain, SHIPPED), &target)?;
     }
-    collect(&release(&target, COMPONENT_TARGET), &places.guests())?;
+    collect(&built(&target, COMPONENT_TARGET, SHIPPED), &places.guests())?;
 
     if kinds == Kinds::CargoAndCargoComponent {
         let component = CARGO_COMPONENT.ready(places)?;
@@ -62,29 +66,33 @@ pub(crate) fn build(places: &Places, kinds: Kinds) -> Result<()> {
             cargo.args(["component", "build", "--release", "--target", MODULE_TARGET]);
             build_folder(places, folder, cargo, &target)?;
         }
-        collect(&release(&target, MODULE_TARGET), &places.guests().join("component"))?;
+        collect(&built(&target, MODULE_TARGET, SHIPPED), &places.guests().join("component"))?;
     }
     Ok(())
 }
 
-/// Sets up what is missing and builds one of the examples in the same way as `build`.
+/// Sets up what is missing, builds one of the examples, and returns the folder with its component: the one of `build`,
+/// or for a quick build, whose component is slower, `quick`.
 ///
 /// # Errors
 ///
 /// Fails if no toolchain is available or the guest doesn't compile.
-pub(crate) fn build_example(places: &Places, name: &str) -> Result<()> {
+pub(crate) fn build_example(places: &Places, name: &str, quick: Option<PathBuf>) -> Result<PathBuf> {
+    let profile = if quick.is_some() { QUICK } else { SHIPPED };
+    let components = quick.unwrap_or_else(|| places.guests());
     let toolchain = Toolchain::ready(places, &[COMPONENT_TARGET])?;
     let target = target_of(&toolchain, places.target.join(BUILD))?;
-    let mut cargo = plain(&toolchain);
+    let mut cargo = plain(&toolchain, profile);
     // The program is built at the same time, and shows its progress.
     cargo.args(["--quiet", "--package", name]);
     build_folder(places, &places.root.join(EXAMPLES), cargo, &target)?;
-    collect(&release(&target, COMPONENT_TARGET), &places.guests())
+    collect(&built(&target, COMPONENT_TARGET, profile), &components)?;
+    Ok(components)
 }
 
-fn plain(toolchain: &Toolchain) -> Command {
+fn plain(toolchain: &Toolchain, profile: &str) -> Command {
     let mut cargo = toolchain.cargo();
-    cargo.args(["build", "--release", "--target", COMPONENT_TARGET]);
+    cargo.args(["build", "--profile", profile, "--target", COMPONENT_TARGET]);
     cargo
 }
 
@@ -102,8 +110,8 @@ fn target_of(toolchain: &Toolchain, folder: PathBuf) -> Result<PathBuf> {
     Ok(folder)
 }
 
-fn release(target: &Path, triple: &str) -> PathBuf {
-    target.join(triple).join("release")
+fn built(target: &Path, triple: &str, profile: &str) -> PathBuf {
+    target.join(triple).join(profile)
 }
 
 /// Writes the crate that the page shows, next to a folder `wasmrun` that links to this repository, as the page's

@@ -45,7 +45,7 @@ Commands:
   image --program FILE     the same of a static program that was built elsewhere, maybe for another processor
   bench [name] [args…]     build everything and run the benchmarks, or one of container, images, isolation,
                            languages, queue, scale, serve, simulate, soak, start, task, tenants and watch; args go to
-                           `cargo bench`
+                           `cargo bench`, and those after `--` to the benchmark
   hostile [--repeat N]     run the hostile suite N times (once): on all cores, and on one core (with taskset)
   endure                   run the tests of SQS and S3 that are otherwise short at full length: some ten minutes
   deny [--advisories]      check the licences, versions and sources of all dependencies; with --advisories also

@@ -74,7 +74,7 @@ fn parse() -> Result<Cli, Failure> {
         help::check(&matches)?;
         Cli::from_arg_matches(&matches)
     });
-    parsed.or_else(|error| match error.kind() {
+    parsed.map_err(help::with_tip).or_else(|error| match error.kind() {
         ErrorKind::InvalidUtf8 => Err(Failure::usage(format!("{} is not UTF-8 text", variables::not_utf8()))),
         _ => exit(&error),
     })

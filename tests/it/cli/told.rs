@@ -134,7 +134,7 @@ fn a_store_without_a_mode_is_told_to_name_one() {
 #[test]
 fn a_worker_is_found_by_the_name_of_its_host() {
     let world = World::with_queue(&[]);
-    let worker = world.run("misbehave").args(["--listen", "0"]).start();
+    let worker = world.run("misbehave").args(["--status", "0"]).start();
     let address = format!("localhost:{}", worker.listens_on().port());
     let health = world.wasmrun(["health", &address]).succeeds();
     assert_eq!(health.stdout, ["alive"]);

@@ -233,7 +233,7 @@ fn a_sidecar_may_crash_without_its_application_and_drains_with_the_pod() {
     let component = mount(&guest("thumbnail"), "/processor.wasm:ro");
     podman
         .run("sidecar", &[&of_pod[..], &[component.as_str(), "--restart=always"]].concat())
-        .args(["run", "/processor.wasm", "--queue", "sqlite:/shared/jobs.db", "--listen", "9464"])
+        .args(["run", "/processor.wasm", "--queue", "sqlite:/shared/jobs.db", "--status", "9464"])
         .args(["--store", "input=dir:/shared/in:ro", "--store", "output=dir:/shared/out:rw"])
         .args(LIMITS)
         .succeeds();

@@ -87,7 +87,7 @@ fn as_in<'a>(mut command: Command, words: impl IntoIterator<Item = &'a str>, con
         // This folder exists only in the container, and a fixed port might be taken here.
         command = match (field(variable, "name"), field(variable, "value")) {
             ("WASMRUN_CACHE", _) => command,
-            ("WASMRUN_LISTEN", _) => command.env("WASMRUN_LISTEN", "0"),
+            ("WASMRUN_STATUS", _) => command.env("WASMRUN_STATUS", "0"),
             (name, value) => command.env(name, value),
         };
     }
@@ -337,7 +337,7 @@ fn makes_a_thumbnail(stack: &Stack, template: &Template, worker: Command) {
     let definition = sample(template, "thumbnails", IRELAND).task_definition();
     let words = texts(&container(&definition)["healthCheck"]["command"]);
     let ["CMD", "/wasmrun", check @ ..] = &words[..] else { panic!("{words:?}") };
-    let check = world.wasmrun(check.iter().copied()).env("WASMRUN_LISTEN", address.to_string());
+    let check = world.wasmrun(check.iter().copied()).env("WASMRUN_STATUS", address.to_string());
     assert_eq!(check.succeeds().stdout, ["alive"]);
     let worker = worker.stop();
     assert_eq!(worker.summary()["outcomes"]["completed"], worker.summary()["tasks"], "{worker}");

@@ -61,7 +61,7 @@ const FILES: [(&str, &str); 9] = [
 /// The command `wasmrun manifest` in the repository, without the settings of the tests' environment.
 fn manifest<'a>(world: &World, arguments: impl IntoIterator<Item = &'a str>) -> Command {
     let command = world.program(&crate::harness::wasmrun()).args(["manifest"]).args(arguments);
-    ["AWS_REGION", "WASMRUN_CACHE", "WASMRUN_LISTEN", "WASMRUN_UNTIL_EMPTY"]
+    ["AWS_REGION", "WASMRUN_CACHE", "WASMRUN_STATUS", "WASMRUN_UNTIL_EMPTY"]
         .into_iter()
         .fold(command, Command::without_env)
 }

@@ -52,7 +52,7 @@ fn worker(world: &World) -> (Process, SocketAddr) {
         .run("misbehave")
         .args(["--queue", "sqlite:urgent.db;strict", "--keyvalue", "seen=sqlite:seen.db:rw"])
         .args(["--allow-http", "127.0.0.1:9"])
-        .args(["--listen", "0", "--fuel", "100000000"])
+        .args(["--status", "0", "--fuel", "100000000"])
         .start();
     let address = worker.listens_on();
     (worker, address)

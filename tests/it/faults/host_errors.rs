@@ -45,7 +45,7 @@ fn a_mistyped_alias_empties_no_queue_and_is_named_beside_those_that_are_granted(
 #[test]
 fn a_worker_with_a_mistyped_alias_says_so_and_waits() {
     let world = announced(8);
-    let worker = mistyped(&world).args(["--listen", "0"]).start();
+    let worker = mistyped(&world).args(["--status", "0"]).start();
     let address = worker.listens_on();
     worker.until_logged("which is not granted");
     worker.until_logged("paused receiving: a grant is missing");
@@ -287,7 +287,7 @@ fn one_object_that_is_refused_among_others_is_its_message_s_own_matter_and_stops
 fn a_worker_in_which_no_task_completes_slows_down_and_goes_on_at_once_when_one_does() {
     let world = World::with_queue(&["--max-receives", "1"]);
     world.send(["reject it"; 9]);
-    let worker = world.run("misbehave").args(["--instances", "1", "--listen", "0"]).start();
+    let worker = world.run("misbehave").args(["--instances", "1", "--status", "0"]).start();
     let address = worker.listens_on();
     worker.until_logged("slowing down to one message at a time");
     wait_until("it is not ready", || get(address, "/readyz").body.contains("no task has completed"));

@@ -168,7 +168,7 @@ fn calls_bytes_and_results_are_in_usage_and_metrics() {
     let messages = ["kv-set cache a 123", "kv-get cache a", "kv-swap-late cache key", "kv-get invented a"];
     world.send(messages);
     let process = world
-        .wasmrun(["run", "--queue", "sqlite:jobs.db", "--instances", "1", "--listen", "0"])
+        .wasmrun(["run", "--queue", "sqlite:jobs.db", "--instances", "1", "--status", "0"])
         .arg(guest("interfaces"))
         .args(GRANT)
         .args(["--usage", "usage.jsonl"])

@@ -48,7 +48,7 @@ fn what_names_a_component_of_a_registry_names_its_digest() {
         ),
     );
     world.send(["reject no"]);
-    let worker = world.wasmrun(["run", "--config", "wasmrun.toml", "--listen", "0", "--emf", "Test"]);
+    let worker = world.wasmrun(["run", "--config", "wasmrun.toml", "--status", "0", "--emf", "Test"]);
     let worker = worker.args(World::grants()).start();
     let address = worker.listens_on();
     wait_for_tasks(address, 1);

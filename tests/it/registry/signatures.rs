@@ -253,7 +253,7 @@ fn an_unsigned_version_is_refused_once_and_taken_when_it_is_signed() {
     signed.put_tag(&[simple(&signed.key, &signed.artefact)]);
     let options = ["--verify-key", "cosign.pub", "--component-refresh", "1s", "--instances", "4"];
     let worker = world.wasmrun(["run", &signed.url, "--queue", "sqlite:jobs.db"]).args(options);
-    let worker = worker.args(["--cache", "cache", "--listen", "0"]).start();
+    let worker = worker.args(["--cache", "cache", "--status", "0"]).start();
     let address = worker.listens_on();
     worker.until_logged("\"ready\"");
     let first = format!("a:1@{}", signed.artefact);

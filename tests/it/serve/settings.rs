@@ -95,7 +95,7 @@ fn a_configuration_file_and_variables_say_the_same_as_flags() {
     drop(process);
 
     let command = world.wasmrun(["serve"]).arg(guest("web")).args(World::grants());
-    let process = command.env("WASMRUN_SERVE_LISTEN", "127.0.0.1:0").start();
+    let process = command.env("WASMRUN_LISTEN", "127.0.0.1:0").start();
     assert_eq!(Wire::to(process.serves_at()).get("/hello").status(), 200);
 }
 

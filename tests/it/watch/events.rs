@@ -49,7 +49,7 @@ fn a_site_whose_name_leads_to_this_host_reads_nothing() {
     worker.stop();
 
     // Who listens for others may have any name.
-    let everywhere = world.run("misbehave").args(["--listen", "0.0.0.0:0"]).start();
+    let everywhere = world.run("misbehave").args(["--status", "0.0.0.0:0"]).start();
     let address = SocketAddr::from(([127, 0, 0, 1], everywhere.listens_on().port()));
     assert!(asked(address, "/status", "worker.internal").starts_with("HTTP/1.1 200 "));
     everywhere.stop();

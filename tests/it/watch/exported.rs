@@ -97,7 +97,7 @@ fn page(address: SocketAddr) -> (Samples, BTreeMap<String, String>) {
 fn worker(world: &World, collector: &Collector) -> (Process, SocketAddr) {
     let worker = world
         .run("misbehave")
-        .args(["--listen", "0", "--instances", "2", "--fuel", "100000000"])
+        .args(["--status", "0", "--instances", "2", "--fuel", "100000000"])
         .args(["--otlp", &collector.endpoint()])
         .env("OTEL_METRIC_EXPORT_INTERVAL", "50")
         .start();

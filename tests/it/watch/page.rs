@@ -12,7 +12,7 @@ use std::{env, fs};
 
 /// Starts a worker with HTTP endpoints.
 pub(super) fn watched(world: &World, arguments: &[&str]) -> (Process, SocketAddr) {
-    let worker = world.run("misbehave").args(["--listen", "0"]).args(arguments).start();
+    let worker = world.run("misbehave").args(["--status", "0"]).args(arguments).start();
     let address = worker.listens_on();
     (worker, address)
 }
@@ -292,7 +292,7 @@ fn the_picture_of_the_page() {
         world.write(&format!("in/{copy:03}-notes.txt"), "no photograph at all");
     }
     world.write("in/400-large.png", png::random(&mut fastrand::Rng::with_seed(2), 4000, 3000));
-    let arguments = ["--instances", "1..8", "--fuel", "1000000000", "--listen", "0"];
+    let arguments = ["--instances", "1..8", "--fuel", "1000000000", "--status", "0"];
     let worker = world.run("thumbnail").args(arguments).start();
     let address = worker.listens_on();
     browser.screen(1160, 1060, "light");

@@ -9,7 +9,7 @@ fn queues_whose_files_have_the_same_name_have_different_labels() {
         world.create_dir(folder);
     }
     let queues = ["--queue", "sqlite:a/q.db", "--queue", "sqlite:b/q.db", "--queue", "sqlite:b/r.db"];
-    let worker = world.wasmrun(["run", "--listen", "0"]).args(queues).arg(guest("empty")).start();
+    let worker = world.wasmrun(["run", "--status", "0"]).args(queues).arg(guest("empty")).start();
     worker.until_logged("\"ready\"");
     let metrics = get(worker.listens_on(), "/metrics").body;
     for sample in [
@@ -36,7 +36,7 @@ fn components_whose_files_have_the_same_name_are_counted_apart() {
     }
     world.write("wasmrun.toml", file);
     let queue = ["--queue", "sqlite:jobs.db"];
-    let worker = world.wasmrun(["run", "--config", "wasmrun.toml", "--listen", "0"]).args(queue).start();
+    let worker = world.wasmrun(["run", "--config", "wasmrun.toml", "--status", "0"]).args(queue).start();
     let address = worker.listens_on();
     world.send_with(&["--attribute", "kind=a"], ["x"]);
     wait_for_tasks(address, 1);

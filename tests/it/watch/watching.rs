@@ -140,7 +140,7 @@ fn a_worker_whose_queue_vanishes_is_not_ready_and_alive_and_ready_when_it_is_bac
     world.create_dir("queue");
     world.create_queue("sqlite:queue/jobs.db", &[]);
     let worker = world
-        .wasmrun(["run", "--queue", "sqlite:queue/jobs.db", "--listen", "0"])
+        .wasmrun(["run", "--queue", "sqlite:queue/jobs.db", "--status", "0"])
         .arg(guest("misbehave"))
         .args(World::grants())
         .start();
@@ -165,7 +165,7 @@ fn a_worker_that_cannot_reach_sqs_is_not_ready_and_alive_and_ready_when_it_can()
     amazon.create_queue("jobs", 30, 3);
     let proxy = Proxy::to(amazon.address());
     let run = world
-        .wasmrun(["run", "--queue", "jobs", "--listen", "0"])
+        .wasmrun(["run", "--queue", "jobs", "--status", "0"])
         .arg(guest("misbehave"))
         .args(World::grants());
     let worker = amazon.environment(run).env("AWS_ENDPOINT_URL", proxy.endpoint()).start();
@@ -203,22 +203,22 @@ fn an_address_that_is_taken_is_named_and_a_check_takes_none() {
     let world = World::with_queue(&[]);
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("its port").port().to_string();
-    let run = || world.run("misbehave").args(["--listen", &port]);
+    let run = || world.run("misbehave").args(["--status", &port]);
     run().fails_with(3, &format!("cannot listen on 127.0.0.1:{port}: "));
     run().arg("--check").succeeds();
-    world.run("misbehave").args(["--listen", "everywhere"]).ends().exited_with(2);
+    world.run("misbehave").args(["--status", "everywhere"]).ends().exited_with(2);
     // An address for documentation (RFC 5737), which no host has.
     world
         .run("misbehave")
-        .args(["--listen", "192.0.2.1:9464"])
+        .args(["--status", "192.0.2.1:9464"])
         .fails_with(3, "cannot listen on 192.0.2.1:9464");
 }
 
 #[test]
 fn who_listens_for_others_is_told_that_anybody_may_ask() {
     let world = World::with_queue(&[]);
-    for (listen, warnings) in [("0.0.0.0:0", 1), ("127.0.0.1:0", 0), ("0", 0)] {
-        let output = world.run("misbehave").args(["--listen", listen, "--until-empty"]).succeeds();
+    for (address, warnings) in [("0.0.0.0:0", 1), ("127.0.0.1:0", 0), ("0", 0)] {
+        let output = world.run("misbehave").args(["--status", address, "--until-empty"]).succeeds();
         let warned =
             output.logs().iter().filter(|log| log.to_string().contains("without authentication")).count();
         assert_eq!(warned, warnings, "{output}");
@@ -234,7 +234,7 @@ fn health_tells_by_its_exit_code_whether_a_worker_is_alive() {
     assert_eq!(health(&port).exited_with(0).stdout, ["alive"]);
     assert_eq!(health(&address.to_string()).exited_with(0).stdout, ["alive"]);
     let everywhere = format!("0.0.0.0:{port}");
-    world.wasmrun(["health"]).env("WASMRUN_LISTEN", everywhere).ends().exited_with(0);
+    world.wasmrun(["health"]).env("WASMRUN_STATUS", everywhere).ends().exited_with(0);
 
     // A worker that hangs.
     worker.signal(Signal::STOP);

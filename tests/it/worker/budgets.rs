@@ -16,7 +16,7 @@ fn send(world: &World, key: &str, count: usize) {
 
 /// Starts a worker with one permit, which has the budget of all keys.
 fn worker(world: &World, budget: &str, options: &[&str]) -> Process {
-    let worker = world.run("misbehave").args(["--key", "group", "--instances", "1", "--listen", "0"]);
+    let worker = world.run("misbehave").args(["--key", "group", "--instances", "1", "--status", "0"]);
     worker.args(["--budget", &format!("*={budget}")]).args(options).start()
 }
 
@@ -120,7 +120,7 @@ fn a_budget_holds_for_the_messages_of_all_queues_of_a_worker() {
         world.send_to(queue, &["--group", key], vec!["ok"; count]);
     };
     let run = world.run("misbehave").args(["--queue", OTHER, "--key", "group", "--instances", "1"]);
-    let worker = run.args(["--listen", "0", "--budget", "acme=fuel:1/31d"]).args(STORE).start();
+    let worker = run.args(["--status", "0", "--budget", "acme=fuel:1/31d"]).args(STORE).start();
     send(QUEUE, "acme", 1);
     worker.until_logged(PARKED);
     // Both queues have messages of the parked key, and those of others go on.
@@ -181,7 +181,7 @@ fn any_text_is_a_key_with_a_budget_of_its_own() {
     };
     sends();
     let options =
-        ["--key", "attribute:tenant", "--budget", "*=fuel:1/31d", "--listen", "0", "--instances", "1"];
+        ["--key", "attribute:tenant", "--budget", "*=fuel:1/31d", "--status", "0", "--instances", "1"];
     let run = || world.run("misbehave").args(options).args(STORE).start();
     let first = run();
     first.until_logged_times(5, PARKED);
@@ -252,7 +252,7 @@ fn workers_on_sqs_share_budgets_in_a_bucket() {
 
     sends("acme", 20);
     sends("other", 5);
-    let second = on_sqs(&world, &amazon, &jobs, &["--listen", "0"]);
+    let second = on_sqs(&world, &amazon, &jobs, &["--status", "0"]);
     second.until_logged_times(5, "task completed");
     second.until_logged(PARKED);
     let parked = || status(second.listens_on())["counts"]["parked_messages"].as_u64();

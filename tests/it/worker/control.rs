@@ -68,7 +68,7 @@ fn a_pause_ends_the_long_poll_of_sqs() {
 #[test]
 fn a_paused_worker_is_alive_and_not_ready_and_stops_on_a_signal() {
     let world = World::with_queue(&[]);
-    let worker = started(&world, &["--listen", "0"]);
+    let worker = started(&world, &["--status", "0"]);
     let address = worker.listens_on();
     control(&world, ["pause"]).succeeds();
     let answer = |path| crate::harness::get(address, path).status;

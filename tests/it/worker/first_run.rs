@@ -15,7 +15,7 @@ fn said(output: &Output, text: &str) -> usize {
 fn without_a_dead_letter_queue_rejected_messages_are_tried_again_and_never_deleted() {
     let world = World::with_queue(&["--dead-letter", "none"]);
     world.send(["reject it", "ok"]);
-    let worker = world.run("misbehave").args(["--listen", "0", "--backoff", "1ms..50ms"]).start();
+    let worker = world.run("misbehave").args(["--status", "0", "--backoff", "1ms..50ms"]).start();
     let address = worker.listens_on();
     wait_until("the rejected message was tried again and again", || {
         status(address)["outcomes"]["rejected"].as_u64() >= Some(5)
@@ -36,7 +36,7 @@ fn without_a_dead_letter_queue_rejected_messages_are_tried_again_and_never_delet
 #[test]
 fn with_a_dead_letter_queue_nothing_is_said_of_it_and_the_metric_is_one() {
     let world = World::with_queue(&[]);
-    let worker = world.run("misbehave").args(["--listen", "0"]).start();
+    let worker = world.run("misbehave").args(["--status", "0"]).start();
     let metrics = get(worker.listens_on(), "/metrics").body;
     assert!(metrics.contains("\nwasmrun_dead_letter_queue 1\n"), "{metrics}");
     let output = worker.stop();
@@ -87,7 +87,7 @@ fn a_queue_in_a_file_that_does_not_exist_is_created_and_said_once() {
 fn a_worker_that_created_its_queue_shows_the_url_of_that_queue() {
     let world = World::new();
     let worker =
-        world.wasmrun(["run", "--queue", "sqlite:new.db", "--listen", "0"]).arg(guest("empty")).start();
+        world.wasmrun(["run", "--queue", "sqlite:new.db", "--status", "0"]).arg(guest("empty")).start();
     let shown = status(worker.listens_on())["queue"].clone();
     let url = shown.as_str().expect("a URL");
     assert!(url.starts_with("sqlite:/") && url.ends_with("/new.db"), "{url}");
@@ -114,7 +114,7 @@ fn a_run_that_is_refused_creates_no_queue() {
         (run(empty).args(["--body-store", "dir:in"]), 2, "the body store"),
         (run(empty).args(["--usage", "in"]), 3, "cannot use the usage file"),
         (run(empty).args(["--timeout", "13h"]), 2, "--max-visibility"),
-        (run(empty).args(["--listen", &port]), 3, "cannot listen on"),
+        (run(empty).args(["--status", &port]), 3, "cannot listen on"),
     ] {
         command.fails_with(code, said);
         assert!(!world.path("typo.db").exists(), "{said}");

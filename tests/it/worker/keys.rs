@@ -104,7 +104,7 @@ fn the_number_of_held_messages_is_in_status_and_metrics() {
     let world = World::with_queue(&[]);
     world.send_of("--group", "greedy", ["sleep-forever"; 4]);
     let worker = world.run("misbehave").args(["--key", "group", "--max-per-key", "1", "--timeout", "10m"]);
-    let worker = worker.args(["--stop-timeout", "100ms", "--listen", "0"]).start();
+    let worker = worker.args(["--stop-timeout", "100ms", "--status", "0"]).start();
     let address = worker.listens_on();
     wait_until("three messages are held", || status(address)["held"] == 3);
     assert!(get(address, "/metrics").body.contains("\nwasmrun_held_messages 3\n"));

@@ -156,7 +156,7 @@ fn a_queue_that_fails_does_not_stop_the_others() {
     let world = world(&[]);
     world.send_to(URGENT, &[], ["ok"]);
     let lock = world.lock("urgent.db");
-    let worker = run(&world, &["sqlite:urgent.db;strict", JOBS]).args(["--listen", "0"]).start();
+    let worker = run(&world, &["sqlite:urgent.db;strict", JOBS]).args(["--status", "0"]).start();
     let address = worker.listens_on();
     worker.until_logged("paused receiving from a queue");
     let queues = || status(address)["queues"].as_array().expect("queues").clone();

@@ -213,7 +213,7 @@ fn a_notification_names_the_route_and_the_component_that_ran() {
 #[test]
 fn status_and_metrics_name_the_routes() {
     let world = world(ROUTES);
-    let worker = run(&world).args(["--listen", "0"]).start();
+    let worker = run(&world).args(["--status", "0"]).start();
     let address = worker.listens_on();
     world.send_with(&["--attribute", "kind=invoice"], ["ok"]);
     world.send(["get @input no-such"]);

@@ -21,7 +21,7 @@ use crate::{command::quiet, places::Places};
 const HEAD: &str = "\
 # Metrics
 
-What a worker with `--listen` answers to `/metrics`, in Prometheus' text format or in that of OpenMetrics. [Monitor
+What a worker with `--status` answers to `/metrics`, in Prometheus' text format or in that of OpenMetrics. [Monitor
 workers](../guides/monitoring.md) says how to ask it, and [Dashboard and alerts](../guides/alerts.md) use it. Labels are
 words of wasmrun's own, names of your queue, component and routes, and the aliases of your grants, so that no guest can
 make more of them. In OpenMetrics, the histograms of times have exemplars: the last message of each bucket whose sender records its
@@ -70,7 +70,7 @@ pub(super) fn page(
     // Others need a route.
     let route = "[[route]]\nname = 'example'\nmatch.group = 'example'\n";
     fs::write(program.folder().join("routes.toml"), route)?;
-    let mut worker = program.command(&["run", component, "--queue", "sqlite:jobs.db", "--listen", &port]);
+    let mut worker = program.command(&["run", component, "--queue", "sqlite:jobs.db", "--status", &port]);
     // And one several queues.
     worker.args(["--queue", "sqlite:slow.db"]);
     worker.args([

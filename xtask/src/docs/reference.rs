@@ -35,11 +35,10 @@ pub(super) fn pages(places: &Places, committed: Option<&Path>) -> Result<[(&'sta
     ])
 }
 
-/// The flags that only `serve` has. Their names begin with its own: `--listen` of `run` is another one.
+/// The flags that only `serve` has.
 fn of_services(program: &Program) -> Result<impl Iterator<Item = Flag>> {
     let help = program.help(&["serve"])?.context("there is no command `serve`")?;
-    let flags = help::flags(&help)?.into_iter().filter(|flag| flag.group == "Service");
-    Ok(flags.map(|flag| Flag { name: format!("serve-{}", flag.name), ..flag }))
+    Ok(help::flags(&help)?.into_iter().filter(|flag| flag.group == "Service"))
 }
 
 fn commands(program: &Program) -> Result<String> {
@@ -96,12 +95,7 @@ task have [a page of their own](limits.md).
             page +=
                 &format!("\n## {group}\n\n| flag | variable | in the file | default |\n|---|---|---|---|\n");
         }
-        // The flag of a service may stand for the same setting as another one of a worker: then both have one variable.
-        let same = |other: &&Flag| {
-            other.name == flag.name || other.variable == flag.variable && flag.variable.is_some()
-        };
-        let names: Vec<&str> = flags.iter().filter(same).map(|other| &*other.name).collect();
-        let key = keys.iter().find(|key| names.contains(&&*key.flag));
+        let key = keys.iter().find(|key| key.flag == flag.name);
         let is_table = key.is_some_and(|key| key.section.is_none()) && flag.variable.is_none();
         // What has a name carries it in the variable. Paths of directories can't be in one; exit codes can.
         let is_named = (is_table && flag.name != "dir") || flag.name == "exit-code";

@@ -4,7 +4,7 @@ use crate::output::failure::Failure;
 use crate::output::to_stdout;
 use crate::settings::file::ConfigFile;
 use crate::settings::flags::{PolicyArgs, RunArgs, TaskArgs};
-use crate::settings::grants::{self, AwsGrants, StoreSetting};
+use crate::settings::grants::{GrantPlan, StoreSetting};
 use crate::settings::notify::NotifySetting;
 use crate::settings::queues::queues;
 use crate::settings::source::Source;
@@ -57,14 +57,14 @@ fn permissions(args: PolicyArgs) -> Result<(Permissions, bool), Failure> {
     let mut names_dead_letters = true;
     if role.is_none() {
         names_dead_letters = allow_worker(&mut permissions, run, &mut file, components, cluster.as_deref())?;
-        for (route, AwsGrants { stores, roles, .. }) in &all {
+        for (route, GrantPlan { stores, roles, .. }) in &all {
             for (alias, role) in roles {
                 let is_by_key = |store: &StoreSetting| store.alias == *alias && store.scope != Scope::All;
                 permissions.assume(&named(route, alias), role, stores.iter().any(is_by_key));
             }
         }
     }
-    for (route, AwsGrants { stores, sends, roles }) in all {
+    for (route, GrantPlan { stores, sends, roles, .. }) in all {
         // A grant is used with its own role's rights, or with the worker's.
         let is_used = |alias: &str| roles.get(alias) == role.as_ref();
         for store in stores.iter().filter(|store| is_used(&store.alias) && is_s3(&store.url)) {
@@ -152,17 +152,13 @@ fn components(file: &mut ConfigFile, typed: Option<PathBuf>) -> BTreeSet<PathBuf
     typed.or_else(|| file.component.take()).into_iter().chain(of_routes).collect()
 }
 
-/// Returns the grants of the default component, and of each route with its name.
-fn all_grants(args: &TaskArgs, file: &mut ConfigFile) -> Result<Vec<(Option<String>, AwsGrants)>, Failure> {
-    let stores = grants::stores(&args.store, std::mem::take(&mut file.store))?;
-    let sends = grants::sends(&args.send, std::mem::take(&mut file.send))?;
-    let roles = grants::roles(&args.assume_role, std::mem::take(&mut file.assume_role), |alias| {
-        stores.iter().any(|store| store.alias == alias) || sends.contains_key(alias)
-    })?;
-    let mut all = vec![(None, AwsGrants { stores, sends, roles })];
-    for route in std::mem::take(&mut file.route) {
+/// Returns the grants on AWS of the default component, and of each route with its name.
+fn all_grants(args: &TaskArgs, file: &mut ConfigFile) -> Result<Vec<(Option<String>, GrantPlan)>, Failure> {
+    let grants = args.grants.over(file.grants())?;
+    let mut all = vec![(None, grants.on_aws().plan()?)];
+    for mut route in std::mem::take(&mut file.route) {
         let name = route.name()?;
-        let grants = route.grants_on_aws().map_err(|failure| failure.of_route(Some(&name)))?;
+        let grants = route.grants().on_aws().plan().map_err(|failure| failure.of_route(Some(&name)))?;
         all.push((Some(name), grants));
     }
     Ok(all)

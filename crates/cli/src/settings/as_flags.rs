@@ -1,8 +1,7 @@
 //! Settings as flags of `run` or `serve`: those of the command line, of variables and of a configuration file.
 //!
 //! A container gets the settings of another command this way. All three sources have the same names and the same forms
-//! of values, so nothing is translated except the tables `log` and `registry`, which have shorter keys, and the two
-//! addresses of a service.
+//! of values, so nothing is translated except the tables `log` and `registry`, which have shorter keys.
 
 use super::budgets::NO_BUDGETS;
 use super::flags::{RunArgs, ServeArgs};
@@ -22,8 +21,8 @@ const LEFT_OUT: [&str; 5] = ["check", "component", "config", "route", "unmatched
 
 /// The table of a service. With it, even if it's empty, the settings are those of `serve`.
 const SERVE: &str = "serve";
-/// Name of that table's key `listen`: the file's own `listen` is the address of the status.
-const REQUESTS: &str = "serve-listen";
+/// The flag and key of the address of a service's requests.
+const REQUESTS: &str = "listen";
 
 /// A setting: the flag, and the name in its value if it is a [`Named`] one.
 type Key = (String, Option<String>);
@@ -61,9 +60,8 @@ impl Flags {
     pub(crate) fn of_service(matches: &ArgMatches) -> Self {
         let mut variables = Self::default();
         for (id, flag) in flags_of(&ServeSettings::augment_args(Command::new(SERVE))) {
-            let flag = if flag == "listen" { REQUESTS } else { &flag };
             let values = matches.get_raw(&id).into_iter().flatten();
-            values.for_each(|value| variables.add(flag, &value.to_string_lossy()));
+            values.for_each(|value| variables.add(&flag, &value.to_string_lossy()));
         }
         variables
     }
@@ -102,14 +100,12 @@ impl Flags {
                     "plain-http" => "registry-plain-http".to_owned(),
                     key => key.to_owned(),
                 }),
-                Value::Table(inner) if key == SERVE => {
-                    self.0.insert((SERVE.to_owned(), None), Vec::new());
-                    self.add_table(inner, |key| match key {
-                        "listen" => REQUESTS.to_owned(),
-                        key => key.to_owned(),
-                    });
+                Value::Table(inner) => {
+                    if key == SERVE {
+                        self.0.insert((SERVE.to_owned(), None), Vec::new());
+                    }
+                    self.add_table(inner, |key| key.to_owned());
                 }
-                Value::Table(inner) => self.add_table(inner, |key| key.to_owned()),
                 Value::Array(items) => items.iter().for_each(|item| self.add(&flag(&key), &written(item))),
                 value => self.add(&flag(&key), &written(&value)),
             }
@@ -179,22 +175,18 @@ impl Flags {
 
     /// Returns the words of a command line, in the order in which `run` lists its flags.
     pub(crate) fn words(&self) -> Vec<String> {
-        self.words_of(&run(), |flag| flag)
+        self.words_of(&run())
     }
 
     /// Returns the words of a command line, in the order in which `serve` lists its flags.
     pub(crate) fn words_of_serve(&self) -> Vec<String> {
-        self.words_of(&ServeArgs::augment_args(Command::new("serve")), |flag| match flag {
-            "listen" => REQUESTS,
-            "status" => "listen",
-            flag => flag,
-        })
+        self.words_of(&ServeArgs::augment_args(Command::new("serve")))
     }
 
-    fn words_of(&self, command: &Command, setting: fn(&str) -> &str) -> Vec<String> {
+    fn words_of(&self, command: &Command) -> Vec<String> {
         let flags = command.get_arguments().filter_map(|arg| Some((arg, arg.get_long()?)));
         let words = flags.flat_map(|(arg, flag)| {
-            let settings = self.0.iter().filter(move |((name, _), _)| name == setting(flag));
+            let settings = self.0.iter().filter(move |((name, _), _)| name == flag);
             settings.flat_map(|(_, values)| values).flat_map(move |value| word(arg, flag, value))
         });
         words.collect()
@@ -280,23 +272,23 @@ mod tests {
 
     #[test]
     fn a_service_has_two_addresses_and_the_flags_of_serve() {
-        let file = "listen = '0.0.0.0:9464'\n[serve]\nqueue-time = '2s'\nlisten = '0.0.0.0:80'\n[limits]\ntimeout = '5s'";
+        let file = "status = '0.0.0.0:9464'\n[serve]\nqueue-time = '2s'\nlisten = '0.0.0.0:80'\n[limits]\ntimeout = '5s'";
         let mut file = Flags::of_file(file, "the configuration").expect("valid");
         assert!(file.is_service() && file.has_requests());
         file.serve_at(([0, 0, 0, 0], 8080).into());
-        let expected = "--listen 0.0.0.0:80 --queue-time 2s --status 0.0.0.0:9464 --timeout 5s";
+        let expected = "--listen 0.0.0.0:80 --queue-time 2s --timeout 5s --status 0.0.0.0:9464";
         assert_eq!(file.words_of_serve().join(" "), expected);
         // The table alone says it.
         let mut empty = Flags::of_file("[serve]", "the configuration").expect("valid");
         assert!(empty.is_service() && !empty.has_requests());
         empty.serve_at(([0, 0, 0, 0], 8080).into());
         assert_eq!(empty.words_of_serve().join(" "), "--listen 0.0.0.0:8080");
-        assert!(!Flags::of_file("listen = 9464", "the configuration").expect("valid").is_service());
+        assert!(!Flags::of_file("status = 9464", "the configuration").expect("valid").is_service());
     }
 
     #[test]
     fn what_is_written_is_read_as_the_same_settings() {
-        let file = "queue = 'q'\nraw-body = false\ndeterministic = true\nusage-size = '1MiB'\nlisten = 9464\n[keyvalue]\nk = 'sqlite:k.db:rw'\n[dir]\n'/in' = 'a:x/:ro'\n[config-value]\nKey = \"a=b\\n'c' $(D)\"\n[command]\narg = ['-v', '', '--']\nexit-code = { 3 = 'retry' }\noutput-object = 'a:{id}'\n[limits]\nfuel = 200_000\n[on]\ntimed-out = 'drop'\n[engine]\nthreads = 2\n[aws]\nendpoint-url = 'http://127.0.0.1:1'\n[registry]\nplain-http = true\nverify-key = 'cosign.pub'";
+        let file = "queue = 'q'\nraw-body = false\ndeterministic = true\nusage-size = '1MiB'\nstatus = 9464\n[keyvalue]\nk = 'sqlite:k.db:rw'\n[dir]\n'/in' = 'a:x/:ro'\n[config-value]\nKey = \"a=b\\n'c' $(D)\"\n[command]\narg = ['-v', '', '--']\nexit-code = { 3 = 'retry' }\noutput-object = 'a:{id}'\n[limits]\nfuel = 200_000\n[on]\ntimed-out = 'drop'\n[engine]\nthreads = 2\n[aws]\nendpoint-url = 'http://127.0.0.1:1'\n[registry]\nplain-http = true\nverify-key = 'cosign.pub'";
         ConfigFile::parse(file, &"the file").expect("valid");
         let flags = Flags::of_file(file, "the file").expect("valid");
         let words = std::iter::once("run".to_owned()).chain(flags.words());

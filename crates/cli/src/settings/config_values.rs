@@ -1,6 +1,5 @@
 //! The values that a task reads through `wasi:config`.
 
-use super::named::CONFIG_VALUE;
 use super::text::named_texts;
 use crate::output::failure::Failure;
 use serde::Deserializer;
@@ -8,16 +7,6 @@ use std::collections::BTreeMap;
 
 /// Maximum number of bytes of all keys and values together. A task may ask for all of them at once.
 const MAX_BYTES: usize = 128 << 10;
-
-/// Merges the values from flags, variables and the file.
-pub(crate) fn config_values(
-    flags: &[String],
-    file: BTreeMap<String, String>,
-) -> Result<BTreeMap<String, String>, Failure> {
-    let merged = CONFIG_VALUE.merged(flags, file)?;
-    check_config_values(&merged)?;
-    Ok(merged)
-}
 
 /// Refuses values that are too large together, and an empty key.
 pub(crate) fn check_config_values(values: &BTreeMap<String, String>) -> Result<(), Failure> {
@@ -45,10 +34,14 @@ fn well_formed(key: &str, _: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::named::CONFIG_VALUE;
 
     #[test]
     fn values_are_bounded_together_and_a_key_is_given_once() {
-        let values = |flags: &[String]| config_values(flags, BTreeMap::new());
+        let values = |flags: &[String]| {
+            let values = CONFIG_VALUE.merged(flags, BTreeMap::new())?;
+            check_config_values(&values).map(|()| values)
+        };
         let read = values(&["greeting=a=b".into(), "empty=".into()]).expect("valid");
         assert_eq!((read["greeting"].as_str(), read["empty"].as_str()), ("a=b", ""));
         for (flags, says) in [

@@ -39,43 +39,33 @@ impl<'de> Deserialize<'de> for EnvValue {
 }
 
 /// Merges the environment of tasks from flags, variables and the file.
-pub(crate) fn environment(
+pub(super) fn merged(
     flags: &[String],
     file: BTreeMap<String, EnvValue>,
-) -> Result<Vec<(String, String)>, Failure> {
-    let mut merged = read(file);
-    merged.extend(ENV.variables()?.into_iter().map(|(key, value)| (key, Some(value))));
-    let typed = ENV.typed(flags)?;
-    merged.extend(typed.into_iter().map(|(key, value)| (key.to_owned(), value.map(str::to_owned))));
-    resolved(merged)
+) -> Result<BTreeMap<String, EnvValue>, Failure> {
+    let mut merged = file;
+    merged.extend(ENV.variables()?.into_iter().map(|(key, value)| (key, EnvValue::Text(value))));
+    for (key, value) in ENV.typed(flags)? {
+        let value = value.map_or(EnvValue::Inherited(true), |value| EnvValue::Text(value.to_owned()));
+        merged.insert(key.to_owned(), value);
+    }
+    Ok(merged)
 }
 
-/// Returns the environment of a table of the file alone.
-pub(super) fn environment_of(file: BTreeMap<String, EnvValue>) -> Result<Vec<(String, String)>, Failure> {
-    resolved(read(file))
-}
-
-/// Returns the values of the file; `None`: the worker's own.
-fn read(file: BTreeMap<String, EnvValue>) -> BTreeMap<String, Option<String>> {
-    let value = |(key, value)| match value {
-        EnvValue::Text(text) => Some((key, Some(text))),
-        EnvValue::Inherited(true) => Some((key, None)),
-        EnvValue::Inherited(false) => None,
-    };
-    file.into_iter().filter_map(value).collect()
-}
-
-fn resolved(values: BTreeMap<String, Option<String>>) -> Result<Vec<(String, String)>, Failure> {
-    values
-        .into_iter()
-        .map(|(key, value)| {
-            check_variable(&key, value.as_deref())?;
-            match value {
-                Some(value) => Ok((key, value)),
-                None => inherited(&key).map(|value| (key, value)),
-            }
-        })
-        .collect()
+/// Checks an environment, and finds the worker's own values.
+pub(super) fn environment(values: BTreeMap<String, EnvValue>) -> Result<Vec<(String, String)>, Failure> {
+    let mut environment = Vec::new();
+    for (key, value) in values {
+        let value = match value {
+            EnvValue::Text(text) => Some(text),
+            EnvValue::Inherited(true) => None,
+            EnvValue::Inherited(false) => continue,
+        };
+        check_variable(&key, value.as_deref())?;
+        let value = value.map_or_else(|| inherited(&key), Ok)?;
+        environment.push((key, value));
+    }
+    Ok(environment)
 }
 
 /// Refuses an environment key or value that no program can have.
@@ -108,17 +98,17 @@ mod tests {
     #[test]
     fn a_key_that_flags_name_twice_is_refused() {
         for flags in [["A=1", "A=2"], ["A=1", "A"], ["A", "A=1"]] {
-            let error = environment(&flags.map(str::to_owned), BTreeMap::new()).expect_err("refused");
+            let error = merged(&flags.map(str::to_owned), BTreeMap::new()).expect_err("refused");
             assert_eq!(error.to_string(), "--env names A twice");
         }
     }
 
     #[test]
     fn credentials_of_the_worker_are_not_passed_on_by_name() {
-        let by_name = environment(&["AWS_SECRET_ACCESS_KEY".into()], BTreeMap::new());
-        let error = by_name.expect_err("refused").to_string();
+        let typed = |flag: &str| merged(&[flag.to_owned()], BTreeMap::new()).and_then(environment);
+        let error = typed("AWS_SECRET_ACCESS_KEY").expect_err("refused").to_string();
         assert!(error.contains("credentials"), "{error}");
-        let given = environment(&["AWS_REGION=x".into()], BTreeMap::new()).expect("explicit");
+        let given = typed("AWS_REGION=x").expect("explicit");
         assert_eq!(given, [("AWS_REGION".to_owned(), "x".to_owned())]);
     }
 }

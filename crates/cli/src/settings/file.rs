@@ -3,7 +3,7 @@
 use super::aws::AwsSettings;
 use super::command::CommandTable;
 use super::engine::EngineSettings;
-use super::environment::EnvValue;
+use super::grants::table::with_grants;
 use super::limit_flags::LimitSettings;
 use super::log::LogSettings;
 use super::queues::QueueSetting;
@@ -11,82 +11,66 @@ use super::read::{MAX_TOML_BYTES, read_stream, regular, toml_from};
 use super::registry::RegistrySettings;
 use super::route_table::{RouteTable, Unmatched};
 use super::serve::ServeSettings;
-use super::text::{parsed_list, written};
+use super::text::written;
 use super::watch::{CollectorUrl, EmfNamespace, Listen, Percent, WatchSettings};
 use super::worker::WorkerSettings;
-use super::{budgets, config_values, grants, outcome_actions, queues};
+use super::{budgets, outcome_actions, queues};
 use crate::output::failure::Failure;
 use bytesize::ByteSize;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use wasmrun_runtime::task::http::{AddressRule, HttpRule};
 
-/// The configuration file: a field for each key and each table at its top.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub(crate) struct ConfigFile {
-    #[serde(deserialize_with = "written")]
-    pub(crate) component: Option<PathBuf>,
-    #[serde(deserialize_with = "queues::queues_of_file")]
-    pub(crate) queue: Vec<QueueSetting>,
-    pub(crate) raw_body: Option<bool>,
-    pub(crate) deterministic: Option<bool>,
-    #[serde(deserialize_with = "written")]
-    pub(crate) usage: Option<PathBuf>,
-    #[serde(deserialize_with = "written")]
-    pub(crate) usage_size: Option<ByteSize>,
-    #[serde(deserialize_with = "written")]
-    pub(crate) listen: Option<Listen>,
-    #[serde(deserialize_with = "written")]
-    pub(crate) emf: Option<EmfNamespace>,
-    #[serde(deserialize_with = "written")]
-    pub(crate) otlp: Option<CollectorUrl>,
-    #[serde(deserialize_with = "written")]
-    pub(crate) trace_sampling: Option<Percent>,
-    #[serde(deserialize_with = "written")]
-    pub(crate) service: Option<String>,
-    #[serde(deserialize_with = "written")]
-    pub(crate) unmatched: Option<Unmatched>,
-    pub(crate) route: Vec<RouteTable>,
-    #[serde(deserialize_with = "grants::stores_of_file")]
-    pub(crate) store: BTreeMap<String, String>,
-    #[serde(deserialize_with = "grants::directories_of_file")]
-    pub(crate) dir: BTreeMap<String, String>,
-    #[serde(deserialize_with = "grants::sends_of_file")]
-    pub(crate) send: BTreeMap<String, String>,
-    #[serde(deserialize_with = "grants::buckets_of_file")]
-    pub(crate) keyvalue: BTreeMap<String, String>,
-    #[serde(deserialize_with = "parsed_list")]
-    pub(crate) allow_http: Vec<HttpRule>,
-    #[serde(deserialize_with = "parsed_list")]
-    pub(crate) allow_http_address: Vec<AddressRule>,
-    #[serde(deserialize_with = "grants::roles_of_file")]
-    pub(crate) assume_role: BTreeMap<String, String>,
-    pub(crate) env: BTreeMap<String, EnvValue>,
-    #[serde(deserialize_with = "config_values::config_values_of_file")]
-    pub(crate) config_value: BTreeMap<String, String>,
-    #[serde(deserialize_with = "outcome_actions::actions_of_file")]
-    pub(crate) on: BTreeMap<String, String>,
-    pub(crate) weight: BTreeMap<String, u32>,
-    #[serde(deserialize_with = "budgets::budgets_of_file")]
-    pub(crate) budget: BTreeMap<String, String>,
-    pub(crate) command: CommandTable,
-    pub(crate) limits: LimitSettings,
-    pub(crate) worker: WorkerSettings,
-    pub(crate) serve: ServeSettings,
-    pub(crate) engine: EngineSettings,
-    pub(crate) aws: AwsSettings,
-    pub(crate) registry: RegistrySettings,
-    pub(crate) log: LogSettings,
+with_grants! {
+    /// The configuration file: a field for each key and each table at its top.
+    #[derive(Clone, Debug, Default, Deserialize)]
+    #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+    pub(crate) struct ConfigFile {
+        #[serde(deserialize_with = "written")]
+        pub(crate) component: Option<PathBuf>,
+        #[serde(deserialize_with = "queues::queues_of_file")]
+        pub(crate) queue: Vec<QueueSetting>,
+        pub(crate) raw_body: Option<bool>,
+        pub(crate) deterministic: Option<bool>,
+        #[serde(deserialize_with = "written")]
+        pub(crate) usage: Option<PathBuf>,
+        #[serde(deserialize_with = "written")]
+        pub(crate) usage_size: Option<ByteSize>,
+        #[serde(deserialize_with = "written")]
+        pub(crate) status: Option<Listen>,
+        #[serde(deserialize_with = "written")]
+        pub(crate) emf: Option<EmfNamespace>,
+        #[serde(deserialize_with = "written")]
+        pub(crate) otlp: Option<CollectorUrl>,
+        #[serde(deserialize_with = "written")]
+        pub(crate) trace_sampling: Option<Percent>,
+        #[serde(deserialize_with = "written")]
+        pub(crate) service: Option<String>,
+        #[serde(deserialize_with = "written")]
+        pub(crate) unmatched: Option<Unmatched>,
+        pub(crate) route: Vec<RouteTable>,
+        #[serde(deserialize_with = "outcome_actions::actions_of_file")]
+        pub(crate) on: BTreeMap<String, String>,
+        pub(crate) weight: BTreeMap<String, u32>,
+        #[serde(deserialize_with = "budgets::budgets_of_file")]
+        pub(crate) budget: BTreeMap<String, String>,
+        pub(crate) command: CommandTable,
+        pub(crate) limits: LimitSettings,
+        pub(crate) worker: WorkerSettings,
+        pub(crate) serve: ServeSettings,
+        pub(crate) engine: EngineSettings,
+        pub(crate) aws: AwsSettings,
+        pub(crate) registry: RegistrySettings,
+        pub(crate) log: LogSettings,
+    }
 }
 
 impl ConfigFile {
     /// Takes the settings of metrics, status and traces, which have no table of their own.
     pub(crate) fn watch(&mut self) -> WatchSettings {
         WatchSettings {
-            listen: self.listen.take(),
+            status: self.status.take(),
             emf: self.emf.take(),
             otlp: self.otlp.take(),
             trace_sampling: self.trace_sampling.take(),
@@ -132,12 +116,15 @@ impl ConfigFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::grants::{GrantArgs, GrantTable};
 
     #[test]
     fn flags_win_over_the_file() {
-        let file: ConfigFile = toml::from_str("[store]\nin = 'dir:x:ro'\nout = 'dir:y:rw'").expect("valid");
-        let stores = grants::stores(&["in=dir:z:rw".into()], file.store).expect("valid");
-        assert_eq!(stores.iter().map(|s| s.url.as_str()).collect::<Vec<_>>(), ["dir:z", "dir:y"]);
+        let mut file: ConfigFile =
+            toml::from_str("[store]\nin = 'dir:x:ro'\nout = 'dir:y:rw'").expect("valid");
+        let flags = GrantArgs { store: vec!["in=dir:z:rw".into()], ..GrantArgs::default() };
+        let grants = flags.over(file.grants()).and_then(GrantTable::plan).expect("valid");
+        assert_eq!(grants.stores.iter().map(|s| s.url.as_str()).collect::<Vec<_>>(), ["dir:z", "dir:y"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! are merged name by name.
 //!
 //! The modules are listed from the bottom up. Each uses only modules in its own row and the rows above, except that
-//! `flags` names the values of `command` and `simulate`.
+//! `flags` names the values of `command`, `grants` and `simulate`.
 //!
 //! | module | owns |
 //! |---|---|

@@ -2,7 +2,7 @@
 //! `cases/NAME/case.toml` says what one case gives to the guest and what it expects.
 
 use super::command::CommandTable;
-use super::grants;
+use super::grants::table::directories;
 use super::limit_flags::LimitSettings;
 use super::named::well_formed_alias;
 use super::read::{MAX_TOML_BYTES, read_text, toml_from};
@@ -45,7 +45,7 @@ pub(crate) struct ProjectFile {
     #[serde(deserialize_with = "stores")]
     pub(crate) store: BTreeMap<String, String>,
     /// Stores that are granted as directories, by path.
-    #[serde(deserialize_with = "grants::directories_of_file")]
+    #[serde(deserialize_with = "directories")]
     pub(crate) dir: BTreeMap<String, String>,
     pub(crate) send: Vec<String>,
     pub(crate) keyvalue: Vec<String>,

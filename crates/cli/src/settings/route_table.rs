@@ -1,12 +1,11 @@
 //! The tables `route` of the configuration file: what is written in them.
 
 use super::command::CommandTable;
-use super::config_values::config_values_of_file;
 use super::environment::EnvValue;
-use super::grants;
+use super::grants::table::with_grants;
 use super::limit_flags::LimitSettings;
 use super::named::well_formed_alias;
-use super::text::{Written, expected, one_or_more, parsed_list, written};
+use super::text::{Written, expected, one_or_more, written};
 use crate::output::failure::Failure;
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
@@ -14,7 +13,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use wasmrun_runtime::model::message::OUTCOME_ATTRIBUTE;
 use wasmrun_runtime::model::route::{Condition, MOST_TEXT_BYTES, MOST_TEXTS};
-use wasmrun_runtime::task::http::{AddressRule, HttpRule};
 
 /// What becomes of messages that no route matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,35 +36,20 @@ impl Written for Unmatched {
     }
 }
 
-/// A table `route` of the configuration file: a field for each key.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub(crate) struct RouteTable {
-    #[serde(deserialize_with = "written")]
-    pub(super) name: Option<String>,
-    #[serde(rename = "match")]
-    pub(super) conditions: MatchTable,
-    #[serde(deserialize_with = "written")]
-    pub(crate) component: Option<PathBuf>,
-    #[serde(deserialize_with = "grants::stores_of_file")]
-    pub(super) store: BTreeMap<String, String>,
-    #[serde(deserialize_with = "grants::directories_of_file")]
-    pub(super) dir: BTreeMap<String, String>,
-    #[serde(deserialize_with = "grants::sends_of_file")]
-    pub(super) send: BTreeMap<String, String>,
-    #[serde(deserialize_with = "grants::buckets_of_file")]
-    pub(super) keyvalue: BTreeMap<String, String>,
-    #[serde(deserialize_with = "parsed_list")]
-    pub(super) allow_http: Vec<HttpRule>,
-    #[serde(deserialize_with = "parsed_list")]
-    pub(super) allow_http_address: Vec<AddressRule>,
-    #[serde(deserialize_with = "grants::roles_of_file")]
-    pub(super) assume_role: BTreeMap<String, String>,
-    pub(super) env: BTreeMap<String, EnvValue>,
-    #[serde(deserialize_with = "config_values_of_file")]
-    pub(super) config_value: BTreeMap<String, String>,
-    pub(super) command: CommandTable,
-    pub(super) limits: LimitSettings,
+with_grants! {
+    /// A table `route` of the configuration file: a field for each key.
+    #[derive(Clone, Debug, Default, Deserialize)]
+    #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+    pub(crate) struct RouteTable {
+        #[serde(deserialize_with = "written")]
+        pub(super) name: Option<String>,
+        #[serde(rename = "match")]
+        pub(super) conditions: MatchTable,
+        #[serde(deserialize_with = "written")]
+        pub(crate) component: Option<PathBuf>,
+        pub(super) command: CommandTable,
+        pub(super) limits: LimitSettings,
+    }
 }
 
 /// The table `match` of a route: all of these conditions must hold.
@@ -114,14 +97,6 @@ impl RouteTable {
                 "the name {name:?} of a route is not allowed: 1 to 64 of a-z, 0-9 and '-'"
             ))),
         }
-    }
-
-    /// Returns the grants of stores, and of queues by their aliases, with the roles that are assumed for them.
-    pub(crate) fn grants_on_aws(self) -> Result<grants::AwsGrants, Failure> {
-        let is_granted = |alias: &str| self.store.contains_key(alias) || self.send.contains_key(alias);
-        let roles = grants::checked_roles(self.assume_role.clone(), is_granted)?;
-        let (stores, sends) = (grants::stores_of(self.store)?, grants::checked_sends(self.send)?);
-        Ok(grants::AwsGrants { stores, sends, roles })
     }
 
     /// Returns whether the environment has a value of the worker's own.

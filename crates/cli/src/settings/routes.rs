@@ -4,9 +4,6 @@
 //! file add any. Only the limits that it doesn't set are those of all tasks.
 
 use super::by_key;
-use super::config_values::check_config_values;
-use super::environment::environment_of;
-use super::grants::{self, HttpSetting};
 use super::limit_flags::LimitSettings;
 use super::route_table::{RouteTable, Unmatched};
 use super::source::Source;
@@ -81,38 +78,24 @@ fn check_number(tables: &[RouteTable], unmatched: Option<Unmatched>) -> Result<(
 }
 
 impl RoutePlan {
-    fn of(table: RouteTable, name: String, shared: &Shared<'_>) -> Result<Self, Failure> {
+    fn of(mut table: RouteTable, name: String, shared: &Shared<'_>) -> Result<Self, Failure> {
+        let grants = table.grants();
         let conditions = table.conditions.conditions()?;
         let component = table.component.as_deref().map(Source::of).transpose()?;
         let component = component.or_else(|| shared.component.cloned()).ok_or_else(|| {
             Failure::usage("it has no component: set `component` in the route, or at the top of the file")
         })?;
-        let is_granted = |alias: &str| table.store.contains_key(alias) || table.send.contains_key(alias);
-        let roles = grants::checked_roles(table.assume_role, is_granted)?;
-        let stores = grants::stores_of(table.store)?;
-        by_key::check_source(&stores, shared.task.key.as_ref())?;
-        if conditions.iter().any(Condition::is_of_objects) && !stores.iter().any(|store| store.mode.reads()) {
+        let grants = grants.plan()?;
+        by_key::check_source(&grants.stores, shared.task.key.as_ref())?;
+        let reads = grants.stores.iter().any(|store| store.mode.reads());
+        if conditions.iter().any(Condition::is_of_objects) && !reads {
             return Err(Failure::usage(
                 "object-prefix and object-suffix match keys in a store of the route, and it may read none: add one, such as store.input = \"s3://BUCKET:ro\"",
             ));
         }
-        let http = HttpSetting { rules: table.allow_http, addresses: table.allow_http_address };
-        check_config_values(&table.config_value)?;
         let limits = table.limits.resolve(shared.limits.clone(), shared.fetches_bodies)?;
-        let task = TaskPlan {
-            component,
-            stores,
-            directories: grants::directories(&[], table.dir)?,
-            sends: grants::checked_sends(table.send)?.into_iter().collect(),
-            buckets: grants::buckets_of(table.keyvalue)?,
-            roles,
-            http: grants::http(&[], &[], http)?,
-            env: environment_of(table.env)?,
-            config_values: table.config_value,
-            limits,
-            command: table.command.options()?,
-            ..shared.task.clone()
-        };
+        let command = table.command.options()?;
+        let task = TaskPlan { component, grants, limits, command, ..shared.task.clone() };
         Ok(Self { name, conditions, task })
     }
 }

@@ -49,11 +49,12 @@ fn a_route_has_its_own_grants_and_the_limits_that_it_does_not_set_itself() {
     let expected = [(None, "default.wasm"), (Some("photos"), "photos.wasm"), (Some("acme"), "default.wasm")];
     assert_eq!(components, expected.map(|(route, component)| (route, component.to_owned())));
     let [photos, acme] = &plan.routes.routes[..] else { panic!("two routes") };
-    let aliases: Vec<_> = photos.task.stores.iter().map(|store| store.alias.as_str()).collect();
+    let aliases: Vec<_> = photos.task.grants.stores.iter().map(|store| store.alias.as_str()).collect();
     assert_eq!(aliases, ["photos"]);
-    assert_eq!(photos.task.sends, [("next".to_owned(), "next".to_owned())]);
-    assert_eq!(photos.task.env, [("B".to_owned(), "photos".to_owned())]);
-    assert_eq!((photos.task.http.rules.len(), photos.task.config_values["size"].as_str()), (1, "7"));
+    let grants = &photos.task.grants;
+    assert_eq!(grants.sends, [("next".to_owned(), "next".to_owned())].into());
+    assert_eq!(grants.env, [("B".to_owned(), "photos".to_owned())]);
+    assert_eq!((grants.http.rules.len(), grants.config_values["size"].as_str()), (1, "7"));
     let limits = &photos.task.limits;
     assert_eq!((limits.fuel, limits.memory_bytes, limits.timeout), (5, 1 << 20, Duration::from_secs(7)));
     assert_eq!(photos.conditions, [Condition::ObjectSuffix(set(&[".jpg", ".png"]))]);

@@ -22,7 +22,7 @@ settings! {
     /// How requests are served: a field for each key of the table `serve`.
     pub(crate) struct ServeSettings {
         /// Serve requests at this address; a port alone means 127.0.0.1 [default: 8080]
-        #[arg(long, value_name = "[ADDRESS:]PORT", env = "WASMRUN_SERVE_LISTEN", value_parser = typed::<Listen>)]
+        #[arg(long, value_name = "[ADDRESS:]PORT", env = "WASMRUN_LISTEN", value_parser = typed::<Listen>)]
         #[serde(deserialize_with = "written")]
         listen: Option<Listen>,
         /// How long a request may wait for an instance before it's answered with 503 [default: 5s]

@@ -2,12 +2,10 @@
 
 use super::aws::AwsSettings;
 use super::by_key;
-use super::config_values::config_values;
 use super::engine::EngineSettings;
-use super::environment::environment;
 use super::file::ConfigFile;
 use super::flags::TaskArgs;
-use super::grants::{self, HttpSetting, StoreSetting};
+use super::grants::GrantPlan;
 use super::limit_flags::LimitSettings;
 use super::log::LogSettings;
 use super::registry::RegistrySettings;
@@ -16,14 +14,11 @@ use super::routes::{RoutesPlan, Shared};
 use super::source::Source;
 use super::worker::{KeySettings, WorkerSettings};
 use crate::output::failure::Failure;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use wasmrun_runtime::model::key::KeySource;
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::trace::Sampling;
 use wasmrun_runtime::task::command::CommandOptions;
-use wasmrun_runtime::task::directory::Directory;
 
 /// Settings of tasks, merged and validated before anything is opened.
 //
@@ -40,18 +35,7 @@ pub(crate) struct TaskPlan {
     pub(crate) key: Option<KeySource>,
     /// Path of the configuration file.
     pub(crate) config: Option<PathBuf>,
-    pub(crate) stores: Vec<StoreSetting>,
-    pub(crate) directories: Vec<Arc<Directory>>,
-    /// Alias and URL of each queue to send to.
-    pub(crate) sends: Vec<(String, String)>,
-    /// Grants of key-value buckets.
-    pub(crate) buckets: Vec<StoreSetting>,
-    /// ARN of each assumed role, by the alias of its grant.
-    pub(crate) roles: BTreeMap<String, String>,
-    pub(crate) http: HttpSetting,
-    pub(crate) env: Vec<(String, String)>,
-    /// Values of `wasi:config`.
-    pub(crate) config_values: BTreeMap<String, String>,
+    pub(crate) grants: GrantPlan,
     pub(crate) limits: Limits,
     pub(crate) engine: EngineSettings,
     pub(crate) raw_body: bool,
@@ -89,14 +73,8 @@ impl TaskPlan {
         let component = component.as_deref().map(Source::of).transpose()?;
         let routes = std::mem::take(&mut file.route);
         let any = component.clone().map_or_else(|| without_default(&routes, file.unmatched), Ok)?;
-        let stores = grants::stores(&args.store, std::mem::take(&mut file.store))?;
-        by_key::check_source(&stores, worker.keys.key.as_ref())?;
-        let sends = grants::sends(&args.send, std::mem::take(&mut file.send))?;
-        let http = HttpSetting {
-            rules: std::mem::take(&mut file.allow_http),
-            addresses: std::mem::take(&mut file.allow_http_address),
-        };
-        let http = grants::http(&args.allow_http, &args.allow_http_address, http)?;
+        let grants = args.grants.over(file.grants())?.plan()?;
+        by_key::check_source(&grants.stores, worker.keys.key.as_ref())?;
         let fetches_bodies = worker.delivery.body_store.is_some();
         let limit_settings = args.limits.or(std::mem::take(&mut file.limits));
         let limits = limit_settings.clone().resolve(LimitSettings::default(), fetches_bodies)?;
@@ -106,16 +84,7 @@ impl TaskPlan {
             refreshed: false,
             key: worker.keys.key.clone(),
             config: args.config,
-            roles: grants::roles(&args.assume_role, std::mem::take(&mut file.assume_role), |alias| {
-                stores.iter().any(|store| store.alias == alias) || sends.contains_key(alias)
-            })?,
-            stores,
-            directories: grants::directories(&args.dir, std::mem::take(&mut file.dir))?,
-            sends: sends.into_iter().collect(),
-            buckets: grants::buckets(&args.keyvalue, std::mem::take(&mut file.keyvalue))?,
-            http,
-            env: environment(&args.env, std::mem::take(&mut file.env))?,
-            config_values: config_values(&args.config_value, std::mem::take(&mut file.config_value))?,
+            grants,
             limits,
             engine: args.engine.or(std::mem::take(&mut file.engine)),
             command: args.command.resolve(std::mem::take(&mut file.command))?,
@@ -157,15 +126,7 @@ impl TaskPlan {
 
     /// Returns whether tasks of the default component have grants or other settings that routes don't share.
     pub(super) fn has_grants(&self) -> bool {
-        let Self { stores, directories, sends, buckets, http, env, config_values, command, .. } = self;
-        !(stores.is_empty()
-            && directories.is_empty()
-            && sends.is_empty()
-            && buckets.is_empty()
-            && http.rules.is_empty()
-            && env.is_empty()
-            && config_values.is_empty()
-            && *command == CommandOptions::default())
+        self.grants != GrantPlan::default() || self.command != CommandOptions::default()
     }
 }
 

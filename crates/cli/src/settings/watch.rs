@@ -11,9 +11,10 @@ use wasmrun_runtime::model::trace::Sampling;
 /// How a worker may be watched.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct WatchSettings {
-    /// Where status and metrics are served. The flag is `--listen` of `run`, and `--status` of `serve`.
-    #[arg(skip)]
-    pub(crate) listen: Option<Listen>,
+    /// Serve a page at /, and /healthz, /readyz, /metrics and /status over HTTP at this address, without
+    /// authentication; a port alone means 127.0.0.1 [default: off]
+    #[arg(long, value_name = "[ADDRESS:]PORT", env = "WASMRUN_STATUS", value_parser = typed::<Listen>)]
+    pub(crate) status: Option<Listen>,
     /// Print metrics for CloudWatch to standard output each minute, in this namespace (Embedded Metric
     /// Format) [default: off]
     #[arg(long, value_name = "NAMESPACE", env = "WASMRUN_EMF", value_parser = typed::<EmfNamespace>)]
@@ -36,7 +37,7 @@ pub(crate) struct WatchSettings {
 /// Maximum length of a host name in DNS.
 const MAX_HOST_NAME: usize = 253;
 
-/// Address of the worker's HTTP server.
+/// Address that the worker listens on: that of its status, or of a service's requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Listen(pub(crate) SocketAddr);
 
@@ -58,7 +59,7 @@ impl fmt::Display for Listen {
     }
 }
 
-/// Address of a worker: the address that it listens on, or a host name and a port.
+/// Address of a worker's status: the address that it listens on, or a host name and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum WorkerAddress {
     Address(SocketAddr),
@@ -87,7 +88,7 @@ impl WatchSettings {
     /// Takes each setting that isn't set here from `other`.
     pub(crate) fn or(self, other: Self) -> Self {
         Self {
-            listen: self.listen.or(other.listen),
+            status: self.status.or(other.status),
             emf: self.emf.or(other.emf),
             otlp: self.otlp.or(other.otlp),
             trace_sampling: self.trace_sampling.or(other.trace_sampling),
@@ -175,11 +176,11 @@ mod tests {
         for text in ["", ":", ":9464", "localhost", "127.0.0.1", "65536", "-1", "host:80", "::1:80:"] {
             assert!(parse(text).is_err(), "{text}");
         }
-        for text in ["listen = 9464", "listen = '9464'", "listen = '127.0.0.1:9464'"] {
+        for text in ["status = 9464", "status = '9464'", "status = '127.0.0.1:9464'"] {
             let file: ConfigFile = toml::from_str(text).expect("valid");
-            assert_eq!(file.listen, Listen::read("9464").ok());
+            assert_eq!(file.status, Listen::read("9464").ok());
         }
-        assert!(toml::from_str::<ConfigFile>("listen = 'everywhere'").is_err());
+        assert!(toml::from_str::<ConfigFile>("status = 'everywhere'").is_err());
     }
 
     #[test]

@@ -185,20 +185,21 @@ pub(super) async fn open_grants(
     backends: &Backends,
     protected: &mut Vec<Protected>,
 ) -> Result<Grants, Failure> {
+    let granted = &plan.grants;
     let mut grants = Grants {
-        env: plan.env.clone(),
-        config_values: plan.config_values.clone(),
-        directories: plan.directories.clone(),
+        env: granted.env.clone(),
+        config_values: granted.config_values.clone(),
+        directories: granted.directories.clone(),
         ..Grants::default()
     };
-    let role = |alias: &str| plan.roles.get(alias).map(String::as_str);
-    for (alias, url) in &plan.sends {
+    let role = |alias: &str| granted.roles.get(alias).map(String::as_str);
+    for (alias, url) in &granted.sends {
         let opened = backends.open_queue_as(role(alias), url).await?;
         let used_for = FileUse::Queue("a queue");
         protected.extend(opened.file.clone().map(|path| Protected { used_for, path }));
         grants.queues.insert(alias.clone(), opened.backend);
     }
-    for setting in &plan.buckets {
+    for setting in &granted.buckets {
         let bucket = open_bucket(&setting.url, setting.mode.writes())?;
         let used_for = FileUse::Alone("a key-value bucket");
         protected.push(Protected { used_for, path: bucket.path().to_owned() });
@@ -206,8 +207,8 @@ pub(super) async fn open_grants(
             BucketGrant { alias: setting.alias.clone(), bucket: Arc::new(bucket), mode: setting.mode };
         grants.buckets.insert(setting.alias.clone(), grant);
     }
-    if !plan.http.rules.is_empty() {
-        let HttpSetting { rules, addresses } = plan.http.clone();
+    if !granted.http.rules.is_empty() {
+        let HttpSetting { rules, addresses } = granted.http.clone();
         grants.http = Some(HttpGrant { rules, addresses, client: http_client()? });
     }
     Ok(grants)
@@ -220,8 +221,8 @@ pub(super) async fn open_stores(
     protected: &[Protected],
     grants: &mut Grants,
 ) -> Result<(), Failure> {
-    for setting in &plan.stores {
-        let role = plan.roles.get(&setting.alias).map(String::as_str);
+    for setting in &plan.grants.stores {
+        let role = plan.grants.roles.get(&setting.alias).map(String::as_str);
         let opened = backends.open_store_as(role, &setting.url, &setting.scope).await?;
         if setting.mode.writes() {
             refuse_protected(&setting.alias, &opened, protected)?;
@@ -240,7 +241,8 @@ pub(super) async fn open_stores(
 
 /// Returns the limits of a task, including the bytes that the readers and writers of its stores may hold.
 pub(crate) fn limits(plan: &TaskPlan) -> Limits {
-    let streams_bytes = plan.stores.iter().map(|store| streams_bytes(&store.url)).max().unwrap_or_default();
+    let streams_bytes =
+        plan.grants.stores.iter().map(|store| streams_bytes(&store.url)).max().unwrap_or_default();
     Limits { streams_bytes, ..plan.limits.clone() }
 }
 

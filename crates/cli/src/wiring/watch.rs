@@ -52,7 +52,7 @@ pub(crate) fn observers(
     let service = Service::new(settings.service.clone(), component.clone());
     let traces = otlp.traces.as_ref().map(|plan| start_traces(plan, &service, trigger)).transpose()?;
     let exporter = otlp.metrics.as_ref().map(|plan| MetricsExporter::new(plan, &service)).transpose()?;
-    let is_watched = settings.listen.is_some() || exporter.is_some();
+    let is_watched = settings.status.is_some() || exporter.is_some();
     let name = settings.service.clone().unwrap_or(component);
     Ok(Observers {
         traces,
@@ -110,9 +110,9 @@ impl MetricsExporter {
     }
 }
 
-/// Binds the address of the HTTP server, if the settings name one.
-pub(crate) async fn bind(listen: Option<Listen>) -> Result<Option<Server>, Failure> {
-    let Some(Listen(address)) = listen else { return Ok(None) };
+/// Binds the address of the status, if the settings name one.
+pub(crate) async fn bind(status: Option<Listen>) -> Result<Option<Server>, Failure> {
+    let Some(Listen(address)) = status else { return Ok(None) };
     let server = Server::bind(address)
         .await
         .map_err(|error| Failure::backend(format!("cannot listen on {address}: {error}")))?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// A configuration as on AWS, with the endpoint of the server that stands in for it.
 fn config(endpoint: &str, port: u16) -> String {
     format!(
-        "component = 's3://components/misbehave.wasm'\nqueue = '{endpoint}/{ACCOUNT}/jobs'\nlisten = '0.0.0.0:{port}'\n\
+        "component = 's3://components/misbehave.wasm'\nqueue = '{endpoint}/{ACCOUNT}/jobs'\nstatus = '0.0.0.0:{port}'\n\
         [store]\ninput = 's3://bucket-in:ro'\noutput = 's3://bucket-out/thumbs:rw'\n[send]\nnext = '{endpoint}/{ACCOUNT}/next'\n\
         [limits]\nmemory = '4MiB'\nobject-size = '8MiB'\n[worker]\ninstances = 2\n[aws]\nendpoint-url = '{endpoint}'\n"
     )

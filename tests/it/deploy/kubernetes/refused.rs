@@ -32,7 +32,7 @@ fn what_cannot_work_in_a_container_is_refused_by_name() {
             "kubernetes /a.wasm --queue http://127.0.0.1:1/queue/eu-west-1/1/jobs --image i",
             "KEDA takes no queue such as",
         ),
-        ("kubernetes /a.wasm WORKS --listen 9464", "an address that probes cannot reach: write 0.0.0.0:9464"),
+        ("kubernetes /a.wasm WORKS --status 9464", "an address that probes cannot reach: write 0.0.0.0:9464"),
         ("kubernetes /a.wasm WORKS --until-empty", "add --job"),
         ("ecs /a.wasm WORKS --until-empty", "--until-empty"),
         ("kubernetes /a.wasm WORKS --max-pods 0", "--max-pods 0 is too small"),
@@ -83,7 +83,7 @@ fn a_service_takes_its_own_variables_and_no_setting_of_a_queue() {
         let all = ["kubernetes", "--config", &service, "--region", "eu-west-1", "--image", "i"];
         manifest(&world, all).args(more)
     };
-    let variables = [("WASMRUN_QUEUE_TIME", "7s"), ("WASMRUN_SERVE_LISTEN", "0.0.0.0:8081")];
+    let variables = [("WASMRUN_QUEUE_TIME", "7s"), ("WASMRUN_LISTEN", "0.0.0.0:8081")];
     let command =
         variables.into_iter().fold(of_service(&[]), |command, (name, value)| command.env(name, value));
     let text = command.succeeds().stdout.join("\n");

@@ -79,9 +79,9 @@ fn what_cannot_work_for_a_service_is_refused_by_name() {
         ),
         ("component = '/a.wasm'\n[serve]\nlisten = '0.0.0.0:0'", "ecs", "[serve] listen with port 0"),
         (
-            "component = '/a.wasm'\nlisten = 9464\n[serve]",
+            "component = '/a.wasm'\nstatus = 9464\n[serve]",
             "kubernetes",
-            "--listen 127.0.0.1:9464 is an address that probes cannot reach",
+            "--status 127.0.0.1:9464 is an address that probes cannot reach",
         ),
     ] {
         world.write("service.toml", config);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 #[test]
 fn a_task_definition_has_each_setting_of_the_file_as_a_flag() {
     let world = World::new();
-    let file = "component = '/a.wasm'\nqueue = 'https://sqs.eu-west-1.amazonaws.com/123456789012/jobs'\nlisten = '0.0.0.0:80'\nallow-http = ['a.example', 'b.example']\n[store]\nin = 's3://a:ro'\nout = 's3://b:rw'\n[worker]\nbackoff = '1s..2s'\n[engine]\ncache = 'off'\n[limits]\nfuel = 7_000\n[log]\nlevel = 'warn'\n[command]\narg = ['-n']";
+    let file = "component = '/a.wasm'\nqueue = 'https://sqs.eu-west-1.amazonaws.com/123456789012/jobs'\nstatus = '0.0.0.0:80'\nallow-http = ['a.example', 'b.example']\n[store]\nin = 's3://a:ro'\nout = 's3://b:rw'\n[worker]\nbackoff = '1s..2s'\n[engine]\ncache = 'off'\n[limits]\nfuel = 7_000\n[log]\nlevel = 'warn'\n[command]\narg = ['-n']";
     world.write("worker.toml", file);
     let arguments = ["ecs", "--config", "worker.toml", "--store", "out=s3://c:wo", "--raw-body"];
     let task = task_definition(manifest(&world, arguments).env("WASMRUN_STORE_MORE", "s3://d:ro"));
@@ -23,7 +23,7 @@ fn a_task_definition_has_each_setting_of_the_file_as_a_flag() {
     let variables = json!([
         {"name": "AWS_REGION", "value": "eu-west-1"},
         {"name": "WASMRUN_CACHE", "value": "off"},
-        {"name": "WASMRUN_LISTEN", "value": "0.0.0.0:80"},
+        {"name": "WASMRUN_STATUS", "value": "0.0.0.0:80"},
     ]);
     assert_eq!(container["environment"], variables);
 }

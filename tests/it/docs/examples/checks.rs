@@ -333,12 +333,12 @@ fn assert_noted(place: &Place) -> usize {
     let xtask = read("xtask/src/main.rs");
     let help =
         xtask.split("const HELP: &str = ").nth(1).and_then(|rest| rest.split("\";").next()).expect("a help");
-    let benchmarks = read("benches/Cargo.toml");
+    let benchmarks = read("benches/main.rs");
     let noted = place.noted();
     for command in &noted {
         let words: Vec<_> = command.split(' ').collect();
         let is_known = match words[..] {
-            ["cargo", "xtask", "bench", name, ..] => benchmarks.contains(&format!("name = \"{name}\"")),
+            ["cargo", "xtask", "bench", name, ..] => benchmarks.contains(&format!("(\"{name}\", ")),
             ["cargo", "xtask", name, ..] => help.contains(&format!("\n  {name} ")),
             ["cargo", "+nightly", "fuzz", "run", "--sanitizer", "none", target, ..] => {
                 repository().join("fuzz/fuzz_targets").join(target).with_extension("rs").is_file()

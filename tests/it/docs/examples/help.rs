@@ -73,7 +73,7 @@ fn the_examples_of_each_help_run_as_printed() {
         let port = free_port().to_string();
         let listening = ["health", "top"].contains(&&*command).then(|| {
             let world = World::with_queue(&[]);
-            let worker = world.run("misbehave").args(["--listen", &port]).start();
+            let worker = world.run("misbehave").args(["--status", &port]).start();
             worker.until_logged("ready");
             (worker, world)
         });
@@ -83,14 +83,14 @@ fn the_examples_of_each_help_run_as_printed() {
                 example.replace("9464", &port).replace("10.0.0.7:", "").replace("0.0.0.0:8080", "0");
             let example = with_registry(&example, &registry);
             println!("{example}");
-            let mut script = place.script(&example).env("WASMRUN_LISTEN", &port);
+            let mut script = place.script(&example).env("WASMRUN_STATUS", &port);
             if command == "serve" {
                 // A service has no queue, and other tests may have the port.
-                script = script.without_env("WASMRUN_UNTIL_EMPTY").env("WASMRUN_SERVE_LISTEN", "0");
+                script = script.without_env("WASMRUN_UNTIL_EMPTY").env("WASMRUN_LISTEN", "0");
             }
             if command.starts_with("manifest") {
                 // Settings of a worker here, which a container wouldn't have.
-                script = script.without_env("WASMRUN_LISTEN").without_env("WASMRUN_UNTIL_EMPTY");
+                script = script.without_env("WASMRUN_STATUS").without_env("WASMRUN_UNTIL_EMPTY");
             }
             runs_as_printed(&place.world, &command, &example, script);
         }

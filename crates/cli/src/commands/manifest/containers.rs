@@ -62,8 +62,8 @@ fn worker(args: &EcsArgs, plan: &Plan) -> Tree {
     let is_sidecar = args.sidecar.is_some();
     let copied = of_application(args, plan).map(copied);
     let cache = if plan.is_cache_off { "off" } else { CACHE };
-    let listen = match (plan.listen, &plan.work) {
-        (Some(listen), _) => listen.to_string(),
+    let status = match (plan.status, &plan.work) {
+        (Some(status), _) => status.to_string(),
         // On 127.0.0.1 alone: only `wasmrun health` needs it.
         (None, Work::Queues(_)) => plan.port().to_string(),
         // The load balancer needs it as well.
@@ -72,7 +72,7 @@ fn worker(args: &EcsArgs, plan: &Plan) -> Tree {
     let variables = [
         variable("AWS_REGION", &plan.container.region),
         variable("WASMRUN_CACHE", cache),
-        variable("WASMRUN_LISTEN", &listen),
+        variable("WASMRUN_STATUS", &status),
     ];
     let components = copied.as_ref().map(|_| mount(COMPONENTS_VOLUME, COMPONENTS, true));
     let mounts = components.into_iter().chain([mount(CACHE_VOLUME, CACHE, false)]);
@@ -102,7 +102,7 @@ fn worker(args: &EcsArgs, plan: &Plan) -> Tree {
 fn command(plan: &Plan, component: &str) -> Vec<String> {
     let mut settings = plan.settings.typed.clone().over(plan.settings.in_file.clone());
     // These are variables, because `wasmrun health` reads one of them, and the cache is the volume.
-    settings.remove("listen");
+    settings.remove("status");
     settings.remove("cache");
     let (name, words) = match plan.work {
         Work::Queues(_) => ("run", settings.words()),

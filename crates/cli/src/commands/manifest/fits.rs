@@ -67,14 +67,14 @@ pub(super) fn check_environment(settings: &Flags, file: &ConfigFile) -> Result<(
 pub(super) fn fits_container(task: &TaskPlan) -> Result<(), Failure> {
     in_container(&task.component)?;
     task.registry.check(&task.component)?;
-    for (alias, queue) in &task.sends {
+    for (alias, queue) in &task.grants.sends {
         of_amazon(&format!("queue {alias}"), queue)?;
     }
-    if let Some(store) = task.stores.iter().find(|store| !is_s3(&store.url)) {
+    if let Some(store) = task.grants.stores.iter().find(|store| !is_s3(&store.url)) {
         let what = format!("the store {} is {}", store.alias, store.url);
         return Err(no_disk(&what, "use s3://BUCKET"));
     }
-    if let Some(bucket) = task.buckets.first() {
+    if let Some(bucket) = task.grants.buckets.first() {
         let what = format!("the key-value bucket {} is {}", bucket.alias, bucket.url);
         return Err(no_disk(&what, "leave it out"));
     }

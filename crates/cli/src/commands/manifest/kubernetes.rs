@@ -37,8 +37,8 @@ pub(super) fn print(args: &KubernetesArgs, plan: &Plan) -> Result<String, Failur
 }
 
 fn check(args: &KubernetesArgs, plan: &Plan) -> Result<(), Failure> {
-    if let Some(listen) = plan.listen {
-        check_address("--listen", "probes", listen)?;
+    if let Some(status) = plan.status {
+        check_address("--status", "probes", status)?;
     }
     if plan.work.requests().is_some() {
         service::check(args, plan)?;

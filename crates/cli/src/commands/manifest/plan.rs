@@ -24,7 +24,7 @@ use wasmrun_runtime::worker::WorkerOptions;
 /// Time that a worker may take from the end of `--stop-timeout` to its exit: to release messages, and to delete those
 /// of completed tasks.
 pub(super) const STOP_MARGIN: Duration = Duration::from_secs(10);
-/// Port of the HTTP server if the settings name none.
+/// Port of the status if the settings name none.
 const PORT: u16 = 9464;
 /// Where a service answers requests if the settings don't say.
 pub(super) const REQUESTS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
@@ -41,8 +41,8 @@ pub(super) struct Plan {
     /// Whether the component is that of a flag or a variable, and not the file's.
     pub(super) is_component_typed: bool,
     pub(super) settings: Settings,
-    /// Address of the HTTP server, if the settings name one.
-    pub(super) listen: Option<SocketAddr>,
+    /// Address of the status, if the settings name one.
+    pub(super) status: Option<SocketAddr>,
     pub(super) is_cache_off: bool,
     pub(super) stop_timeout: Duration,
     pub(super) until_empty: Option<bool>,
@@ -134,7 +134,7 @@ impl Plan {
             component,
             is_component_typed,
             settings: Settings { file: text.map(|(_, text)| text), typed, in_file },
-            listen: watching.listen.map(|listen| listen.0),
+            status: watching.status.map(|status| status.0),
             is_cache_off: task.engine.compile.cache.as_deref() == Some(Path::new("off")),
             stop_timeout: worker.stop_timeout.unwrap_or(WorkerOptions::default().stop_timeout),
             until_empty: worker.delivery.until_empty,
@@ -144,9 +144,9 @@ impl Plan {
         })
     }
 
-    /// Returns the port of the HTTP server.
+    /// Returns the port of the status.
     pub(super) fn port(&self) -> u16 {
-        self.listen.map_or(PORT, |listen| listen.port())
+        self.status.map_or(PORT, |status| status.port())
     }
 
     /// Returns the time after which a worker that was asked to stop may be killed, in whole seconds.
@@ -242,9 +242,9 @@ fn merged_service(args: RunArgs, file: ConfigFile) -> Result<RunPlan, Failure> {
             "the configuration has the table [serve], and a service has no queue: leave out {flag}"
         )));
     }
-    let RunArgs { component, usage, task, listen, worker, watch, .. } = args;
+    let RunArgs { component, usage, task, worker, watch, .. } = args;
     let (serve, check) = (ServeSettings::of_variables()?.0, false);
-    let args = ServeArgs { component, serve, status: listen, usage, check, task, worker, watch };
+    let args = ServeArgs { component, serve, usage, check, task, worker, watch };
     RunPlan::of_service(args, file, NO_VARIABLES)
 }
 
@@ -301,7 +301,7 @@ pub(super) fn account(queue: &Queue) -> Option<&str> {
 
 /// Returns the URLs that a component is fetched from and its tasks reach, as far as the settings name them.
 fn reached(task: &TaskPlan) -> Vec<String> {
-    let mut urls: Vec<String> = task.http.rules.iter().map(ToString::to_string).collect();
+    let mut urls: Vec<String> = task.grants.http.rules.iter().map(ToString::to_string).collect();
     if let Source::Artefact(artefact) = &task.component {
         let scheme = if task.registry.plain_http == Some(true) { "http" } else { "https" };
         urls.push(format!("{scheme}://{}", artefact.host()));

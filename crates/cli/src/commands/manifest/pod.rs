@@ -176,9 +176,15 @@ pub(super) fn arguments(args: &KubernetesArgs, plan: &Plan) -> Vec<String> {
     let mut typed = plan.settings.typed.clone();
     typed.remove("cache");
     typed.remove("until-empty");
-    let (name, listen) = match plan.work {
-        Work::Queues(_) => ("run", "--listen"),
-        Work::Requests(_) => ("serve", "--status"),
+    let (name, settings) = match plan.work {
+        Work::Queues(_) => ("run", typed.words()),
+        Work::Requests(address) => {
+            // The file has it, or it isn't set.
+            if !plan.settings.in_file.has_requests() {
+                typed.serve_at(address);
+            }
+            ("serve", typed.words_of_serve())
+        }
     };
     let mut words = vec![name.to_owned()];
     if plan.is_component_typed {
@@ -187,18 +193,9 @@ pub(super) fn arguments(args: &KubernetesArgs, plan: &Plan) -> Vec<String> {
     if plan.settings.file.is_some() {
         words.extend(["--config".to_owned(), format!("{CONFIG_FOLDER}/{CONFIG}")]);
     }
-    match plan.work {
-        Work::Queues(_) => words.extend(typed.words()),
-        Work::Requests(address) => {
-            // The file has it, or it isn't set.
-            if !plan.settings.in_file.has_requests() {
-                typed.serve_at(address);
-            }
-            words.extend(typed.words_of_serve());
-        }
-    }
-    if plan.listen.is_none() {
-        words.extend([listen.to_owned(), format!("0.0.0.0:{}", plan.port())]);
+    words.extend(settings);
+    if plan.status.is_none() {
+        words.extend(["--status".to_owned(), format!("0.0.0.0:{}", plan.port())]);
     }
     if args.job {
         words.push("--until-empty".into());

@@ -146,7 +146,6 @@ impl DevArgs {
             check: false,
             task: self.task.clone(),
             worker: self.worker.clone(),
-            listen: None,
             watch: WatchSettings::default(),
         })
     }

@@ -7,7 +7,7 @@ use crate::settings::limit_flags::LimitSettings;
 use crate::settings::worker::{
     BudgetSettings, DeliverySettings, KeySettings, NotifySettings, OnceSettings, WorkerSettings,
 };
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, CommandFactory};
 use std::fmt::Write as _;
@@ -38,15 +38,13 @@ impl Group {
     }
 }
 
-/// Heading of the flags that only `serve` has.
-const SERVICE: &str = "Service";
 /// Heading of the flags of commands, which a service is not.
 const PROGRAMS: &str = "Commands (programs with main)";
 
 const FLAGS: [Group; 14] = [
     Group {
-        heading: SERVICE,
-        common: &["listen", "status", "queue-time"],
+        heading: "Service",
+        common: &["listen", "queue-time"],
         others: &[&["queue-length", "connections"]],
     },
     Group { heading: "Dead letter", common: &[], others: &[&["max-messages", "max-time", "allow-receives"]] },
@@ -96,7 +94,7 @@ const FLAGS: [Group; 14] = [
     },
     Group {
         heading: "Monitoring",
-        common: &["listen", "usage", "log", "json"],
+        common: &["status", "usage", "log", "json"],
         others: &[&["log-format", "usage-size", "emf", "otlp", "trace-sampling", "service", "control"]],
     },
     Group { heading: "Configuration", common: &["config", "check"], others: &[] },
@@ -183,6 +181,18 @@ pub(crate) fn check(matches: &ArgMatches) -> Result<(), clap::Error> {
     }
 }
 
+/// Names `--status` where `--listen`, which only a service has, is no flag of the command. clap would suggest a flag that
+/// is only spelled alike.
+pub(crate) fn with_tip(mut error: clap::Error) -> clap::Error {
+    let listen = ContextValue::String("--listen".to_owned());
+    if error.kind() == ErrorKind::UnknownArgument && error.get(ContextKind::InvalidArg) == Some(&listen) {
+        let tip = "--listen is the address of requests to `wasmrun serve`; the address of a worker's status is --status";
+        error.remove(ContextKind::SuggestedArg);
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
+}
+
 fn longs(command: &Command) -> Vec<String> {
     command.get_arguments().filter_map(Arg::get_long).map(str::to_owned).collect()
 }
@@ -192,10 +202,6 @@ fn grouped(command: Command, name: &'static str) -> Command {
     let place = |arg: &Arg| {
         let long = arg.get_long()?;
         FLAGS.iter().enumerate().find_map(|(index, group)| {
-            // Its address is that of requests, and the one of a worker that of its status.
-            if group.heading == SERVICE && name != "serve" {
-                return None;
-            }
             let at = group.flags().position(|flag| flag.replace('_', "-") == long)?;
             Some((index, at))
         })
@@ -233,6 +239,16 @@ mod tests {
             for flag in subcommand.get_arguments().filter(|arg| !arg.is_positional()) {
                 assert!(flag.get_help_heading().is_some(), "{name} {flag}");
             }
+        }
+    }
+
+    #[test]
+    fn whoever_gives_a_worker_the_address_of_requests_is_told_of_the_one_of_its_status() {
+        for words in [["wasmrun", "run", "--listen", "9464"], ["wasmrun", "run", "x.wasm", "--listen=9464"]] {
+            let error =
+                with_tip(command().try_get_matches_from(words).expect_err("no such flag")).to_string();
+            assert!(error.contains("a worker's status is --status"), "{error}");
+            assert!(!error.contains("similar"), "{error}");
         }
     }
 

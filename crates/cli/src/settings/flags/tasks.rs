@@ -4,13 +4,14 @@ use super::walks::WalkArgs;
 use crate::settings::aws::AwsSettings;
 use crate::settings::command::CommandArgs;
 use crate::settings::engine::EngineSettings;
+use crate::settings::grants::GrantArgs;
 use crate::settings::limit_flags::LimitSettings;
 use crate::settings::log::LogSettings;
 use crate::settings::queues::QueueSetting;
 use crate::settings::registry::RegistrySettings;
 use crate::settings::serve::ServeSettings;
 use crate::settings::text::typed;
-use crate::settings::watch::{CollectorUrl, Listen, WatchSettings};
+use crate::settings::watch::{CollectorUrl, WatchSettings};
 use crate::settings::worker::WorkerSettings;
 use bytesize::ByteSize;
 use clap::Args;
@@ -35,8 +36,8 @@ Examples:
       --store input=s3://photos-in:ro --store output=s3://photos-out:rw
   wasmrun run --config wasmrun.toml --check
   wasmrun run --config wasmrun.toml --usage usage.jsonl
-  wasmrun run --config wasmrun.toml --listen 9464
-  wasmrun run --config wasmrun.toml --listen 0.0.0.0:9464 --emf Thumbnails
+  wasmrun run --config wasmrun.toml --status 9464
+  wasmrun run --config wasmrun.toml --status 0.0.0.0:9464 --emf Thumbnails
 
 Exit codes: 0 success (messages may have been dead-lettered: the summary says so), 2 wrong usage or \
 configuration, 3 a queue or a store can't be used, 4 ended as no task can complete.")]
@@ -69,10 +70,6 @@ pub(crate) struct RunArgs {
     pub(crate) check: bool,
     #[command(flatten)]
     pub(crate) task: TaskArgs,
-    /// Serve a page at /, and /healthz, /readyz, /metrics and /status over HTTP, without authentication; a
-    /// port alone means 127.0.0.1 [default: off]
-    #[arg(long, value_name = "[ADDRESS:]PORT", env = "WASMRUN_LISTEN", value_parser = typed::<Listen>)]
-    pub(crate) listen: Option<Listen>,
     #[command(flatten)]
     pub(crate) worker: WorkerSettings,
     #[command(flatten)]
@@ -101,10 +98,6 @@ pub(crate) struct ServeArgs {
     pub(crate) component: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) serve: ServeSettings,
-    /// Serve a page at /, and /healthz, /readyz, /metrics and /status at an address of their own, without
-    /// authentication; a port alone means 127.0.0.1 [default: off]
-    #[arg(long, value_name = "[ADDRESS:]PORT", env = "WASMRUN_LISTEN", value_parser = typed::<Listen>)]
-    pub(crate) status: Option<Listen>,
     #[command(flatten)]
     pub(crate) usage: UsageArgs,
     /// Check component, grants, stores and limits, and exit
@@ -226,45 +219,8 @@ pub(crate) struct TaskArgs {
     /// Configuration file (TOML); flags win over WASMRUN_* variables, which win over the file
     #[arg(long, value_name = "FILE", env = "WASMRUN_CONFIG")]
     pub(crate) config: Option<PathBuf>,
-    /// Grant a store: s3://BUCKET, s3://BUCKET/PREFIX (or the ARN of an access point in the bucket's place), with settings
-    /// behind a `?` (region, addressing, bucket, encryption, kms-key and acl: see the page Stores of the documentation),
-    /// or dir:PATH; with the mode ro, wo or rw. With --key, a task reaches only the part of its message's key where a
-    /// segment of the prefix is {key}
-    #[arg(long, value_name = "ALIAS=URL:MODE")]
-    pub(crate) store: Vec<String>,
-    /// Show objects of a granted store as files: those below a prefix, at a path; with the mode ro, wo or rw
-    /// [default mode: ro]
-    #[arg(long, value_name = "PATH=STORE[:PREFIX][:MODE]")]
-    pub(crate) dir: Vec<String>,
-    /// Grant a queue to send to
-    #[arg(long, value_name = "ALIAS=URL")]
-    pub(crate) send: Vec<String>,
-    /// Grant a key-value bucket in a SQLite file of its own, which a task uses through wasi:keyvalue; with the mode ro, wo
-    /// or rw. A missing file is created by the first task
-    #[arg(long, value_name = "ALIAS=sqlite:FILE:MODE")]
-    pub(crate) keyvalue: Vec<String>,
-    /// Grant HTTP requests: HOST[:PORT][/PATH] with TLS, http://HOST[:PORT][/PATH] without; *.example.com stands for all
-    /// names below example.com
-    #[arg(long, value_name = "HOST", env = "WASMRUN_ALLOW_HTTP", num_args = 1, value_delimiter = ',')]
-    pub(crate) allow_http: Vec<String>,
-    /// Let HTTP requests reach an address, or a range of addresses, that isn't public: 10.0.0.5 or 10.0.0.0/8
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        env = "WASMRUN_ALLOW_HTTP_ADDRESS",
-        num_args = 1,
-        value_delimiter = ','
-    )]
-    pub(crate) allow_http_address: Vec<String>,
-    /// Use a store in S3 or a queue to send to with the rights of a role instead of the worker's own
-    #[arg(long, value_name = "ALIAS=ARN")]
-    pub(crate) assume_role: Vec<String>,
-    /// Grant an environment key, with a value or with the worker's own
-    #[arg(long, value_name = "KEY[=VALUE]")]
-    pub(crate) env: Vec<String>,
-    /// Grant a configuration value, which a task reads through wasi:config
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) config_value: Vec<String>,
+    #[command(flatten)]
+    pub(crate) grants: GrantArgs,
     /// Pass the body of an object event to the guest, next to the objects that it announces
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_RAW_BODY")]
     pub(crate) raw_body: Option<bool>,

@@ -53,7 +53,7 @@ pub(crate) struct CancelArgs {
 /// Check whether a worker is alive
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A container's health check, which needs no shell: [\"CMD\", \"/wasmrun\", \"health\"], with WASMRUN_LISTEN set for both.
+A container's health check, which needs no shell: [\"CMD\", \"/wasmrun\", \"health\"], with WASMRUN_STATUS set for both.
 
 Examples:
   wasmrun health
@@ -62,12 +62,12 @@ Examples:
 
 Exit codes: 0 it's alive, 1 it isn't or gives no answer within 2 s, 2 wrong usage.")]
 pub(crate) struct HealthArgs {
-    /// Address of the worker: what `run --listen` was given
-    #[arg(value_name = "[HOST:]PORT", env = "WASMRUN_LISTEN", default_value = "9464", value_parser = typed::<WorkerAddress>)]
+    /// Address of the worker: what `--status` was given
+    #[arg(value_name = "[HOST:]PORT", env = "WASMRUN_STATUS", default_value = "9464", value_parser = typed::<WorkerAddress>)]
     pub(crate) address: WorkerAddress,
 }
 
-/// Show a worker that runs with `--listen`, live in a terminal
+/// Show a worker that runs with `--status`, live in a terminal
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -77,8 +77,8 @@ Examples:
 
 Exit codes: 0 success, 2 wrong usage, 3 the worker gives no answer.")]
 pub(crate) struct TopArgs {
-    /// Address of the worker: what `run --listen` was given
-    #[arg(value_name = "[HOST:]PORT", env = "WASMRUN_LISTEN", default_value = "9464", value_parser = typed::<WorkerAddress>)]
+    /// Address of the worker: what `--status` was given
+    #[arg(value_name = "[HOST:]PORT", env = "WASMRUN_STATUS", default_value = "9464", value_parser = typed::<WorkerAddress>)]
     pub(crate) address: WorkerAddress,
     /// Print one screen as text after this time, and exit
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "2s", value_name = "DURATION", value_parser = typed::<Duration>)]

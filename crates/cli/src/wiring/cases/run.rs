@@ -185,7 +185,7 @@ impl CaseGrants {
             queues: queues.collect(),
             env: env.into_iter().collect(),
             config_values,
-            directories: grants::directories(&[], project.dir.clone())?,
+            directories: grants::directories(&project.dir)?,
         })
     }
 

@@ -292,7 +292,7 @@ impl Opened {
     /// Listens where the settings say, which only one worker can. Then creates the queues that don't exist yet: last, so
     /// that a failed start leaves no queue behind.
     pub(crate) async fn listen(&mut self, plan: &RunPlan) -> Result<(), Failure> {
-        self.server = watch::bind(plan.watching.listen).await?;
+        self.server = watch::bind(plan.watching.status).await?;
         self.control = self.paths.control.as_deref().map(Control::bind).transpose()?;
         if let Some(service) = &mut self.service {
             service.listen()?;

@@ -105,7 +105,7 @@ impl RunPlan {
         let worker = args.worker.over(std::mem::take(&mut file.worker));
         check_needs(&worker, usage.is_some(), usage_size.is_some())?;
         let sizing = Sizing { most: worker.instances()?, scale: worker.scale()? };
-        let watching = WatchSettings { listen: args.listen, ..args.watch }.or(file.watch());
+        let watching = args.watch.or(file.watch());
         let otlp = OtlpPlan::new(&watching, variable)?;
         let outcomes = outcome_actions(&args.on, std::mem::take(&mut file.on))?;
         let keys = key_options(&worker, &args.weight, std::mem::take(&mut file.weight))?;
@@ -147,7 +147,7 @@ impl RunPlan {
         mut file: ConfigFile,
         variable: Variable,
     ) -> Result<Self, Failure> {
-        let ServeArgs { component, serve, status, usage, check, task, worker, watch } = args;
+        let ServeArgs { component, serve, usage, check, task, worker, watch } = args;
         let service = serve.or(std::mem::take(&mut file.serve)).plan();
         let has_keys = !file.weight.is_empty() || !file.budget.is_empty();
         if !file.queue.is_empty() || !file.on.is_empty() || has_keys {
@@ -177,7 +177,6 @@ impl RunPlan {
             usage,
             check,
             task,
-            listen: status,
             worker,
             watch,
         };
@@ -240,7 +239,7 @@ impl RunPlan {
 
     /// Returns whether anybody is told the depths of queues.
     fn watches_depth(&self) -> bool {
-        self.watching.listen.is_some() || self.otlp.metrics.is_some()
+        self.watching.status.is_some() || self.otlp.metrics.is_some()
     }
 
     /// Returns the worker's options, without those that have to be opened: bodies, ledger, protection and observers.
@@ -370,7 +369,7 @@ mod tests {
         assert_eq!(options.max_consecutive_failures, defaults.max_consecutive_failures);
         assert!(!options.until_empty && !options.watch_depth && options.bodies.is_none());
         let set =
-            "x.wasm --queue q --stop-timeout 1s --max-consecutive-failures off --listen 0 --until-empty";
+            "x.wasm --queue q --stop-timeout 1s --max-consecutive-failures off --status 0 --until-empty";
         let options = plan(set, "").expect("a plan").options(instances);
         assert_eq!((options.stop_timeout, options.max_consecutive_failures), (Duration::from_secs(1), None));
         assert!(options.until_empty && options.watch_depth);

@@ -6,12 +6,13 @@
 #[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
 mod host;
 
-use crate::bare::host::bindings::TaskPre;
+use self::host::bindings::TaskPre;
 use bytes::Bytes;
 use std::future::{Future, poll_fn};
 use std::hint::black_box;
 use std::pin::pin;
 use std::time::{Duration, Instant};
+use wasmrun_benches::system::thread_cpu;
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{CallHook, Config, Engine, PoolingAllocationConfig, Store, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -25,7 +26,7 @@ const KEPT: (usize, usize) = (32 << 10, 64 << 10);
 
 /// The source of memories, tables and stacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Memory {
+pub(crate) enum Memory {
     /// From the system, each time.
     OnDemand,
     /// From a pool for this number of instances, with the engine's defaults.
@@ -36,42 +37,42 @@ pub enum Memory {
 
 /// What guards a task, in addition to the isolation that instances have anyway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Guards {
+pub(crate) struct Guards {
     /// Bounds computing, and yields the thread.
-    pub fuel: bool,
+    pub(crate) fuel: bool,
     /// Yields the thread.
-    pub epochs: bool,
+    pub(crate) epochs: bool,
     /// Bounds memory.
-    pub limiter: bool,
+    pub(crate) limiter: bool,
     /// Measures CPU time and the time between polls, and how long host calls take.
-    pub metering: bool,
+    pub(crate) metering: bool,
 }
 
 impl Guards {
     /// No guard.
-    pub const NONE: Self = Self { fuel: false, epochs: false, limiter: false, metering: false };
+    pub(crate) const NONE: Self = Self { fuel: false, epochs: false, limiter: false, metering: false };
     /// The guards of a bare loop that is compared with the worker.
-    pub const BASIC: Self = Self { fuel: true, limiter: true, ..Self::NONE };
+    pub(crate) const BASIC: Self = Self { fuel: true, limiter: true, ..Self::NONE };
 }
 
 /// The input of a task: the body of its message, and the object that the message announces.
 #[derive(Clone, Debug, Default)]
-pub struct Input {
+pub(crate) struct Input {
     /// The body.
-    pub body: String,
+    pub(crate) body: String,
     /// The object's content.
-    pub object: Option<Bytes>,
+    pub(crate) object: Option<Bytes>,
 }
 
 /// An engine with one component.
-pub struct Bare {
+pub(crate) struct Bare {
     pre: TaskPre<State>,
     guards: Guards,
 }
 
 impl Bare {
     /// Compiles and links a component.
-    pub fn new(bytes: &[u8], memory: Memory, guards: Guards) -> Self {
+    pub(crate) fn new(bytes: &[u8], memory: Memory, guards: Guards) -> Self {
         let mut config = Config::new();
         config.consume_fuel(guards.fuel).epoch_interruption(guards.epochs).async_stack_zeroing(true);
         if let Some(pool) = pool(memory) {
@@ -97,7 +98,7 @@ impl Bare {
     }
 
     /// Runs one task to its end.
-    pub async fn run(&self, input: &Input) {
+    pub(crate) async fn run(&self, input: &Input) {
         let mut store = self.store(input.clone());
         let call = async {
             let instance = self.pre.instantiate_async(&mut store).await?;
@@ -109,8 +110,7 @@ impl Bare {
     }
 
     fn store(&self, input: Input) -> Store<State> {
-        let limits = StoreLimitsBuilder::new().memory_size(256 << 20).build();
-        let state = State { input, wasi: WasiCtx::builder().build(), table: ResourceTable::new(), limits };
+        let state = State::new(WasiCtx::builder().build(), input);
         let mut store = Store::new(self.pre.engine(), state);
         if self.guards.limiter {
             store.limiter(|state| &mut state.limits);
@@ -155,11 +155,20 @@ fn pool(memory: Memory) -> Option<PoolingAllocationConfig> {
     Some(pool)
 }
 
-struct State {
+/// What a task has in its store.
+pub(crate) struct State {
     input: Input,
     wasi: WasiCtx,
     table: ResourceTable,
-    limits: StoreLimits,
+    pub(crate) limits: StoreLimits,
+}
+
+impl State {
+    /// With the worker's default limit of memory.
+    pub(crate) fn new(wasi: WasiCtx, input: Input) -> Self {
+        let limits = StoreLimitsBuilder::new().memory_size(256 << 20).build();
+        Self { input, wasi, table: ResourceTable::new(), limits }
+    }
 }
 
 impl WasiView for State {
@@ -183,9 +192,4 @@ async fn metered<T>(future: impl Future<Output = T>) -> T {
     .await;
     black_box((cpu, between));
     result
-}
-
-fn thread_cpu() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }

@@ -7,8 +7,7 @@
 //! `--key group` and in the order of the queue, and the messages of the small keys without the others. A message waits
 //! from the start of the worker to the start of its task.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its result")]
-
+use crate::shared::{Packages, Server, guests, sqlite, worker};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -17,24 +16,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
-use wasmrun_aws::{Aws, SqsQueue};
-use wasmrun_benches::fauxqs::{Server, Sqs};
-use wasmrun_benches::packages::Packages;
-use wasmrun_benches::plot::{Dot, Plot};
-use wasmrun_benches::report::{Report, time};
-use wasmrun_benches::rounds::{Found, Samples, Way, interleaved, micros};
-use wasmrun_benches::run::{self, Size};
-use wasmrun_benches::system::output;
-use wasmrun_benches::{guests, worker};
-use wasmrun_local::{QueueSettings, SqliteQueue};
-use wasmrun_runtime::engine::Allocator;
+use wasmrun_benches::{
+    Arguments, Dot, Plot, Report, Samples, Way, interleaved, micros, output, report::time, run, with,
+};
 use wasmrun_runtime::model::key::KeySource;
-use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::message::{MAX_BATCH, OutgoingMessage};
 use wasmrun_runtime::model::outcome::OutcomeKind;
 use wasmrun_runtime::model::usage::{TaskObserver, TaskRecord};
 use wasmrun_runtime::ports::queue::Queue;
-use wasmrun_runtime::task::grant::Grants;
 use wasmrun_runtime::worker::{KeyOptions, WorkerOptions};
 
 /// Number of messages of the large key.
@@ -51,74 +40,33 @@ const WAYS: [(&str, bool, bool); 3] = [
     ("with the large key, order of the queue", true, false),
 ];
 
-/// The flag of a child process, which is a worker. Its arguments are the queue's URL, the number of messages of the large
-/// key, and whether keys have fair shares.
-const WORKER: &str = "--worker-of-tenants";
+/// A child process, which is a worker. Its arguments are the queue's URL, the number of messages of the large key, and
+/// whether keys have fair shares.
+pub(crate) const WORKER: &str = "worker-of-tenants";
 
-fn main() {
-    let runtime = Runtime::new().expect("threads");
-    if let Some(arguments) = run::child_arguments(WORKER) {
-        let [url, large, is_fair] = &arguments[..] else { panic!("{arguments:?}") };
-        let (large, is_fair) = (large.parse().expect("a number"), is_fair == "true");
-        return println!("{}", runtime.block_on(async { work_off(open(url).await, large, is_fair).await }));
-    }
-    let Some(size) = run::size("tenants") else { return };
-    let mut report = Report::new("tenants", size, "");
+pub(crate) fn measure(arguments: &Arguments) {
+    let mut report = Report::new("tenants", arguments, "");
     let folder = tempfile::tempdir().expect("a directory");
-    let mut dots = compare(&mut report, size, "sqlite", |name, _| {
-        format!("sqlite:{}", folder.path().join(name).with_extension("db").display())
-    });
-    match Packages::find() {
-        Some(packages) => {
-            let server = Server::start(&packages);
-            dots.extend(compare(&mut report, size, "sqs", |name, worker| {
-                server.in_environment(worker);
-                runtime.block_on(Sqs::at(&server.endpoint).filled(name, "", 0))
-            }));
-            report.plot("waits", &plot(dots));
-            report.write();
-        }
-        None => println!("Skipped: fauxqs isn't installed (cargo xtask bench tenants installs it)."),
-    }
-}
-
-/// Opens an empty queue. A queue of SQS exists already; the environment names its server.
-async fn open(url: &str) -> Arc<dyn Queue> {
-    if url.starts_with("sqlite:") {
-        return Arc::new(SqliteQueue::create(url, &QueueSettings::default()).expect("a queue").0);
-    }
-    let aws = Aws::new(Some(std::env::var("AWS_ENDPOINT_URL").expect("an endpoint")));
-    Arc::new(SqsQueue::open(url, &aws, None).await.expect("a queue"))
-}
-
-/// What a round shows.
-#[derive(Clone, Copy, Debug)]
-struct Times {
-    /// Times for which the messages of the small keys waited, in microseconds.
-    p50_us: f64,
-    p95_us: f64,
-    max_us: f64,
-    /// Tasks a second, of all keys.
-    per_second: f64,
-}
-
-impl Times {
-    /// Reads what a worker prints.
-    fn of(text: &str) -> Self {
-        let [p50_us, p95_us, max_us, per_second] = serde_json::from_str(text).expect("four numbers");
-        Self { p50_us, p95_us, max_us, per_second }
-    }
+    let mut dots =
+        compare(&mut report, "sqlite", |name, _| sqlite(&folder.path().join(name).with_extension("db")));
+    let Some(packages) = Packages::find("tenants") else { return };
+    let server = Server::start(&packages);
+    dots.extend(compare(&mut report, "sqs", |name, worker| {
+        server.in_environment(worker);
+        server.queue(name)
+    }));
+    report.plot("waits", &plot(dots));
+    report.write();
 }
 
 /// Measures all ways on one kind of queue, and adds the table. `queue` returns the URL of an empty queue, and tells the
 /// worker where it is. Returns the dots of the plot.
 fn compare(
     report: &mut Report,
-    size: Size,
     kind: &'static str,
     queue: impl Fn(&str, &mut Command) -> String,
 ) -> Vec<Dot> {
-    let large = size.pick(100, LARGE);
+    let large = report.size.pick(100, LARGE);
     let queue = &queue;
     let ways = WAYS.iter().enumerate().map(|(index, (name, has_large, is_fair))| {
         Way::new(*name, move |round| {
@@ -126,34 +74,19 @@ fn compare(
             let url = queue(&format!("{kind}-{index}-{round}"), &mut worker);
             let large = if *has_large { large } else { 0 };
             worker.args([&url, &large.to_string(), &is_fair.to_string()]).stderr(Stdio::inherit());
-            Times::of(&output(&mut worker).expect("a worker"))
+            serde_json::from_str(&output(&mut worker).expect("a worker")).expect("JSON")
         })
     });
-    let found = interleaved(kind, size.pick(1, 3), ways.collect());
+    let found = interleaved(kind, report.size.pick(1, 3), ways);
     let [alone, fair, unfair] = &found[..] else { panic!("three ways") };
     report.table(
         kind,
-        "| | p50 | p95 | longest | p95, times alone | tasks a second |",
-        "what p50_us:time p95_us:time max_us:time to_alone:1 per_second:0",
-        found.iter().map(|way| row(way, alone)).collect(),
+        "= what | p50 = p50_us:time | p95 = p95_us:time | longest = max_us:time | p95, times alone = to_alone:1 | tasks a second = per_second:0",
+        found.iter().map(|way| with(way.row(), json!({"to_alone": way.ratio(alone, "p95_us")}))),
     );
-    report.data(&format!("{kind}_throughput_to_unfair"), fair.ratio(unfair, |times| times.per_second).into());
-    let dot = |(series, way): (usize, &Found<Times>)| {
-        let value = way.median(|times| times.p95_us);
-        Dot { row: kind.into(), series, value, until: value, label: time(value) }
-    };
-    found.iter().enumerate().map(dot).collect()
-}
-
-fn row(way: &Found<Times>, alone: &Found<Times>) -> Value {
-    json!({
-        "what": way.name,
-        "p50_us": way.median(|times| times.p50_us),
-        "p95_us": way.median(|times| times.p95_us),
-        "max_us": way.median(|times| times.max_us),
-        "to_alone": way.ratio(alone, |times| times.p95_us),
-        "per_second": way.median(|times| times.per_second),
-    })
+    report.data(&format!("{kind}_throughput_to_unfair"), fair.ratio(unfair, "per_second").into());
+    let p95s = found.iter().map(|way| way.median("p95_us"));
+    p95s.enumerate().map(|(series, p95)| Dot::at(kind, series, p95, time(p95))).collect()
 }
 
 fn plot(dots: Vec<Dot>) -> Plot<'static> {
@@ -167,11 +100,17 @@ fn plot(dots: Vec<Dot>) -> Plot<'static> {
     }
 }
 
-/// Fills the queue, works it off, and returns the [`Times`].
-async fn work_off(queue: Arc<dyn Queue>, large: usize, is_fair: bool) -> Value {
-    let grants = Grants::default();
-    let component = guests::load_with("misbehave", Allocator::Pooling, INSTANCES, grants, Limits::default());
-    let component = component.await;
+/// The work of the child: fills the queue, works it off, and prints the figures.
+pub(crate) fn work(arguments: &[String]) {
+    let [url, large, is_fair] = arguments else { panic!("{arguments:?}") };
+    let (large, is_fair) = (large.parse().expect("a number"), is_fair == "true");
+    println!("{}", Runtime::new().expect("threads").block_on(work_off(url, large, is_fair)));
+}
+
+/// Returns the times for which the messages of the small keys waited, and tasks a second of all keys.
+async fn work_off(url: &str, large: usize, is_fair: bool) -> Value {
+    let queue = worker::open(url).await;
+    let component = guests::load(guests::options("misbehave", INSTANCES)).await;
     send(&*queue, "large", large).await;
     let [keys, each] = SMALL;
     let mut small = HashSet::new();
@@ -188,7 +127,7 @@ async fn work_off(queue: Arc<dyn Queue>, large: usize, is_fair: bool) -> Value {
     };
     let worker = worker::worker(queue, component, options).await;
     worker.run(CancellationToken::new(), CancellationToken::new()).await;
-    recorder.times(large + SMALL.iter().product::<usize>())
+    recorder.figures(large + SMALL.iter().product::<usize>())
 }
 
 /// Sends messages of a group, and returns their IDs.
@@ -232,15 +171,15 @@ impl TaskObserver for Recorder {
 }
 
 impl Recorder {
-    fn times(&self, messages: usize) -> Value {
+    fn figures(&self, messages: usize) -> Value {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         assert_eq!((state.tasks, state.waits.len()), (messages, self.small.len()), "each message once");
         let waits: Samples = std::mem::take(&mut state.waits).into_iter().collect();
-        json!([
-            waits.percentile(50.0),
-            waits.percentile(95.0),
-            waits.percentile(100.0),
-            messages as f64 / state.last.as_secs_f64(),
-        ])
+        json!({
+            "p50_us": waits.percentile(50.0),
+            "p95_us": waits.percentile(95.0),
+            "max_us": waits.percentile(100.0),
+            "per_second": messages as f64 / state.last.as_secs_f64(),
+        })
     }
 }

@@ -20,24 +20,18 @@
 //!         -Ctarget-feature=+crt-static -Cstrip=symbols
 //!     WASMRUN_BENCH_WITHOUT_COMPILER=$PWD/target/small/release/wasmrun cargo xtask bench container
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its result")]
-
 mod podman;
 mod registry;
 mod start;
 
+use self::podman::Podman;
+use self::start::{Place, Start, World};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-use wasmrun_benches::report::Report;
-use wasmrun_benches::rounds::{Found, Samples, Way, interleaved, median};
-use wasmrun_benches::run::{self, Size};
-use wasmrun_benches::system::output;
-
-use crate::podman::Podman;
-use crate::start::{Place, Start, World};
+use wasmrun_benches::{Arguments, Found, Report, Samples, Way, interleaved, output, with};
 
 const WITHOUT_COMPILER: &str = "WASMRUN_BENCH_WITHOUT_COMPILER";
 /// These are measured as plain processes, as the containers have no network.
@@ -55,8 +49,7 @@ const STARTS: [(Start, &str); 4] = [
 /// What the allocator and the system do a moment after the last task isn't memory of an idle worker.
 const REST: Duration = Duration::from_secs(2);
 
-fn main() {
-    let Some(size) = run::size("container") else { return };
+pub(crate) fn measure(arguments: &Arguments) {
     let scratch = tempfile::tempdir().expect("a directory");
     let podman = match Podman::find(scratch.path()) {
         Ok(podman) => podman,
@@ -64,17 +57,17 @@ fn main() {
     };
     let without_compiler = std::env::var_os(WITHOUT_COMPILER).map(PathBuf::from);
     let world = World::prepare(&podman, scratch.path(), without_compiler);
-    let mut report = Report::new("container", size, &podman.version());
-    starts(&mut report, &world, size);
+    let mut report = Report::new("container", arguments, &podman.version());
+    starts(&mut report, &world);
     sizes(&mut report, &world, &podman);
-    idle(&mut report, &world, size);
+    idle(&mut report, &world);
     if let Some((registry, _)) = &world.registry {
-        registry.pull(&mut report, size, &world.program, scratch.path());
+        registry.pull(&mut report, &world.program, scratch.path());
     }
     report.write();
 }
 
-fn starts(report: &mut Report, world: &World, size: Size) {
+fn starts(report: &mut Report, world: &World) {
     let mut cases: Vec<(Start, Place)> = STARTS
         .into_iter()
         .flat_map(|(start, _)| [(start, Place::Container), (start, Place::Process)])
@@ -89,14 +82,12 @@ fn starts(report: &mut Report, world: &World, size: Size) {
         let name = format!("{start:?} in {place:?}");
         Way::new(name, move |_| world.start(*start, *place))
     });
-    let found = interleaved("Starts", size.pick(1, 40), ways.collect());
+    let found = interleaved("Starts", report.size.pick(1, 40), ways);
     let figures = |start, place| {
-        let index = cases.iter().position(|case| *case == (start, place))?;
-        let rounds = &found[index].rounds;
-        let mut figures = rounds.iter().map(|times| times.end).collect::<Samples>().figures("ms");
-        let ready = rounds.iter().filter_map(|times| times.ready);
-        figures["ready_ms"] = (start != Start::Version).then(|| median(ready)).into();
-        Some(figures)
+        let found = &found[cases.iter().position(|case| *case == (start, place))?];
+        let figures = found.each("end_ms").collect::<Samples>().figures("ms");
+        let ready = (start != Start::Version).then(|| found.median("ready_ms"));
+        Some(with(figures, json!({"ready_ms": ready})))
     };
     let p50 = |figures: &Option<Value>| figures.as_ref()?["p50_ms"].as_f64();
     let row = |(start, what)| {
@@ -113,9 +104,9 @@ fn starts(report: &mut Report, world: &World, size: Size) {
             Some(json!({"what": what, "process": figures(start, Place::Process)?}))
         }),
     );
-    let headings =
-        "| | container: p50 | p95 | ready | plain process: p50 | p95 | ready | the container's part: p50 |";
-    let fields = "what container/p50_ms:0 container/p95_ms:0 container/ready_ms:0 process/p50_ms:0 process/p95_ms:0 process/ready_ms:0 part_ms:0";
+    let columns = "= what | container: p50 = container/p50_ms:0 | p95 = container/p95_ms:0 \
+        | ready = container/ready_ms:0 | plain process: p50 = process/p50_ms:0 | p95 = process/p95_ms:0 \
+        | ready = process/ready_ms:0 | the container's part: p50 = part_ms:0";
     let of = |start: usize| {
         let ms = |field: &str| rows[start]["container"][field].as_f64().unwrap_or_default();
         format!("{:.0} ms (p95 {:.0} ms)", ms("p50_ms"), ms("p95_ms"))
@@ -125,7 +116,7 @@ fn starts(report: &mut Report, world: &World, size: Size) {
         of(0),
         of(2)
     );
-    report.table("starts", headings, fields, rows);
+    report.table("starts", columns, rows);
     report.text("container", text);
 }
 
@@ -136,7 +127,7 @@ fn sizes(report: &mut Report, world: &World, podman: &Podman) {
     if let Some(program) = &world.without_compiler {
         rows.push(row("program without the compiler", program_bytes(program, "none")));
     }
-    report.table("sizes", "| | MB |", "what mb:1", rows);
+    report.table("sizes", "= what | MB = mb:1", rows);
 }
 
 /// The size of a program that tells it has the compiler, or has none.
@@ -148,7 +139,7 @@ fn program_bytes(file: &Path, compiler: &str) -> u64 {
     fs::metadata(file).expect("the program").len()
 }
 
-fn idle(report: &mut Report, world: &World, size: Size) {
+fn idle(report: &mut Report, world: &World) {
     let mut workers = vec![
         ("with the compiler, from the cache", Start::Warm, Place::Process),
         ("with the compiler, precompiled", Start::Precompiled, Place::Process),
@@ -156,17 +147,11 @@ fn idle(report: &mut Report, world: &World, size: Size) {
     if world.without_compiler.is_some() {
         workers.push(("without the compiler, precompiled", Start::Precompiled, Place::WithoutCompiler));
     }
-    let (rounds, pause) = size.pick((1, Duration::ZERO), (3, REST));
+    let (rounds, pause) = report.size.pick((1, Duration::ZERO), (3, REST));
     let ways = workers
         .into_iter()
         .map(|(what, start, place)| Way::new(what, move |_| world.idle(start, place, pause)));
-    let found = interleaved("Idle workers", rounds, ways.collect());
-    let mib = f64::from(1 << 20);
-    let row = |way: &Found<[f64; 2]>| {
-        let [resident, anonymous] = [0, 1].map(|which: usize| way.median(|memory| memory[which] / mib));
-        json!({"what": way.name, "resident_mib": resident, "anonymous_mib": anonymous})
-    };
-    let headings = "| worker | resident, MiB | of that anonymous, MiB |";
-    let fields = "what resident_mib:1 anonymous_mib:1";
-    report.table("idle", headings, fields, found.iter().map(row).collect());
+    let found = interleaved("Idle workers", rounds, ways);
+    let columns = "worker = what | resident, MiB = resident_mib:1 | of that anonymous, MiB = anonymous_mib:1";
+    report.table("idle", columns, found.iter().map(Found::row));
 }

@@ -13,46 +13,34 @@
 //! Pillow makes the pictures from the demo's photographs, so that none needs to be in the repository. [`contenders`] are the
 //! processes that are measured.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its result")]
-
 mod contenders;
 mod pictures;
 mod steps;
 mod whole;
 
-use serde_json::Value;
-use std::path::Path;
-use wasmrun_benches::packages::Packages;
-use wasmrun_benches::report::Report;
-use wasmrun_benches::run::Only;
-use wasmrun_benches::{guests, run, system};
+use crate::shared::{Packages, guests};
+use std::path::{Path, PathBuf};
+use wasmrun_benches::{Arguments, Report, WASMRUN, system};
 
-fn main() {
-    let Some(size) = run::size("images") else { return };
-    let Some(packages) = Packages::find() else {
-        println!("Skipped: sharp and Pillow aren't installed (cargo xtask bench images installs them).");
-        return;
-    };
-    let only = Only::given();
+pub(crate) fn measure(arguments: &Arguments) {
+    let Some(packages) = Packages::find("images") else { return };
     let scratch = tempfile::tempdir().expect("a directory");
     let folder = scratch.path().join("pictures");
     std::fs::create_dir(&folder).expect("a directory");
     let mut make = packages.python("images/make.py");
     system::output(make.arg(guests::photographs()).arg(&folder)).expect("the pictures");
 
-    let mut report = Report::new("images", size, &versions(&packages));
-    if only.wants("pictures") {
-        pictures::measure(&mut report, &packages, scratch.path(), size);
+    let mut report = Report::new("images", arguments, &versions(&packages));
+    if arguments.wants("pictures") {
+        pictures::measure(&mut report, &packages, scratch.path());
     }
-    if only.wants("steps") {
-        steps::measure(&mut report, scratch.path(), size);
+    if arguments.wants("steps") {
+        steps::measure(&mut report, scratch.path());
     }
-    if only.wants("whole") {
-        whole::measure(&mut report, &packages, scratch.path(), size);
+    if arguments.wants("whole") {
+        whole::measure(&mut report, &packages, scratch.path());
     }
-    if only.is_all() {
-        report.write();
-    }
+    report.write();
 }
 
 /// The versions of what is compared.
@@ -63,15 +51,10 @@ fn versions(packages: &Packages) -> String {
     let python = packages.python_text("import PIL; print('Pillow', PIL.__version__)");
     let [sharp, pillow] =
         [node, python].map(|mut command| system::output(&mut command).expect("a version").trim().to_owned());
-    format!("{sharp}, {pillow}, wasmrun {}", env!("CARGO_PKG_VERSION"))
+    format!("{sharp}, {pillow}, {WASMRUN}")
 }
 
 /// A picture of the scratch folder.
-pub(crate) fn picture(scratch: &Path, name: &str) -> std::path::PathBuf {
+fn picture(scratch: &Path, name: &str) -> PathBuf {
     scratch.join("pictures").join(name)
-}
-
-/// A number in a line of JSON.
-pub(crate) fn number(line: &Value, field: &str) -> f64 {
-    line[field].as_f64().unwrap_or_else(|| panic!("{line} has no number {field}"))
 }

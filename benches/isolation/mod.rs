@@ -15,11 +15,9 @@
 //! [`ways`] lists the ways to run a task: [`running`] is wasmrun in this process, [`native`] and [`sandbox`] are outside.
 //! [`memory`] reads the system's figures. A sandbox that doesn't work on this machine is skipped, and the page says so.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its result")]
-
-mod density;
+pub(crate) mod density;
 mod holders;
-mod limits;
+pub(crate) mod limits;
 mod memory;
 mod native;
 mod neighbours;
@@ -28,58 +26,43 @@ mod sandbox;
 mod start;
 mod ways;
 
+use self::native::Program;
+use self::sandbox::Sandbox;
 use std::process::Command;
-use wasmrun_benches::report::Report;
-use wasmrun_benches::run::Only;
-use wasmrun_benches::system::output;
-use wasmrun_benches::{guests, run};
+use wasmrun_benches::{Arguments, Report, WASMRUN, output, repository};
 
-use crate::native::Program;
-use crate::sandbox::Sandbox;
-
-fn main() {
-    if let Some(arguments) = run::child_arguments(density::HOLD) {
-        return density::hold(&arguments);
-    }
-    if let Some(arguments) = run::child_arguments(limits::THUMBNAILS) {
-        return limits::thumbnails(&arguments);
-    }
-    let Some(size) = run::size("isolation") else { return };
-    let only = Only::given();
-
+pub(crate) fn measure(arguments: &Arguments) {
     memory::adopt_orphans();
     let scratch = tempfile::tempdir().expect("a directory");
     let program = Program::build(scratch.path());
     let (sandboxes, skipped) = sandbox::available(&program, scratch.path());
-    let mut report = Report::new("isolation", size, &with(&sandboxes, &skipped));
-    if only.wants("start") {
-        start::measure(&mut report, &program, &sandboxes, size);
+    let mut report = Report::new("isolation", arguments, &versions(&sandboxes, &skipped));
+    if arguments.wants("start") {
+        start::measure(&mut report, &program, &sandboxes);
     }
-    if only.wants("density") {
-        density::measure(&mut report, scratch.path(), &sandboxes, size);
+    if arguments.wants("density") {
+        density::measure(&mut report, scratch.path(), &sandboxes);
     }
-    if only.wants("limits") {
-        limits::measure(&mut report, size);
+    if arguments.wants("limits") {
+        limits::measure(&mut report);
     }
-    if only.wants("neighbours") {
-        neighbours::measure(&mut report, &program, size);
+    if arguments.wants("neighbours") {
+        neighbours::measure(&mut report, &program);
     }
     sandboxes.iter().for_each(Sandbox::remove);
-    if only.is_all() {
-        report.write();
-    }
+    report.write();
 }
 
 /// The versions of what is compared, and what is missing here.
-fn with(sandboxes: &[Sandbox], skipped: &[String]) -> String {
-    let lock = std::fs::read_to_string(guests::repository().join("Cargo.lock")).unwrap_or_default();
+fn versions(sandboxes: &[Sandbox], skipped: &[String]) -> String {
+    let lock = std::fs::read_to_string(repository().join("Cargo.lock")).unwrap_or_default();
     let wasmtime =
         lock.split_once("name = \"wasmtime\"\nversion = \"").and_then(|(_, rest)| rest.split('"').next());
     let rustc = output(Command::new("rustc").arg("--version")).unwrap_or_default();
-    let mut with: Vec<String> = sandboxes.iter().map(Sandbox::version).collect();
-    with.push(rustc.trim().into());
-    with.push(concat!("wasmrun ", env!("CARGO_PKG_VERSION")).into());
-    with.push(format!("wasmtime {}", wasmtime.unwrap_or_default()));
-    with.extend(skipped.iter().map(|skipped| format!("without {skipped}")));
-    with.join(", ")
+    let mut versions: Vec<String> = sandboxes.iter().map(Sandbox::version).collect();
+    versions.push(rustc.trim().into());
+    versions.push(WASMRUN.into());
+    versions.push(format!("wasmtime {}", wasmtime.unwrap_or_default()));
+    versions.extend(skipped.iter().map(|skipped| format!("without {skipped}")));
+    versions.join(", ")
 }

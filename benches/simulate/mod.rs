@@ -10,22 +10,15 @@
 //! and two bursts. Each task is recorded as with `run --usage`, in a folder below the target folder. Then `wasmrun simulate`
 //! is given the record.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its result")]
-
 mod trace;
-mod worker;
+pub(crate) mod worker;
 
+use self::worker::Work;
+use crate::shared::{Packages, Server, guests, sqlite, wasmrun};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Stdio;
-use tokio::runtime::Runtime;
-use wasmrun_benches::fauxqs::{Server, Sqs};
-use wasmrun_benches::guests;
-use wasmrun_benches::packages::Packages;
-use wasmrun_benches::program::wasmrun;
-use wasmrun_benches::report::Report;
-use wasmrun_benches::run::{self, Only, Size};
-use wasmrun_benches::system::{cores, output};
+use wasmrun_benches::{Arguments, Report, Size, child, cores, number, output};
 
 /// What tasks do, on which queue.
 #[derive(Clone, Copy)]
@@ -34,24 +27,18 @@ struct Case {
     title: &'static str,
     /// The kind of the queue, as `wasmrun simulate` names it.
     queue: &'static str,
-    work: worker::Work,
+    work: Work,
+}
+
+const fn case(name: &'static str, title: &'static str, queue: &'static str, work: Work) -> Case {
+    Case { name, title, queue, work }
 }
 
 const CASES: [Case; 4] = [
-    Case {
-        name: "sqlite-waiting",
-        title: "`sqlite:`, tasks that wait",
-        queue: "sqlite",
-        work: worker::Work::Waiting,
-    },
-    Case {
-        name: "sqlite-thumbnails",
-        title: "`sqlite:`, thumbnails",
-        queue: "sqlite",
-        work: worker::Work::Thumbnails,
-    },
-    Case { name: "sqs-waiting", title: "SQS, tasks that wait", queue: "sqs", work: worker::Work::Waiting },
-    Case { name: "sqs-thumbnails", title: "SQS, thumbnails", queue: "sqs", work: worker::Work::Thumbnails },
+    case("sqlite-waiting", "`sqlite:`, tasks that wait", "sqlite", Work::Waiting),
+    case("sqlite-thumbnails", "`sqlite:`, thumbnails", "sqlite", Work::Thumbnails),
+    case("sqs-waiting", "SQS, tasks that wait", "sqs", Work::Waiting),
+    case("sqs-thumbnails", "SQS, thumbnails", "sqs", Work::Thumbnails),
 ];
 /// The figures that are compared, by the names of their fields.
 const FIGURES: [(&str, &str); 5] = [
@@ -64,45 +51,34 @@ const FIGURES: [(&str, &str); 5] = [
 /// Length of the whole trace.
 const MINUTES: f64 = 10.0;
 
-fn main() {
-    if let Some(arguments) = run::child_arguments(worker::WORKER) {
-        return Runtime::new().expect("threads").block_on(worker::work(&arguments));
-    }
-    let Some(size) = run::size("simulate") else { return };
-    let only = Only::given();
-    let minutes = run::option("--minutes").map(|minutes| minutes.parse().expect("a number of minutes"));
-    let minutes = size.pick(0.05, minutes.unwrap_or(MINUTES));
-    let server = Packages::find().map(|packages| Server::start(&packages));
-    let mut report = Report::new("simulate", size, "");
-    let mut rows = Vec::new();
-    for case in CASES.into_iter().filter(|case| only.wants(case.name)) {
-        match &server {
-            None if case.queue == "sqs" => {
-                println!("Skipped: fauxqs isn't installed (cargo xtask bench simulate installs it).");
-            }
-            server => rows.extend(compare(case, server.as_ref(), minutes)),
-        }
-    }
-    let headings = "| | | worker | simulator | difference |";
-    let fields = "what figure worker:1 simulator:1 ratio:percent";
+pub(crate) fn measure(arguments: &Arguments) {
+    let minutes = arguments.option("--minutes").map(|minutes| minutes.parse().expect("a number of minutes"));
+    let minutes = arguments.size.pick(0.05, minutes.unwrap_or(MINUTES));
+    let server = Packages::find("simulate").map(|packages| Server::start(&packages));
+    let cases = CASES.into_iter().filter(|case| case.queue != "sqs" || server.is_some());
+    let cases = cases.filter(|case| arguments.wants(case.name));
+    let recorded = arguments.given("--recorded");
+    let rows: Vec<Value> = cases.flat_map(|case| compare(case, server.as_ref(), minutes, recorded)).collect();
+    let mut report = Report::new("simulate", arguments, "");
+    let columns = "= what | = figure | worker = worker:1 | simulator = simulator:1 \
+        | difference = ratio:percent";
     let is_whole = rows.len() == CASES.len() * (FIGURES.len() + 1) && minutes == MINUTES;
-    report.table("figures", headings, fields, rows);
-    if size == Size::Quick || is_whole {
+    report.table("figures", columns, rows);
+    if arguments.size == Size::Quick || is_whole {
         report.write();
     }
 }
 
 /// The figures of the worker and of the simulator: a row each, and one with the time of a call, which the simulator is told.
-fn compare(case: Case, server: Option<&Server>, minutes: f64) -> Vec<Value> {
+fn compare(case: Case, server: Option<&Server>, minutes: f64, recorded: bool) -> Vec<Value> {
     let folder = guests::target().join("simulate").join(format!("{}-{minutes}", case.name));
-    if !std::env::args().any(|argument| argument == "--recorded") {
+    if !recorded {
         eprintln!("{}: {minutes} minutes …", case.name);
         let figures = record(case, server, minutes, &folder);
         std::fs::write(folder.join("worker.json"), figures).expect("a file");
     }
     let real = std::fs::read(folder.join("worker.json")).expect("a recorded run");
     let real: Value = serde_json::from_slice(&real).expect("JSON");
-    let number = |found: &Value, field: &str| found[field].as_f64().expect("a number");
     let call_ms = number(&real, "call_ms");
     let simulated = simulated(case, &folder.join(worker::USAGE), call_ms);
     let row = |(field, figure): (&str, &str)| {
@@ -118,14 +94,13 @@ fn compare(case: Case, server: Option<&Server>, minutes: f64) -> Vec<Value> {
 fn record(case: Case, server: Option<&Server>, minutes: f64, folder: &Path) -> String {
     let _ = std::fs::remove_dir_all(folder);
     std::fs::create_dir_all(folder).expect("a directory");
-    let mut command = run::child(worker::WORKER);
+    let mut command = child(worker::WORKER);
     let url = match (case.queue, server) {
         ("sqs", Some(server)) => {
             server.in_environment(&mut command);
-            let runtime = Runtime::new().expect("threads");
-            runtime.block_on(Sqs::at(&server.endpoint).filled(case.name, "", 0))
+            server.queue(case.name)
         }
-        _ => format!("sqlite:{}", folder.join("queue.db").display()),
+        _ => sqlite(&folder.join("queue.db")),
     };
     command.args([&url, case.work.name(), &minutes.to_string()]).arg(folder).stderr(Stdio::inherit());
     output(&mut command).expect("a worker")
@@ -143,12 +118,11 @@ fn simulated(case: Case, usage: &Path, call_ms: f64) -> Value {
         .arg(usage);
     let found = output(&mut command).expect("a simulation");
     let found: Value = serde_json::from_str(&found).expect("JSON");
-    let number = |pointer: &str| found.pointer(pointer).and_then(Value::as_f64).expect("a number");
     json!({
-        "messages_per_second": number("/completed") / number("/simulated_seconds"),
-        "p50_ms": number("/latency/p50") * 1e3,
-        "p95_ms": number("/latency/p95") * 1e3,
-        "max_ms": number("/latency/max") * 1e3,
-        "concurrency_seconds": number("/task_seconds"),
+        "messages_per_second": number(&found, "completed") / number(&found, "simulated_seconds"),
+        "p50_ms": number(&found, "latency/p50") * 1e3,
+        "p95_ms": number(&found, "latency/p95") * 1e3,
+        "max_ms": number(&found, "latency/max") * 1e3,
+        "concurrency_seconds": number(&found, "task_seconds"),
     })
 }

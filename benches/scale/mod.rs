@@ -8,29 +8,22 @@
 //! worker that may run between 0 and 64 tasks, once in this process, and once at the program on a real server of SQS
 //! (fauxqs), whose resident memory is read before and after.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its result")]
-
 mod burst;
 mod sweep;
 
+use crate::shared::Packages;
 use tokio::runtime::Runtime;
-use wasmrun_benches::packages::Packages;
-use wasmrun_benches::report::Report;
-use wasmrun_benches::run;
+use wasmrun_benches::{Arguments, Report};
 
-fn main() {
-    let Some(size) = run::size("scale") else { return };
+pub(crate) fn measure(arguments: &Arguments) {
     let runtime = Runtime::new().expect("threads");
-    let mut report = Report::new("scale", size, "");
+    let mut report = Report::new("scale", arguments, "");
     for workload in sweep::WORKLOADS {
-        sweep::measure(&mut report, &runtime, &workload, size);
+        sweep::measure(&mut report, &runtime, &workload);
     }
-    burst::in_memory(&mut report, &runtime, size);
-    match Packages::find() {
-        Some(packages) => {
-            burst::on_sqs(&mut report, &runtime, &packages, size);
-            report.write();
-        }
-        None => println!("Skipped: fauxqs isn't installed (cargo xtask bench scale installs it)."),
+    burst::in_memory(&mut report, &runtime);
+    if let Some(packages) = Packages::find("scale") {
+        burst::on_sqs(&mut report, &packages);
+        report.write();
     }
 }
