@@ -3,7 +3,7 @@
 //! A test takes a [`World`] (a directory with stores and queues), puts messages and objects into it, runs the real
 //! program there, and asserts what a user can see: exit code, queues, stores, and the JSON of log and reports. It
 //! compares names (outcomes, limits, flags), not sentences, which may change. A test never sleeps: it waits for a
-//! condition with `wait_until`.
+//! condition with `wait_until`. [`harness`](crate::harness) lists what else most tests need.
 
 use crate::harness::{Depth, World};
 use serde_json::json;
@@ -25,13 +25,12 @@ fn a_limit_that_is_lowered_ends_the_task_that_exceeds_it_and_no_other() {
     let output = worker.args(["--memory", "16MiB"]).succeeds();
 
     // The counts: the failed task was tried twice.
-    let summary = output.summary();
-    assert_eq!(summary["outcomes"], json!({"completed": 2, "limit-exceeded": 2}), "{output}");
-    assert_eq!(summary["limits"], json!({"memory": 2}));
+    output.has_outcomes(&json!({"completed": 2, "limit-exceeded": 2}));
+    assert_eq!(output.summary()["limits"], json!({"memory": 2}));
     // The results: a file, and a dead letter that names the limit.
     assert_eq!(world.keys("out"), ["note.txt"]);
     assert_eq!((world.depth(), world.dead()), (Depth::EMPTY, Depth::visible(1)));
-    let letter = &world.peek("sqlite:jobs.db#dead")[0];
+    let letter = &world.dead_letters()[0];
     assert_eq!(letter["body"], "alloc");
 
     // Invalid settings are refused before any task starts, with one sentence and an exit code that says whose fault it

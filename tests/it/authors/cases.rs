@@ -193,7 +193,7 @@ fn the_results_depend_on_the_case_alone() {
     world.write("guest.toml", format!("component = {:?}", guest("dice")));
     world.write("cases/roll/case.toml", "message = 'x'\n");
     test(&world).arg("--update").succeeds();
-    let written = String::from_utf8(world.read("cases/roll/case.toml")).expect("text");
+    let written = world.text("cases/roll/case.toml");
     assert!(written.contains("reason = \"random ") && written.contains(" at 1767225600000 ms"), "{written}");
     for _ in 0..3 {
         test(&world).succeeds();
@@ -220,7 +220,7 @@ fn what_was_seen_is_written_and_then_passes() {
     world.write("cases/delete/given/output/old.txt", "old");
     let updated = test(&world).arg("--update").succeeds();
     assert!(updated.to_string().contains("1 passed, 0 failed, 4 updated"), "{updated}");
-    let text = |name: &str| String::from_utf8(world.read(&format!("cases/{name}/case.toml"))).expect("text");
+    let text = |name: &str| world.text(&format!("cases/{name}/case.toml"));
     assert!(
         text("put").starts_with("# Writes a note.\nmessage = 'put a/note.txt done'\n\n[expect]\nmax-fuel = "),
         "{}",
@@ -281,7 +281,7 @@ fn results_are_printed_as_json_and_as_junit() {
     assert_eq!(case("bad")["findings"].as_array().map(Vec::len), Some(1));
     assert!(case("good")["usage"]["fuel"].as_u64() > Some(0));
     assert!(field(&case("none"), "error").contains("it has no message"));
-    let xml = String::from_utf8(world.read("results.xml")).expect("text");
+    let xml = world.text("results.xml");
     assert!(xml.contains("tests=\"3\" failures=\"1\" errors=\"1\""), "{xml}");
     assert!(xml.contains("<testcase classname=\"cases\" name=\"good\" time=\""), "{xml}");
     assert!(xml.contains("reason: &lt;no&gt; &amp; &quot;more&quot;"), "{xml}");

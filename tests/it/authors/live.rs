@@ -1,7 +1,6 @@
 //! `wasmrun dev --queue`: a worker runs the component as it was last built.
 
 use crate::harness::{Depth, Process, World, guest, wait_until};
-use rustix::process::Signal;
 
 /// A project without cases whose component is the file `guest.wasm`, and a queue.
 fn project(component: &str) -> World {
@@ -25,8 +24,7 @@ fn dev(world: &World) -> Process {
 /// The first words of the lines that the program printed.
 #[track_caller]
 fn ends(dev: Process) -> Vec<String> {
-    dev.signal(Signal::TERM);
-    let output = dev.finish().succeeded();
+    let output = dev.stop();
     output.stdout.iter().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
 

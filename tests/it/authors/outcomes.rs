@@ -137,7 +137,7 @@ impl Language {
     /// Adds lines to the source of the kind `message` that retry one message and trap at another.
     pub(super) fn add_outcomes(&self, world: &World, project: &str) {
         let path = format!("{project}/{}", self.source);
-        let source = String::from_utf8(world.read(&path)).expect("text");
+        let source = world.text(&path);
         assert_eq!(source.matches(self.after).count(), 1, "{source}");
         world.write(&path, source.replace(self.after, &format!("{}{}", self.after, self.added)));
     }
@@ -205,7 +205,7 @@ impl Language {
 #[track_caller]
 fn change(world: &World, project: &str, from: &str, to: &str) {
     let path = format!("{project}/guest.toml");
-    let file = String::from_utf8(world.read(&path)).expect("text");
+    let file = world.text(&path);
     assert!(file.contains(from), "{file}");
     world.write(&path, file.replace(from, to));
 }

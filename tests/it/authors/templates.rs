@@ -1,7 +1,7 @@
 //! `wasmrun new`: each project builds and passes its own cases at once.
 
 use super::outcomes::{C, GO, JAVASCRIPT, Language, PYTHON, RUST, TYPESCRIPT};
-use crate::harness::{Command, World, installed, repository, scratch, skip};
+use crate::harness::{Command, World, installed_below, repository, scratch, skip};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -14,7 +14,7 @@ const KINDS: [&str; 3] = ["object", "message", "command"];
 
 /// The build command that a project's file names.
 fn build_line(world: &World, project: &str) -> String {
-    let file = String::from_utf8(world.read(&format!("{project}/guest.toml"))).expect("text");
+    let file = world.text(&format!("{project}/guest.toml"));
     let line =
         file.lines().find_map(|line| line.strip_prefix("build = \"")?.strip_suffix('"')).expect("a line");
     line.to_owned()
@@ -51,7 +51,7 @@ fn builds_and_passes(language: &Language, prepare: impl Fn(&World, &str)) {
         prepare(&world, &name);
         let build = build_line(&world, &name);
         assert!(said.stdout.iter().any(|line| line.trim() == build), "{said}");
-        let readme = String::from_utf8(world.read(&format!("{name}/README.md"))).expect("text");
+        let readme = world.text(&format!("{name}/README.md"));
         assert!(readme.contains(&build), "{readme}");
         if kind == "message" {
             language.add_outcomes(&world, &name);
@@ -77,10 +77,8 @@ fn builds_and_passes(language: &Language, prepare: impl Fn(&World, &str)) {
 
 /// The folder of a tool that builds guests, if `cargo xtask test` could install it.
 pub(super) fn tool(path: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("WASMRUN_GUEST_TOOLS").map(PathBuf::from);
-    let name = Path::new(path).file_name().expect("a name").to_string_lossy().into_owned();
-    installed(&name, folder.as_ref().map(|folder| folder.join(path)))?;
-    folder
+    let found = installed_below("WASMRUN_GUEST_TOOLS", path)?;
+    found.ancestors().nth(Path::new(path).components().count()).map(Path::to_owned)
 }
 
 #[test]
@@ -167,7 +165,7 @@ fn the_types_of_a_guest_in_javascript_or_typescript_are_checked() {
             let checked = check(&project, config);
             assert!(checked.status.success(), "{checked}");
             let path = format!("{project}/{source}");
-            let code = String::from_utf8(world.read(&path)).expect("text");
+            let code = world.text(&path);
             assert_eq!(code.matches(right).count(), 1, "{code}");
             world.write(&path, code.replace(right, wrong));
             let checked = check(&project, config);

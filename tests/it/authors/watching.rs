@@ -2,7 +2,6 @@
 
 use super::project;
 use crate::harness::guest;
-use rustix::process::Signal;
 
 #[test]
 fn each_change_builds_and_runs_the_cases_and_shows_what_changed() {
@@ -33,8 +32,7 @@ fn each_change_builds_and_runs_the_cases_and_shows_what_changed() {
     world.replace("guest.toml", "component = 'guest.wasm'\nbuild = 'true'\nwatch = ['src']\n");
     dev.until_printed(5, "waiting for changes");
     dev.until_printed(1, "0 passed, 1 failed");
-    dev.signal(Signal::TERM);
-    dev.finish().succeeded();
+    dev.stop();
 }
 
 #[test]
@@ -48,6 +46,5 @@ fn a_component_without_a_build_command_is_watched_itself() {
     dev.until_printed(1, "waiting for changes");
     copy("dice");
     dev.until_printed(1, "0 passed, 1 failed");
-    dev.signal(Signal::TERM);
-    dev.finish().succeeded();
+    dev.stop();
 }

@@ -1,6 +1,6 @@
 //! SQS and S3 on a local stand-in.
 
-use crate::harness::{ACCOUNT, Amazon, Command, World, arn, field, guest, repository, wait_until};
+use crate::harness::{Amazon, Command, World, arn, field, guest, photograph, wait_until};
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 use std::time::Instant;
@@ -33,7 +33,7 @@ impl Cloud {
             .world
             .wasmrun(["run", "--queue", queue])
             .arg(guest(component))
-            .env("WASMRUN_LOG", "info,wasmrun_runtime=debug")
+            .logging_tasks()
             .args(["--store", "input=s3://bucket-in/from:ro", "--store", "output=s3://bucket-out/to:rw"])
             .args(["--send", &format!("next={}", self.queue.replace("/jobs", "/next"))]);
         self.amazon.environment(command)
@@ -63,10 +63,8 @@ fn a_photograph_that_is_put_into_a_bucket_becomes_a_thumbnail_in_another() {
 
 fn becomes_a_thumbnail(cloud: &Cloud) {
     cloud.amazon.notify("bucket-in", "jobs");
-    let photograph =
-        std::fs::read(repository().join("demo/photographs/coffee cup.jpg")).expect("a photograph");
-    cloud.amazon.put("bucket-in", "from/a coffee+cup ü.jpg", photograph);
-    wait_until("the bucket has told the queue", || cloud.amazon.depth(&cloud.queue)[0] >= 1);
+    cloud.amazon.put("bucket-in", "from/a coffee+cup ü.jpg", photograph());
+    cloud.amazon.wait_for_messages(&cloud.queue, 1);
     let output = cloud.run("thumbnail").args(["--until-empty", "--env", "MAX_SIDE=320"]).succeeds();
     assert_eq!(output.summary()["outcomes"]["completed"], output.summary()["tasks"], "{output}");
     let keys = cloud.amazon.keys("bucket-out");
@@ -81,7 +79,7 @@ fn becomes_a_thumbnail(cloud: &Cloud) {
 fn a_queue_is_found_by_its_url_its_arn_and_its_name() {
     let Some(cloud) = Cloud::with_queue(30, 3) else { return };
     let cloud = cloud.with_next();
-    let url = format!("{}/{ACCOUNT}/jobs", cloud.amazon.endpoint);
+    let url = cloud.amazon.url("jobs");
     for address in [url.as_str(), &arn("jobs"), "jobs"] {
         cloud.amazon.send(&cloud.queue, "ok");
         let output = cloud.run_on("misbehave", address).arg("--until-empty").succeeds();
@@ -118,8 +116,7 @@ fn a_poison_message_goes_to_the_dead_letter_queue_with_its_reason() {
     }
     let output = cloud.run("misbehave").args(["--until-empty", "--backoff", "1s..1s"]).succeeds();
     assert_eq!(output.summary()["dead_lettered"], 2, "{output}");
-    let dead = format!("{}/{ACCOUNT}/dead", cloud.amazon.endpoint);
-    let mut letters = cloud.amazon.receive(&dead);
+    let mut letters = cloud.amazon.dead_letters();
     letters.sort_by(|one, other| one.0.cmp(&other.0));
     let [(panicked, why_panicked), (rejected, why_rejected)] = &letters[..] else { panic!("{letters:?}") };
     assert_eq!((panicked.as_str(), rejected.as_str()), ("panic on purpose", "reject never"));
@@ -139,7 +136,7 @@ fn objects_of_any_size_pass_through_a_task_whose_memory_is_small() {
     for (key, size) in sizes {
         cloud.amazon.put("bucket-in", &format!("from/{key}"), &large[..size]);
     }
-    wait_until("the bucket has told the queue", || cloud.amazon.depth(&cloud.queue)[0] >= 4);
+    cloud.amazon.wait_for_messages(&cloud.queue, 4);
     let output = cloud.run("misbehave").args(["--until-empty", "--memory", "4MiB"]).succeeds();
     for (key, size) in sizes {
         let digest = Sha256::digest(&large[..size]);
@@ -159,8 +156,7 @@ fn objects_of_any_size_pass_through_a_task_whose_memory_is_small() {
     cloud.amazon.send(&cloud.queue, "open-readers 8 large");
     cloud.amazon.send(&cloud.queue, "open-readers 9 large");
     let readers = cloud.run("misbehave").args(["--until-empty", "--on", "limit-exceeded=drop"]).succeeds();
-    let outcomes = serde_json::json!({"completed": 1, "limit-exceeded": 1});
-    assert_eq!(readers.summary()["outcomes"], outcomes, "{readers}");
+    readers.has_outcomes(&serde_json::json!({"completed": 1, "limit-exceeded": 1}));
     let (written, _) = cloud.amazon.get("bucket-out", "to/written").unwrap_or_else(|| panic!("{output}"));
     assert_eq!(written.len(), 30_000_000);
     assert!(cloud.amazon.get("bucket-out", "to/never").is_none());
@@ -255,8 +251,7 @@ fn a_body_that_was_too_large_for_a_message_is_fetched_from_its_store() {
     let output = run.succeeds();
     assert_eq!(output.summary()["outcomes"]["completed"], 1, "{output}");
     assert_eq!(output.summary()["outcomes"]["rejected"], 1, "{output}");
-    let dead = format!("{}/{ACCOUNT}/dead", cloud.amazon.endpoint);
-    let letters = cloud.amazon.receive(&dead);
+    let letters = cloud.amazon.dead_letters();
     assert_eq!(letters[0].0, pointer("other/two"), "the letter is the message as it came");
     assert!(letters[0].1["wasmrun"].contains("outside of the body store"), "{letters:?}");
 

@@ -3,7 +3,6 @@
 use crate::harness::{
     Answer, Call, Command, ScriptedSqs, World, field, guest, partly, refusal, signed, wait_until,
 };
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
@@ -15,7 +14,7 @@ fn worker(world: &World, queue: &ScriptedSqs) -> Command {
         .args(["--store", "input=dir:in:ro", "--store", "output=dir:out:rw"])
         .args(["--send", &format!("next={}", queue.url().replace("jobs", "next"))])
         .args(["--dead-letter", &queue.url().replace("jobs", "dead")])
-        .env("WASMRUN_LOG", "info,wasmrun_runtime=debug");
+        .logging_tasks();
     signed(command)
 }
 
@@ -36,8 +35,7 @@ fn a_task_whose_message_is_not_in_flight_any_more_is_cancelled_and_its_message_l
     });
     let output = worker(&world, &queue).start();
     output.until_logged("task did not complete");
-    output.signal(Signal::TERM);
-    let output = output.finish().succeeded();
+    let output = output.stop();
     assert_eq!(output.summary()["outcomes"]["cancelled"], 1, "{output}");
     assert!(queue.asked("DeleteMessageBatch").is_empty(), "{output}");
 }
@@ -71,8 +69,7 @@ fn of_a_batch_of_deletions_only_those_that_failed_are_tried_again() {
     };
     let worker = worker(&world, &queue).args(["--instances", "3"]).start();
     wait_until("all have been tried, and one again", || times().values().sum::<usize>() >= 4);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     let first = queue.receipts("DeleteMessageBatch")[0][0].clone();
     for (receipt, times) in times() {
         assert_eq!(times, if receipt == first { 2 } else { 1 }, "{receipt}: {output}");
@@ -167,7 +164,7 @@ fn what_a_server_returns_beyond_the_number_asked_for_is_released() {
         })
     });
     let output = worker(&world, &queue).args(["--instances", "1", "--until-empty"]).succeeds();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 1}), "{output}");
+    output.has_outcomes(&json!({"completed": 1}));
     assert_eq!(queue.receipts("DeleteMessageBatch"), [["asked"]], "{output}");
     assert_eq!(queue.receipts("ChangeMessageVisibilityBatch"), [["surplus"]], "{output}");
     assert_eq!(queue.asked("ChangeMessageVisibilityBatch")[0]["Entries"][0]["VisibilityTimeout"], 0);
@@ -198,8 +195,7 @@ fn a_worker_stops_in_time_though_its_queue_gives_no_answer() {
         ScriptedSqs::holding(30, [], |call| (call.operation == "ReceiveMessage").then_some(Answer::Never));
     let worker = worker(&world, &queue).args(["--stop-timeout", "1s"]).start();
     wait_until("it receives", || !queue.asked("ReceiveMessage").is_empty());
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     assert_eq!(output.summary()["tasks"], 0, "{output}");
 }
 

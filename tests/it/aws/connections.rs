@@ -1,17 +1,15 @@
 //! Slow connections, and connections that go silent without being closed. `endurance` and `amazon` test connections
 //! that are refused or cut, or that lose data.
 
-use crate::harness::{Amazon, Command, Proxy, World, guest, wait_until};
+use crate::harness::{Amazon, Command, Proxy, World, wait_until};
 use std::time::{Duration, Instant};
 
 /// A worker that reaches SQS and S3 through these proxies.
 fn worker(world: &World, amazon: &Amazon, sqs: &Proxy, s3: &Proxy) -> Command {
     let command = world
         .wasmrun(["run", "--queue", "jobs", "--until-empty"])
-        .arg(guest("misbehave"))
-        .args(["--store", "input=s3://bucket-in:ro", "--store", "output=s3://bucket-out:rw"])
-        .args(["--send", "next=sqlite:next.db"])
-        .env("WASMRUN_LOG", "info,wasmrun_runtime=debug");
+        .misbehaving("s3://bucket-in:ro", "s3://bucket-out:rw")
+        .logging_tasks();
     amazon
         .environment(command)
         .without_env("AWS_ENDPOINT_URL")
@@ -35,7 +33,7 @@ fn slow_connections_cost_time_only() {
     amazon.send_all(&queue, large.chain((0..SMALL).map(|index| format!("put small{index:02} x"))));
     // Includes the bucket's test event, which is acknowledged.
     let messages = SMALL + LARGE + 1;
-    wait_until("the bucket has told the queue", || amazon.depth(&queue)[0] == messages as u64);
+    amazon.wait_for_messages(&queue, messages as u64);
     let [sqs, s3] = [20, 15].map(|ms| Proxy::to(amazon.address()).slow(Duration::from_millis(ms)));
     let began = Instant::now();
     let output = worker(&world, &amazon, &sqs, &s3).args(["--instances", "8"]).succeeds();
@@ -79,7 +77,7 @@ fn a_store_that_goes_silent_is_given_up_and_costs_time_only() {
     let worker = worker(&world, &amazon, &sqs, &s3)
         .args(["--instances", "3", "--timeout", "3s", "--backoff", "100ms..1s"])
         .start();
-    worker.until_logged("\"task completed\"");
+    worker.until_completed(1);
     s3.silence();
     worker.until_logged("paused receiving: a store or a queue fails");
     s3.mend();

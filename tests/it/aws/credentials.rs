@@ -3,7 +3,6 @@
 
 use super::objects::{invoke, s3, takes_uploads};
 use crate::harness::{Answer, ScriptedSqs, Stub, World, guest, wait_until};
-use rustix::process::Signal;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -121,8 +120,7 @@ fn credentials_of_a_container_are_used_and_renewed_before_they_expire() {
         };
         let worker = worker.start();
         wait_until("the second key is used", || queue.access_keys().iter().any(|key| key == "key-1"));
-        worker.signal(Signal::TERM);
-        let output = worker.finish().succeeded();
+        let output = worker.stop();
         let keys = queue.access_keys();
         assert!(keys.is_sorted(), "no old key is used again: {keys:?}");
         for secret in ["handed-out-secret", "handed-out-token", "token-of-e"] {

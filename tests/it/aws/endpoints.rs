@@ -1,6 +1,6 @@
 //! Where requests go: the settings that name an endpoint, the way a request names its bucket, and access points.
 
-use crate::harness::{Answer, Command, Request, Stub, World, guest, signed};
+use crate::harness::{Answer, Command, Request, Stub, World, event, guest, signed};
 use serde_json::json;
 
 const ACCESS_POINT: &str = "arn:aws:s3:eu-west-1:123456789012:accesspoint/photos";
@@ -25,12 +25,8 @@ fn s3() -> Stub {
 
 /// One task of `misbehave` with this message and store.
 fn invoke(world: &World, message: &str, store: &str) -> Command {
-    let command = world.wasmrun(["invoke", "--json", "--message", message]).arg(guest("misbehave"));
-    signed(
-        command
-            .args(["--store", &format!("input={store}:ro"), "--store", "output=dir:out:rw"])
-            .args(["--send", "next=sqlite:next.db"]),
-    )
+    let command = world.wasmrun(["invoke", "--json", "--message", message]);
+    signed(command.misbehaving(&format!("{store}:ro"), "dir:out:rw"))
 }
 
 /// The requests so far, except probes of a store.
@@ -177,8 +173,7 @@ fn an_access_point_is_read_listed_and_copied_from_and_its_buckets_events_are_fou
     assert!(listed[0].target.starts_with(&format!("{host}?")), "{listed:?}");
     assert!(listed[0].target.contains("prefix=new%2F"), "{listed:?}");
     // The event names the bucket behind the access point.
-    let event = json!({"Records": [{"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
-        "s3": {"bucket": {"name": "photos-in"}, "object": {"key": "new/a"}}}]});
+    let event = event("photos-in", &[json!({"key": "new/a"})]);
     let announced = world.wasmrun(["invoke", "--json", "--message", &event.to_string()]).arg(guest("copy"));
     let announced = signed(announced)
         .args(["--store", &format!("input={store}?bucket=photos-in:ro"), "--store", "output=dir:out:rw"])
@@ -187,10 +182,8 @@ fn an_access_point_is_read_listed_and_copied_from_and_its_buckets_events_are_fou
     let output = announced.succeeds();
     assert_eq!(output.json()["outcome"], "completed", "{output}");
     assert_eq!(world.read("out/a"), b"hello");
-    let both = world.wasmrun(["invoke", "--json", "--message", "copy a b"]).arg(guest("misbehave"));
-    let both = signed(both)
-        .args(["--store", &format!("input={store}:ro"), "--store", &format!("output={store}/to:rw")])
-        .args(["--send", "next=sqlite:next.db"])
+    let both = signed(world.wasmrun(["invoke", "--json", "--message", "copy a b"]))
+        .misbehaving(&format!("{store}:ro"), &format!("{store}/to:rw"))
         .env("HTTP_PROXY", stub.endpoint())
         .env("AWS_ENDPOINT_URL", "http://storage.test");
     let output = both.succeeds();

@@ -1,15 +1,11 @@
 //! Answers of S3, and the worker's requests to it, against a scripted server.
 
-use crate::harness::{Answer, Command, Request, Stub, World, guest};
+use crate::harness::{Answer, Command, Request, Stub, World};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// An empty S3 server whose answers a test may override.
 pub(super) fn s3(answer: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static) -> Stub {
-    Stub::answering(move |request| answer(request).unwrap_or_else(|| error(404, "NoSuchKey")))
-}
-
-fn error(status: u16, code: &str) -> Answer {
-    Answer::new(status, format!("<Error><Code>{code}</Code><Message>said by the test</Message></Error>"))
+    Stub::answering(move |request| answer(request).unwrap_or_else(Answer::no_such_key))
 }
 
 /// A program whose environment contains only the endpoints of the services.
@@ -24,10 +20,7 @@ fn at(stub: &Stub, command: Command) -> Command {
 pub(super) fn invoke(world: &World, stub: &Stub, message: &str, settings: &str) -> Command {
     let command = world
         .wasmrun(["invoke", "--json", "--message", message])
-        .arg(guest("misbehave"))
-        .args(["--store", "input=s3://bucket-in/from:ro"])
-        .args(["--store", &format!("output=s3://bucket-out/to{settings}:rw")])
-        .args(["--send", "next=sqlite:next.db"]);
+        .misbehaving("s3://bucket-in/from:ro", &format!("s3://bucket-out/to{settings}:rw"));
     at(stub, command).env("AWS_ACCESS_KEY_ID", "own").env("AWS_SECRET_ACCESS_KEY", "own-secret")
 }
 
@@ -124,7 +117,7 @@ fn an_object_that_changes_while_it_is_copied_is_not_copied_by_halves() {
         }
         let is_third = request.target.contains("partNumber=3");
         let is_changed = is_third || !request.header("if-match").is_empty();
-        if is_changed { Some(error(412, "PreconditionFailed")) } else { takes_uploads(request) }
+        if is_changed { Some(Answer::s3_error(412, "PreconditionFailed")) } else { takes_uploads(request) }
     });
     let copy = invoke(&world, &stub, "copy big copied", "");
     let output = copy.args(["--read-size", "8GiB", "--write-size", "8GiB"]).ends().exited_with(1);
@@ -144,7 +137,7 @@ fn an_error_that_comes_with_a_good_status_is_an_error() {
     let world = World::new();
     let stub = s3(|request| {
         let is_copy = !request.header("x-amz-copy-source").is_empty();
-        holds_small(request).or_else(|| is_copy.then(|| error(200, "PreconditionFailed")))
+        holds_small(request).or_else(|| is_copy.then(|| Answer::s3_error(200, "PreconditionFailed")))
     });
     let output = invoke(&world, &stub, "copy small copied", "").ends().exited_with(1);
     assert_eq!(output.json()["reason"], "precondition-failed", "{output}");
@@ -154,7 +147,7 @@ fn an_error_that_comes_with_a_good_status_is_an_error() {
 fn a_store_whose_key_or_acl_cannot_be_used_is_the_hosts_failure_and_no_messages() {
     let world = World::new();
     for (status, code) in [(400, "KMS.DisabledException"), (400, "AccessControlListNotSupported")] {
-        let stub = s3(move |request| (request.method == "PUT").then(|| error(status, code)));
+        let stub = s3(move |request| (request.method == "PUT").then(|| Answer::s3_error(status, code)));
         let output = invoke(&world, &stub, "put small x", "?encryption=kms").ends().exited_with(1);
         assert_eq!(output.json()["outcome"], "host-failed", "{code}: {output}");
         assert!(output.json()["reason"].as_str().expect("text").contains(code), "{output}");
@@ -177,7 +170,7 @@ fn what_a_head_is_refused_for_is_the_objects_matter_or_the_workers() {
                 "HEAD" => Some(Answer::new(400, "")),
                 "GET" if !is(request, "GET", "/bucket-in/from/x") => None,
                 "GET" if code.is_empty() => Some(Answer::new(206, "x").with("content-range", "bytes 0-0/1")),
-                _ => Some(error(400, code)),
+                _ => Some(Answer::s3_error(400, code)),
             });
             let output = invoke(&world, &stub, message, "").ends().exited_with(1);
             assert_eq!(output.json()["outcome"], outcome, "{message} {code}: {output}");
@@ -196,7 +189,7 @@ fn a_copy_that_is_refused_is_the_failure_of_the_store_that_refuses_alone() {
             let stub = s3(move |request| {
                 let is_copy = !request.header("x-amz-copy-source").is_empty();
                 let is_refused = is_copy || failed == "input" && is(request, "GET", "/bucket-in/from/small");
-                if is_refused { Some(error(status, code)) } else { holds_small(request) }
+                if is_refused { Some(Answer::s3_error(status, code)) } else { holds_small(request) }
             });
             let output = invoke(&world, &stub, "copy small copied", "").ends().exited_with(1);
             assert_eq!(output.json()["outcome"], outcome, "{failed} {code}: {output}");
@@ -208,7 +201,8 @@ fn a_copy_that_is_refused_is_the_failure_of_the_store_that_refuses_alone() {
 #[test]
 fn a_write_that_meets_others_each_time_is_no_failure_of_the_store() {
     let world = World::new();
-    let stub = s3(|request| (request.method == "PUT").then(|| error(409, "ConditionalRequestConflict")));
+    let stub =
+        s3(|request| (request.method == "PUT").then(|| Answer::s3_error(409, "ConditionalRequestConflict")));
     let output = invoke(&world, &stub, "put-new new x", "").ends().exited_with(1);
     assert_eq!(output.json()["outcome"], "retry", "{output}");
 }
@@ -220,7 +214,7 @@ fn a_write_that_meets_another_one_is_tried_again() {
     let stub = s3(move |request| {
         let is_put = is(request, "PUT", "/bucket-out/to/new");
         if is_put && conflicts.fetch_add(1, Ordering::Relaxed) < 2 {
-            return Some(error(409, "ConditionalRequestConflict"));
+            return Some(Answer::s3_error(409, "ConditionalRequestConflict"));
         }
         takes_uploads(request)
     });
@@ -264,7 +258,7 @@ fn a_content_that_breaks_off_is_read_on_from_there_and_only_if_it_is_still_the_s
             "bytes=6-10" if request.header("if-match") == "\"abc\"" => {
                 Answer::new(206, "world").with("content-range", "bytes 6-10/11").with("etag", "\"abc\"")
             }
-            _ => error(412, "PreconditionFailed"),
+            _ => Answer::s3_error(412, "PreconditionFailed"),
         })
     });
     let output = invoke(&world, &stub, "get text", "").succeeds();

@@ -2,13 +2,11 @@
 
 use super::sessions;
 use crate::harness::{
-    Amazon, Answer, Command, Depth, Output, Proxy, Request, Stub, World, guest, lock, signed, wait_until,
+    Amazon, Answer, Command, Depth, Objects, Output, Proxy, Stub, World, guest, signed, wait_until,
 };
-use rustix::process::Signal;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const LEDGER: &str = "s3://bucket-ledger/jobs";
@@ -29,11 +27,8 @@ impl Cloud {
 
     fn run(&self) -> Command {
         let command = self.world.wasmrun(["run", "--queue", "sqlite:jobs.db", "--instances", "1"]);
-        let command = command.arg(guest("misbehave")).args(["--backoff", "10ms..20ms"]);
-        let command = command.args(["--store", "input=s3://bucket-in/from:ro"]);
-        let command =
-            command.args(["--store", "output=s3://bucket-out/to:rw", "--send", "next=sqlite:next.db"]);
-        self.amazon.environment(command.env("WASMRUN_LOG", "info,wasmrun_runtime=debug"))
+        let command = command.args(["--backoff", "10ms..20ms"]).logging_tasks();
+        self.amazon.environment(command.misbehaving("s3://bucket-in/from:ro", "s3://bucket-out/to:rw"))
     }
 
     /// Runs a worker until the queue is empty.
@@ -42,9 +37,7 @@ impl Cloud {
     }
 
     fn send(&self, order: &str, body: &str) {
-        let order = format!("order={order}");
-        let enqueue = self.world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--attribute", &order]);
-        enqueue.args(["--message", body]).succeeds();
+        self.world.send_with(&["--attribute", &format!("order={order}")], [body]);
     }
 
     fn read(&self, key: &str) -> String {
@@ -68,32 +61,6 @@ impl Cloud {
     }
 }
 
-/// Objects of one worker by their paths, which a stub serves.
-#[derive(Clone, Default)]
-struct Objects(Arc<Mutex<HashMap<String, Vec<u8>>>>);
-
-impl Objects {
-    fn answer(&self, request: &Request) -> Answer {
-        let path = request.target.split('?').next().unwrap_or_default().to_owned();
-        let mut objects = lock(&self.0);
-        match request.method.as_str() {
-            "GET" if request.target.contains("list-type=2") => Answer::new(200, "<ListBucketResult/>"),
-            "PUT" => {
-                objects.insert(path, request.body.clone());
-                Answer::new(200, "").with("ETag", "\"e\"")
-            }
-            "DELETE" => {
-                objects.remove(&path);
-                Answer::new(204, "")
-            }
-            _ => match objects.get(&path) {
-                Some(content) => Answer::new(200, content.clone()).with("ETag", "\"e\""),
-                None => Answer::no_such_key(),
-            },
-        }
-    }
-}
-
 #[test]
 fn outputs_in_s3_appear_together_and_a_message_that_is_repeated_runs_no_task() {
     for server in [Amazon::start, Amazon::moto] {
@@ -104,8 +71,7 @@ fn outputs_in_s3_appear_together_and_a_message_that_is_repeated_runs_no_task() {
         cloud.send("1", "put a second");
         cloud.send("2", "all put b x; delete old; reject no");
         let output = cloud.work();
-        let outcomes = json!({"completed": 1, "repeated": 1, "rejected": 1});
-        assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
+        output.has_outcomes(&json!({"completed": 1, "repeated": 1, "rejected": 1}));
         assert!(output.to_string().contains("listed 1: old"), "it does not see what it writes: {output}");
         assert_eq!(cloud.amazon.keys("bucket-out"), ["to/a", "to/a/below", "to/old"], "{output}");
         assert_eq!((cloud.read("to/a"), cloud.read("to/old")), ("first".into(), "new".into()));
@@ -116,7 +82,7 @@ fn outputs_in_s3_appear_together_and_a_message_that_is_repeated_runs_no_task() {
         // Another worker, and a rejected order that is sent anew.
         cloud.send("1", "put a third");
         cloud.send("2", "put b mended");
-        assert_eq!(cloud.work().summary()["outcomes"], json!({"completed": 1, "repeated": 1}));
+        cloud.work().has_outcomes(&json!({"completed": 1, "repeated": 1}));
         assert_eq!((cloud.read("to/a"), cloud.read("to/b")), ("first".into(), "mended".into()));
     }
 }
@@ -126,7 +92,7 @@ fn a_bucket_that_keeps_versions_gets_one_version_of_an_output() {
     let Some(cloud) = Amazon::start().map(Cloud::on) else { return };
     cloud.amazon.keep_versions("bucket-out");
     cloud.send("1", "all put a x; put a y");
-    assert_eq!(cloud.work().summary()["outcomes"], json!({"completed": 1}));
+    cloud.work().has_outcomes(&json!({"completed": 1}));
     let listed = cloud.amazon.wait(cloud.amazon.s3.list_object_versions().bucket("bucket-out").send());
     assert_eq!(listed.expect("versions").versions().len(), 1);
     assert_eq!(cloud.read("to/a"), "y");
@@ -136,7 +102,7 @@ fn a_bucket_that_keeps_versions_gets_one_version_of_an_output() {
 /// object `late`.
 fn die_after_commit(cloud: &Cloud) {
     cloud.send("1", "ok");
-    assert_eq!(cloud.work().summary()["outcomes"], json!({"completed": 1}));
+    cloud.work().has_outcomes(&json!({"completed": 1}));
     let [key] = &cloud.ledger("entries/")[..] else { panic!("one entry") };
     let (id, _) = cloud.amazon.get("bucket-ledger", "jobs/ledger.json").expect("an ID");
     let id = serde_json::from_slice::<Value>(&id).expect("JSON")["id"].as_u64().expect("a number");
@@ -154,7 +120,7 @@ fn whoever_finds_a_commit_that_a_crash_left_finishes_it_without_a_task() {
     die_after_commit(&cloud);
     cloud.send("1", "put late again");
     let output = cloud.work();
-    assert_eq!(output.summary()["outcomes"], json!({"repeated": 1}), "{output}");
+    output.has_outcomes(&json!({"repeated": 1}));
     assert_eq!((cloud.read("to/late"), cloud.ledger("staged/").len()), ("late".into(), 0));
     assert_eq!(cloud.states(), ["completed"]);
 }
@@ -179,9 +145,8 @@ fn a_ledger_that_s3_slows_down_is_the_hosts_fault_and_counts_against_no_message(
     let worker = signed(worker).env("AWS_ENDPOINT_URL_S3", stub.endpoint()).start();
     worker.until_logged("paused receiving");
     is_slow.store(false, Ordering::Relaxed);
-    wait_until("it is settled", || world.depth() == Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    world.wait_until_empty();
+    let output = worker.stop();
     assert!(output.to_string().contains("the ledger of --once"), "{output}");
     assert_eq!(world.dead(), Depth::EMPTY, "{output}");
 }
@@ -207,8 +172,7 @@ fn answers_that_are_lost_on_the_way_neither_repeat_nor_lose_an_output() {
         }
     };
     wait_until("all are settled", || cloud.world.depth() == Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
     assert!(proxy.lost() > 0, "nothing was lost");
     assert_eq!(cloud.world.dead(), Depth::EMPTY);
     let nonces = cloud.amazon.keys("bucket-out");
@@ -236,8 +200,7 @@ fn a_service_that_breaks_off_in_the_middle_of_placing_is_waited_for() {
     proxy.mend();
     wait_until("all are placed", || cloud.amazon.keys("bucket-out").len() == 100);
     wait_until("it is settled", || cloud.world.depth() == Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     assert!(placed < 100, "it was too late: {output}");
     assert_eq!(cloud.world.dead(), Depth::EMPTY, "{output}");
     assert_eq!((cloud.ledger("staged/").len(), cloud.states()), (0, vec![json!("completed")]));
@@ -291,16 +254,14 @@ fn routes_share_a_ledger_and_each_has_its_own_outputs() {
     for place in ["cloud", "disk", "nowhere"] {
         for number in 0..2 {
             let place = format!("place={place}");
-            let enqueue = world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--attribute", &place]);
-            let enqueue = enqueue.args(["--attribute", &format!("order={place}")]);
-            enqueue.args(["--message", &format!("put a {number}")]).succeeds();
+            let options = ["--attribute", &place, "--attribute", &format!("order={place}")];
+            world.send_with(&options, [format!("put a {number}")]);
         }
     }
     let run =
         || cloud.amazon.environment(world.wasmrun(["run", "--config", "wasmrun.toml", "--until-empty"]));
     let output = run().args(["--instances", "1"]).args(ONCE).succeeds();
-    let outcomes = json!({"completed": 2, "repeated": 2, "rejected": 2});
-    assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
+    output.has_outcomes(&json!({"completed": 2, "repeated": 2, "rejected": 2}));
     assert_eq!((cloud.read("to/a"), world.read("out/a")), ("0".into(), b"0".to_vec()));
     assert_eq!(cloud.ledger("staged/"), [""; 0]);
 }
@@ -318,11 +279,11 @@ fn outputs_for_a_key_are_staged_by_the_worker_and_written_in_the_session_of_the_
         })
     };
     for key in ["acme", "evil"] {
-        sessions::send(&world, key, &["all put new x; delete old"]);
+        world.send_with(&["--group", key], ["all put new x; delete old"]);
     }
     let output = sessions::worker(&world, &stub).args(["--once", LEDGER]).succeeds();
     // The sender is to blame for a key that has no session.
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 1, "rejected": 1}), "{output}");
+    output.has_outcomes(&json!({"completed": 1, "rejected": 1}));
     assert_eq!(world.dead(), Depth::visible(1), "{output}");
     assert!(!output.to_string().contains("paused receiving"), "{output}");
     let seen = stub.seen();
@@ -332,7 +293,7 @@ fn outputs_for_a_key_are_staged_by_the_worker_and_written_in_the_session_of_the_
     assert_eq!(of_key, [("DELETE", "session-acme"), ("PUT", "session-acme")], "{output}");
     let of_ledger = seen.iter().filter(|request| request.target.starts_with("/bucket-ledger/"));
     assert!(of_ledger.clone().count() > 0 && of_ledger.clone().all(|request| request.access_key() == "own"));
-    let paths = lock(&objects.0).keys().cloned().collect::<Vec<_>>();
+    let paths = objects.paths();
     assert!(paths.contains(&"/bucket/t/acme/out/new".to_owned()), "{paths:?}");
     assert!(!paths.iter().any(|path| path.contains("/staged/") || path.contains("/evil/")), "{paths:?}");
 }
@@ -365,13 +326,11 @@ fn outputs_of_a_route_are_written_with_the_role_of_that_route() {
     world.write("wasmrun.toml", format!("{top}{}", routes.concat()));
     std::fs::copy(guest("misbehave"), world.path("misbehave.wasm")).expect("a component");
     for order in ["narrow", "wide"] {
-        let attribute = format!("order={order}");
-        let enqueue = world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--attribute", &attribute]);
-        enqueue.args(["--message", &format!("put {order} x")]).succeeds();
+        world.send_with(&["--attribute", &format!("order={order}")], [format!("put {order} x")]);
     }
     let run = world.wasmrun(["run", "--config", "wasmrun.toml", "--until-empty"]).args(ONCE);
-    let output = signed(run).env("AWS_ENDPOINT_URL", stub.endpoint()).succeeds();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 2}), "{output}");
+    let output = stub.environment(run).succeeds();
+    output.has_outcomes(&json!({"completed": 2}));
     let seen = stub.seen();
     let written = seen.iter().filter(|request| request.method == "PUT");
     let mut written: Vec<_> = written

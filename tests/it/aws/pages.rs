@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-const COMPLETED: &str = "\"task completed\"";
 const STOPPED: &str = "paused receiving: a store or a queue fails";
 const HTML: &str = "<html><head><title>Not here</title></head><body><p>Not here.</body></html>";
 
@@ -40,7 +39,7 @@ fn at(endpoint: &str, command: Command) -> Command {
 
 /// A worker on a local queue, with stores in S3.
 fn worker(world: &World, s3: &Stub) -> Command {
-    granted(world.wasmrun(["run", "--queue", "sqlite:jobs.db", "--log", "info,wasmrun_runtime=debug"]), s3)
+    granted(world.wasmrun(["run", "--queue", "sqlite:jobs.db"]).logging_tasks(), s3)
 }
 
 /// A task for this message, with the same stores.
@@ -49,11 +48,7 @@ fn invoke(world: &World, s3: &Stub, message: &str) -> Command {
 }
 
 fn granted(command: Command, s3: &Stub) -> Command {
-    let command = command
-        .arg(guest("misbehave"))
-        .args(["--store", "input=s3://photos:ro", "--store", "output=s3://thumbs:rw"])
-        .args(["--send", "next=sqlite:next.db"]);
-    at(&s3.endpoint(), command)
+    at(&s3.endpoint(), command.misbehaving("s3://photos:ro", "s3://thumbs:rw"))
 }
 
 /// An S3 server that holds the object `x` and accepts all uploads. While `away` is set, it answers with the page.
@@ -110,7 +105,7 @@ fn a_bucket_that_is_gone_or_elsewhere_is_no_missing_object() {
         (405, "MethodNotAllowed", "MethodNotAllowed"),
         (404, "NoSuchWebsiteConfiguration", "NoSuchWebsiteConfiguration"),
     ] {
-        let page = Answer::new(status, format!("<Error><Code>{code}</Code></Error>"));
+        let page = Answer::s3_error(status, code);
         let stub = s3_behind(page, Arc::new(AtomicBool::new(true)));
         let output = worker(&world, &stub).arg("--check").ends().exited_with(3);
         assert!(output.error().contains(said), "{code}: {output}");
@@ -131,7 +126,7 @@ fn a_store_that_turns_into_a_page_costs_time_only() {
         // Slow enough that not all work is done before something fails.
         let options = ["--until-empty", "--backoff", "50ms..200ms", "--rate", "20/s"];
         let worker = worker(&world, &stub).args(options).start();
-        worker.until_logged(COMPLETED);
+        worker.until_completed(1);
         away.store(true, Ordering::SeqCst);
         worker.until_logged(STOPPED);
         away.store(false, Ordering::SeqCst);
@@ -240,9 +235,7 @@ fn what_a_head_does_not_find_is_absent_only_if_a_get_says_so() {
             });
             let invoke = world
                 .wasmrun(["invoke", "--json", "--message", "head y"])
-                .arg(guest("misbehave"))
-                .args(["--store", "input=s3://photos:ro", "--store", "output=dir:out:rw"])
-                .args(["--send", "next=sqlite:next.db"]);
+                .misbehaving("s3://photos:ro", "dir:out:rw");
             let output = at(&stub.endpoint(), invoke).ends().exited_with(1);
             assert_eq!(output.json()["outcome"], outcome, "{output}");
             if outcome == "rejected" {

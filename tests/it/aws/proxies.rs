@@ -1,21 +1,15 @@
 //! The connections to AWS: proxies, requests that never use one, trusted certificates, and the hosts that are called.
 
-use crate::harness::{Answer, Command, ScriptedSqs, Stub, Tls, World, guest, signed};
+use crate::harness::{Answer, Command, Raw, ScriptedSqs, Stub, Tls, World, guest, signed};
 use serde_json::json;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 
 const SECRET: &str = "open-sesame";
 
 /// One task that reads an object.
 fn get(world: &World, store: &str) -> Command {
-    let command = world.wasmrun(["invoke", "--json", "--message", "get known"]).arg(guest("misbehave"));
-    signed(
-        command
-            .args(["--store", &format!("input={store}:ro"), "--store", "output=dir:out:rw"])
-            .args(["--send", "next=sqlite:next.db"]),
-    )
+    let command = world.wasmrun(["invoke", "--json", "--message", "get known"]);
+    signed(command.misbehaving(&format!("{store}:ro"), "dir:out:rw"))
 }
 
 /// An S3 server on which every object exists, for any host name.
@@ -212,45 +206,6 @@ fn a_bundle_that_holds_no_certificate_is_refused_at_the_start() {
     queue.fails_with(3, "holds no certificate");
 }
 
-/// A proxy that connects to one server, whatever host is requested.
-struct Tunnel {
-    address: SocketAddr,
-    asked: std::sync::mpsc::Receiver<String>,
-}
-
-impl Tunnel {
-    fn to(port: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("its port");
-        let (send, asked) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let mut head = BufReader::new(&client).lines().map_while(Result::ok);
-                let Some(first) = head.next() else { continue };
-                // The client sends nothing more before it gets an answer.
-                head.find(String::is_empty);
-                let _ = send.send(first);
-                let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
-                let _ = (&client).write_all(b"HTTP/1.1 200 OK\r\n\r\n");
-                for (from, to) in [(&client, &server), (&server, &client)] {
-                    let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { continue };
-                    std::thread::spawn(move || pump(&from, &to));
-                }
-            }
-        });
-        Self { address, asked }
-    }
-}
-
-fn pump(mut from: &TcpStream, mut to: &TcpStream) {
-    let mut buffer = [0; 4096];
-    while let Ok(count) = from.read(&mut buffer)
-        && count > 0
-        && to.write_all(&buffer[..count]).is_ok()
-    {}
-    let _ = to.shutdown(Shutdown::Both);
-}
-
 #[test]
 fn services_with_tls_are_asked_through_a_tunnel_and_believed_by_the_users_bundle() {
     let world = World::new();
@@ -264,11 +219,12 @@ fn services_with_tls_are_asked_through_a_tunnel_and_believed_by_the_users_bundle
     assert_eq!(get(Some(&bundle)).succeeds().json()["outcome"], "completed");
     let by_file = get(None).env("SSL_CERT_FILE", &bundle);
     assert_eq!(by_file.succeeds().json()["outcome"], "completed");
-    let tunnel = Tunnel::to(server.port);
-    let proxied = get(Some(&bundle)).env("HTTPS_PROXY", format!("http://{}", tunnel.address)).succeeds();
+    let tunnel = Raw::tunnel_to(server.port);
+    let proxied = get(Some(&bundle)).env("HTTPS_PROXY", tunnel.endpoint()).succeeds();
     assert_eq!(proxied.json()["outcome"], "completed", "{proxied}");
     let expected = format!("CONNECT localhost:{} HTTP/1.1", server.port);
-    assert!(tunnel.asked.try_iter().all(|asked| asked == expected));
+    let asked = tunnel.asked();
+    assert!(!asked.is_empty() && asked.iter().all(|asked| *asked == expected), "{asked:?}");
     // A certificate signed by another authority isn't trusted.
     let stranger = get(None).ends();
     assert_ne!(stranger.status.code(), Some(0), "{stranger}");

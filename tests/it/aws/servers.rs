@@ -1,19 +1,15 @@
 //! SQS and S3 on other servers, each for what it does better than ministack, so that no test result depends on the
 //! quirks of one server.
 
-use crate::harness::{Amazon, Command, Faults, World, guest, wait_until};
+use crate::harness::{Amazon, Command, Faults, World};
 use serde_json::json;
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/thumbs";
 
 /// One task of `misbehave` that reads from one bucket and writes to another.
 fn invoke(world: &World, amazon: &Amazon, message: &str) -> Command {
-    let command = world
-        .wasmrun(["invoke", "--json", "--message", message])
-        .arg(guest("misbehave"))
-        .args(["--store", "input=s3://bucket-in/from:ro", "--store", "output=s3://bucket-out/to:rw"])
-        .args(["--send", "next=sqlite:next.db", "--memory", "4MiB"]);
-    amazon.environment(command)
+    let command = world.wasmrun(["invoke", "--json", "--memory", "4MiB", "--message", message]);
+    amazon.environment(command.misbehaving("s3://bucket-in/from:ro", "s3://bucket-out/to:rw"))
 }
 
 #[test]
@@ -67,12 +63,10 @@ fn a_worker_assumes_a_role_for_what_it_writes() {
     let (world, queue) = (World::new(), amazon.create_jobs(30, 3));
     amazon.notify("bucket-in", "jobs");
     amazon.put("bucket-in", "from/a", "hello");
-    wait_until("the bucket has told the queue", || amazon.depth(&queue)[0] >= 1);
+    amazon.wait_for_messages(&queue, 1);
     let run = world
         .wasmrun(["run", "--queue", "jobs", "--until-empty", "--assume-role", &format!("output={ROLE}")])
-        .arg(guest("misbehave"))
-        .args(["--store", "input=s3://bucket-in/from:ro", "--store", "output=s3://bucket-out/to:rw"])
-        .args(["--send", "next=sqlite:next.db"]);
+        .misbehaving("s3://bucket-in/from:ro", "s3://bucket-out/to:rw");
     let output = amazon.environment(run).succeeds();
     assert!(amazon.get("bucket-out", "to/a").is_some(), "{output}");
     assert_eq!(amazon.depth(&queue), [0; 3]);
@@ -94,9 +88,7 @@ fn throttling_and_lost_connections_cost_time_only() {
     let Some(faults) = Faults::before(&amazon.endpoint, &rules) else { return };
     let run = world
         .wasmrun(["run", "--queue", "jobs", "--until-empty", "--instances", "4"])
-        .arg(guest("misbehave"))
-        .args(["--store", "input=s3://bucket-in/from:ro", "--store", "output=s3://bucket-out/to:rw"])
-        .args(["--send", "next=sqlite:next.db"]);
+        .misbehaving("s3://bucket-in/from:ro", "s3://bucket-out/to:rw");
     let output = amazon.environment(run).env("AWS_ENDPOINT_URL", &faults.endpoint).succeeds();
     assert_eq!(amazon.keys("bucket-out").len(), MESSAGES, "{output}");
     assert_eq!(output.summary()["dead_lettered"], 0, "{output}");

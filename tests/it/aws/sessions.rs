@@ -1,6 +1,6 @@
 //! Roles of stores by key: each key has a session of its own, with the key as its tag.
 
-use crate::harness::{Answer, Command, Request, Stub, World, guest};
+use crate::harness::{Answer, Command, Request, Stub, World};
 use serde_json::json;
 use std::time::{Duration, SystemTime};
 
@@ -43,7 +43,7 @@ fn server(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Stub {
                 Answer::new(200, "abc").with("etag", "\"abc\"")
             }
             "PUT" => Answer::new(200, "").with("etag", "\"put\""),
-            _ => Answer::new(404, "<Error><Code>NoSuchKey</Code><Message>said by the test</Message></Error>"),
+            _ => Answer::no_such_key(),
         }
     })
 }
@@ -51,10 +51,8 @@ fn server(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Stub {
 pub(super) fn worker(world: &World, stub: &Stub) -> Command {
     world
         .wasmrun(["run", "--queue", "sqlite:jobs.db", "--until-empty", "--key", "group", "--instances", "1"])
-        .env("WASMRUN_LOG", "info,wasmrun_runtime=debug")
-        .arg(guest("misbehave"))
-        .args(["--store", "input=s3://bucket/t/{key}/in:ro", "--store", "output=s3://bucket/t/{key}/out:rw"])
-        .args(["--send", "next=sqlite:next.db"])
+        .logging_tasks()
+        .misbehaving("s3://bucket/t/{key}/in:ro", "s3://bucket/t/{key}/out:rw")
         .args(["--assume-role", &format!("input={ROLE}"), "--assume-role", &format!("output={ROLE}")])
         .env("AWS_ENDPOINT_URL", stub.endpoint())
         .env("AWS_REGION", "eu-west-1")
@@ -63,21 +61,15 @@ pub(super) fn worker(world: &World, stub: &Stub) -> Command {
         .env("AWS_SECRET_ACCESS_KEY", "own-secret")
 }
 
-#[track_caller]
-pub(super) fn send(world: &World, key: &str, bodies: &[&str]) {
-    let enqueue = world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--group", key]);
-    bodies.iter().fold(enqueue, |command, body| command.args(["--message", body])).succeeds();
-}
-
 #[test]
 fn each_key_has_a_session_of_its_own_which_is_asked_for_once() {
     let world = World::with_queue(&["--max-receives", "1"]);
     let stub = server(|key| session(key, 3600));
     for key in ["acme", "beta"] {
-        send(&world, key, &["get small", "put new x", "get small", "put newer x"]);
+        world.send_with(&["--group", key], ["get small", "put new x", "get small", "put newer x"]);
     }
     let output = worker(&world, &stub).succeeds();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 8}), "{output}");
+    output.has_outcomes(&json!({"completed": 8}));
     let seen = stub.seen();
     for key in ["acme", "beta"] {
         let own: Vec<_> =
@@ -101,9 +93,9 @@ fn a_session_is_renewed_before_it_ends() {
     let world = World::with_queue(&["--max-receives", "1"]);
     // The SDK renews credentials that end within seconds for each call.
     let stub = server(|key| session(key, if key == "-" { 3600 } else { 2 }));
-    send(&world, "acme", &["get small", "get small", "get small"]);
+    world.send_with(&["--group", "acme"], ["get small", "get small", "get small"]);
     let output = worker(&world, &stub).succeeds();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 3}), "{output}");
+    output.has_outcomes(&json!({"completed": 3}));
     let asked = stub.seen().iter().filter(|request| key_of(request).as_deref() == Some("acme")).count();
     assert!(asked >= 3, "{asked}: {output}");
 }
@@ -112,11 +104,11 @@ fn a_session_is_renewed_before_it_ends() {
 fn a_key_that_sts_refuses_does_not_stop_others() {
     let world = World::with_queue(&["--max-receives", "1"]);
     let stub = server(|key| if key == "evil" { denied() } else { session(key, 3600) });
-    send(&world, "evil", &["get small", "put new x"]);
-    send(&world, "acme", &["get small", "get small", "get small"]);
+    world.send_with(&["--group", "evil"], ["get small", "put new x"]);
+    world.send_with(&["--group", "acme"], ["get small", "get small", "get small"]);
     let output = worker(&world, &stub).succeeds();
     // The sender is to blame, before and after others show that the store works.
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 3, "rejected": 2}), "{output}");
+    output.has_outcomes(&json!({"completed": 3, "rejected": 2}));
     assert_eq!(world.dead().visible, 2, "{output}");
     assert_eq!(output.logs_of("paused receiving: a store or a queue fails").len(), 0, "{output}");
     let said = output.logs_of("a host call failed");

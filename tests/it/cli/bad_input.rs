@@ -124,14 +124,14 @@ fn a_mistake_in_the_file_is_named_with_its_line() {
 #[test]
 fn a_queue_that_cannot_be_used_is_named_with_what_is_wrong() {
     let world = World::new();
-    fs::create_dir(world.path("directory")).expect("a directory");
+    world.create_dir("directory");
     world.write("empty.db", "");
     world.write("text.db", "this is no database, ".repeat(500));
-    let other = rusqlite::Connection::open(world.path("other.db")).expect("a database");
+    let other = world.open("other.db");
     other.execute_batch("CREATE TABLE customers (name TEXT)").expect("a table");
     let versions = ["queue", "create", "sqlite:future.db"];
     world.wasmrun(versions).succeeds();
-    let future = rusqlite::Connection::open(world.path("future.db")).expect("a database");
+    let future = world.open("future.db");
     future.pragma_update(None, "user_version", 99).expect("a version");
     drop(future);
     damage(&world);
@@ -205,9 +205,8 @@ const QUEUE_COMMANDS: [&str; 5] = ["stats", "peek", "purge", "list", "redrive"];
 /// Overwrites all pages of a queue except the first with noise.
 fn damage(world: &World) {
     let queue = "sqlite:damaged.db";
-    world.wasmrun(["queue", "create", queue]).succeeds();
-    let messages = (0..200).flat_map(|_| ["--message", "some text that fills the pages of the database"]);
-    world.wasmrun(["enqueue", "--queue", queue]).args(messages).succeeds();
+    world.create_queue(queue, &[]);
+    world.send_to(queue, &[], ["some text that fills the pages of the database"; 200]);
     let mut content = world.read("damaged.db");
     assert!(content.len() > 40_000, "{}", content.len());
     fastrand::Rng::with_seed(9).fill(&mut content[4096..]);
@@ -282,9 +281,9 @@ fn no_writable_store_may_hold_what_the_worker_runs_or_obeys() {
     }
     world.write("out/wasmrun.toml", "");
     let program = world.path("out/wasmrun");
-    fs::hard_link(env!("CARGO_BIN_EXE_wasmrun"), &program).expect("a link");
+    fs::hard_link(wasmrun(), &program).expect("a link");
     for queue in ["sqlite:out/jobs.db", "sqlite:out/next.db", "sqlite:out/dead.db"] {
-        world.wasmrun(["queue", "create", queue]).succeeds();
+        world.create_queue(queue, &[]);
     }
     std::os::unix::fs::symlink(world.path("out"), world.path("link")).expect("a link");
     std::os::unix::fs::symlink(world.path("out/misbehave.wasm"), world.path("link.wasm")).expect("a link");

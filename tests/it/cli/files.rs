@@ -84,8 +84,7 @@ fn a_message_and_a_configuration_may_come_out_of_a_pipe() {
     let writers =
         [writes(&world, "message", "reject never"), writes(&world, "config", "[worker]\ninstances = 2\n")];
     assert_eq!(world.outcome("@message").0, "rejected");
-    let worker = world.run("misbehave").args(["--config", "config"]).start();
-    worker.until_logged("\"ready\"");
+    let worker = world.run("misbehave").args(["--config", "config"]).start_ready();
     writers.into_iter().for_each(|writer| writer.join().expect("read"));
     assert_eq!(worker.logs_with("\"ready\"")[0]["instances"], 2);
     // It can't be read again: it is empty now, or nobody writes to it.
@@ -93,8 +92,7 @@ fn a_message_and_a_configuration_may_come_out_of_a_pipe() {
     worker.until_logged("rejected the configuration");
     let rejected = &worker.logs_with("rejected the configuration")[0];
     assert!(rejected["error"].as_str().is_some_and(|error| error.contains("it is a pipe")), "{rejected}");
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }
 
 /// The program handles signals while it waits for the pipe.

@@ -23,7 +23,7 @@ fn the_result_is_a_table_json_and_a_picture_and_the_same_each_time() {
     assert!((5_500..6_500).contains(&arrived), "{found}");
     assert_eq!(found["completed"], found["arrived"]);
     assert!(table.stdout.contains(&format!("messages                {arrived}")), "{table}");
-    let picture = String::from_utf8(world.read("fleet.svg")).expect("text");
+    let picture = world.text("fleet.svg");
     assert!(picture.starts_with("<svg ") && picture.trim_end().ends_with("</svg>"));
     assert!(!picture.contains("script") && !picture.contains("href"));
 }

@@ -36,9 +36,7 @@ fn a_missing_region_is_one_sentence() {
 
 fn configured(world: &World, content: &str) -> Process {
     world.write("wasmrun.toml", content);
-    let worker = world.run("misbehave").args(["--config", "wasmrun.toml"]).start();
-    worker.until_logged("\"ready\"");
-    worker
+    world.run("misbehave").args(["--config", "wasmrun.toml"]).start_ready()
 }
 
 #[test]
@@ -60,15 +58,13 @@ fn sighup_names_what_needs_a_restart_each_time() {
     worker.signal(Signal::HUP);
     worker.until_logged_times(3, "reloaded the configuration");
     assert_eq!(worker.logged(left), 2, "what is as it was needs none");
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }
 
 #[test]
 fn sighup_without_a_file_says_that_it_stops() {
     let world = World::with_queue(&[]);
-    let worker = world.run("misbehave").start();
-    worker.until_logged("\"ready\"");
+    let worker = world.run("misbehave").start_ready();
     worker.signal(Signal::HUP);
     let output = worker.finish().succeeded();
     assert!(output.to_string().contains("stopping on SIGHUP, as there is no configuration file"), "{output}");
@@ -145,8 +141,7 @@ fn a_worker_is_found_by_the_name_of_its_host() {
     let top = world.wasmrun(["top", "--once=100ms", &address]).succeeds();
     assert!(top.stdout.iter().any(|line| line.contains("misbehave.wasm")), "{top}");
     world.wasmrun(["top", "--once=1s", "host.invalid:9464"]).fails_with(3, "host.invalid");
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Granted directories: objects that a program reads and writes as files.
 
 use super::{ended, program, said};
-use crate::harness::{Answer, Command, Stub, World, signed};
+use crate::harness::{Answer, Command, Stub, World};
 use serde_json::{Value, json};
 
 /// One task of the guest `program` that acts on files.
@@ -125,17 +125,14 @@ fn nothing_is_completed_if_a_file_could_not_be_written_even_if_the_guest_does_no
     for action in ["write /out/a 10", "write-whatever-comes /out/a 30000000 /out/b"] {
         let world = World::new();
         let stub = Stub::answering(|request| match &*request.method {
-            "PUT" | "POST" if request.target.contains("/to/a") => {
-                Answer::new(403, "<Error><Code>AccessDenied</Code></Error>")
-            }
+            "PUT" | "POST" if request.target.contains("/to/a") => Answer::s3_error(403, "AccessDenied"),
             _ if request.is_probe() => Answer::no_such_key(),
             _ => Answer::new(200, "").with("etag", "\"e\""),
         });
         let command = file(&world, action)
             .args(["--store", "bucket=s3://bucket/to:wo", "--dir", "/out=bucket:wo"])
-            .args(["--output-object", "output:result"])
-            .env("AWS_ENDPOINT_URL", stub.endpoint());
-        let report = signed(command).ends().exited_with(1).json();
+            .args(["--output-object", "output:result"]);
+        let report = stub.environment(command).ends().exited_with(1).json();
         assert_eq!(report["outcome"], "retry", "{action}: {report}");
         assert!(
             report["reason"].as_str().is_some_and(|reason| reason.contains("refuses access")),

@@ -1,22 +1,18 @@
 //! Objects on the standard input of commands, and the keys of objects on both streams.
 
 use super::{ended, said};
-use crate::harness::{Command, Stub, World, guest, signed};
-use serde_json::{Value, json};
+use crate::harness::{Command, Stub, World, event, guest};
+use serde_json::json;
 
 /// S3's notification of objects in the store `in`.
-fn event(world: &World, keys: &[&str]) -> String {
-    let bucket = format!("dir:{}", world.path("in").display());
-    let record = |key: &&str| {
-        json!({"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
-               "s3": {"bucket": {"name": bucket}, "object": {"key": key, "size": 5}}})
-    };
-    json!({"Records": keys.iter().map(record).collect::<Vec<Value>>()}).to_string()
+fn announcement(world: &World, keys: &[&str]) -> String {
+    let objects: Vec<_> = keys.iter().map(|key| json!({"key": key, "size": 5})).collect();
+    event(&world.bucket("in"), &objects).to_string()
 }
 
 /// One task of the guest `program` with these arguments, for objects of `in`.
 fn program(world: &World, arguments: &str, keys: &[&str]) -> Command {
-    super::program(world, arguments, &event(world, keys))
+    super::program(world, arguments, &announcement(world, keys))
 }
 
 #[test]
@@ -49,7 +45,7 @@ fn the_announced_object_is_standard_input_and_named_in_variables() {
         assert_eq!(said(program(&world, &format!("say WASMRUN_OBJECT_{name}"), &keys)), value);
     }
     // The event itself, for a program that wants it.
-    let event = event(&world, &keys);
+    let event = announcement(&world, &keys);
     assert_eq!(said(program(&world, "count", &keys).arg("--raw-body")), event.len().to_string());
 }
 
@@ -119,9 +115,8 @@ fn an_input_that_breaks_off_is_never_taken_for_the_whole() {
         .wasmrun(["invoke", "--json", "--message", "x", "--arg", "cat", "--input-object", "input:large"])
         .arg(guest("program"))
         .args(["--store", "input=s3://bucket/from:ro", "--store", "output=dir:out:wo"])
-        .args(["--output-object", "output:result", "--timeout", "20s"])
-        .env("AWS_ENDPOINT_URL", stub.endpoint());
-    let report = signed(command).ends().exited_with(1).json();
+        .args(["--output-object", "output:result", "--timeout", "20s"]);
+    let report = stub.environment(command).ends().exited_with(1).json();
     assert_eq!(report["outcome"], "host-failed", "{report}");
     assert!(report["usage"]["bytes_read"].as_u64() > Some(0), "{report}");
     assert_eq!(world.keys("out"), [""; 0]);

@@ -1,6 +1,8 @@
 //! The container image, run with everything forbidden that it doesn't need.
 
-use crate::harness::{ACCOUNT, Amazon, Command, World, guest, installed, repository, skip, wait_until};
+use crate::harness::{
+    ACCOUNT, Amazon, Command, World, guest, installed_below, process_status, repository, skip, wait_until,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -36,12 +38,12 @@ pub(super) struct Podman {
 impl Podman {
     /// Prints that the test is skipped and returns `None` if there is no image or containers don't run here.
     pub(super) fn with_image() -> Option<Self> {
-        let storage = std::env::var_os("WASMRUN_IMAGE_STORAGE").map(PathBuf::from);
-        installed("the container image", storage.as_ref().map(|folder| folder.join("storage.conf")))?;
+        let settings = installed_below("WASMRUN_IMAGE_STORAGE", "storage.conf")?;
+        let storage = settings.parent().expect("a folder").to_owned();
         let world = World::new();
         let name = world.path("").file_name().expect("a name").to_string_lossy().to_lowercase();
         let image = std::env::var("WASMRUN_IMAGE").expect("the image's name");
-        let podman = Self { world, image, storage: storage?, name };
+        let podman = Self { world, image, storage, name };
         let version = podman.run("version", &["--rm", "--network=none"]).arg("--version").ends();
         if !version.status.success() {
             skip(&format!("containers cannot be run here: {version}"));
@@ -131,14 +133,6 @@ fn cloud() -> Option<(Amazon, String)> {
     Some((amazon, queue))
 }
 
-/// A field of a process's status in `/proc`.
-fn status(process: Pid, field: &str) -> String {
-    let status = format!("/proc/{}/status", process.as_raw_nonzero());
-    let status = fs::read_to_string(status).expect("the process is there");
-    let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(":\t"));
-    value.expect("a field").to_owned()
-}
-
 #[test]
 fn the_image_makes_thumbnails_of_photographs_with_all_forbidden_that_it_does_not_need() {
     let Some(podman) = Podman::with_image() else { return };
@@ -159,7 +153,7 @@ fn the_image_makes_thumbnails_of_photographs_with_all_forbidden_that_it_does_not
         .args(["--env", "MAX_SIDE=320", "--stop-timeout", "2s"])
         .start();
     wait_until("all are made", || amazon.keys("bucket-out").len() == photographs.len());
-    let process = podman.process("worker");
+    let process = PathBuf::from(format!("/proc/{}", podman.process("worker").as_raw_nonzero()));
     for (field, value) in [
         ("Uid", "65532\t65532\t65532\t65532"),
         ("CapEff", "0000000000000000"),
@@ -168,15 +162,14 @@ fn the_image_makes_thumbnails_of_photographs_with_all_forbidden_that_it_does_not
         // A seccomp filter is active.
         ("Seccomp", "2"),
     ] {
-        assert_eq!(status(process, field), value, "{field}");
+        assert_eq!(process_status(&process, field).as_deref(), Some(value), "{field}");
     }
     wait_until("all are settled", || amazon.depth(&queue) == [0; 3]);
     for level in ["WARN", "ERROR"] {
         assert_eq!(worker.logged(&format!("\"level\":\"{level}\"")), 0, "nothing is missed");
     }
     // podman forwards the signal.
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     assert_eq!(output.summary()["outcomes"]["completed"], output.summary()["tasks"], "{output}");
     assert_eq!(amazon.keys("bucket-out"), photographs);
 }

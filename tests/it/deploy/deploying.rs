@@ -8,8 +8,9 @@ mod template;
 
 pub(crate) use documented::SECTIONS;
 
-use crate::harness::{Amazon, Command, DockerRegistry, World, field, guest, program, repository, wait_until};
-use rustix::process::Signal;
+use crate::harness::{
+    Amazon, Command, DockerRegistry, World, field, guest, photograph, program, repository, wait_until,
+};
 use serde_json::{Value, json};
 use stack::Stack;
 use std::collections::BTreeMap;
@@ -330,8 +331,7 @@ fn makes_a_thumbnail(stack: &Stack, template: &Template, worker: Command) {
         ["InputBucketName", "OutputBucketName", "QueueUrl", "DeadLettersUrl"].map(|name| stack.output(name));
     let worker = worker.start();
     let address = worker.listens_on();
-    let photograph = fs::read(repository().join("demo/photographs/coffee cup.jpg")).expect("a photograph");
-    amazon.put(input, "a/coffee cup.jpg", photograph);
+    amazon.put(input, "a/coffee cup.jpg", photograph());
     wait_until("there is a thumbnail", || !amazon.keys(output).is_empty());
     wait_until("its message is settled", || amazon.depth(queue) == [0; 3]);
     let definition = sample(template, "thumbnails", IRELAND).task_definition();
@@ -339,8 +339,7 @@ fn makes_a_thumbnail(stack: &Stack, template: &Template, worker: Command) {
     let ["CMD", "/wasmrun", check @ ..] = &words[..] else { panic!("{words:?}") };
     let check = world.wasmrun(check.iter().copied()).env("WASMRUN_STATUS", address.to_string());
     assert_eq!(check.succeeds().stdout, ["alive"]);
-    worker.signal(Signal::TERM);
-    let worker = worker.finish().succeeded();
+    let worker = worker.stop();
     assert_eq!(worker.summary()["outcomes"]["completed"], worker.summary()["tasks"], "{worker}");
     assert_eq!(amazon.keys(output), ["a/coffee cup.jpg.jpg"], "{worker}");
     let (thumbnail, content_type) = amazon.get(output, "a/coffee cup.jpg.jpg").expect("a thumbnail");

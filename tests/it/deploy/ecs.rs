@@ -1,9 +1,8 @@
 //! The worker with the ECS agent, which a local server simulates.
 
-use crate::harness::{Answer, Request, Stub, World, field, keys, wait_until};
-use rustix::process::Signal;
+use crate::harness::{Answer, Request, Stub, World, field, keys, lock, wait_until};
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 const AGENT: &str = "ECS_AGENT_URI";
 const METADATA: &str = "ECS_CONTAINER_METADATA_URI_V4";
@@ -42,20 +41,18 @@ fn the_task_is_protected_before_the_first_message_starts_and_soon_after_the_last
         let done = done.clone();
         move |request| {
             let written = keys(&out).len();
-            done.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(written);
+            lock(&done).get_or_insert(written);
             agreed(request)
         }
     });
-    let worker = world.run("copy").env(AGENT, agent_uri(&agent)).start();
-    worker.until_logged("\"ready\"");
+    let worker = world.run("copy").env(AGENT, agent_uri(&agent)).start_ready();
     assert!(agent.seen().is_empty(), "nothing runs yet");
     world.announce();
     wait_until("all is done", || world.keys("out").len() == 3);
     wait_until("protection ends", || agent.seen().len() >= 2);
-    assert_eq!(*done.lock().unwrap_or_else(PoisonError::into_inner), Some(0), "before the first task");
+    assert_eq!(*lock(&done), Some(0), "before the first task");
     assert_eq!(agent.seen().iter().map(protected).collect::<Vec<_>>(), [true, false]);
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
     assert_eq!(agent.seen().len(), 2, "there was nothing to give up any more");
 }
 
@@ -86,7 +83,7 @@ fn an_agent_that_fails_hangs_or_lies_changes_nothing_about_the_tasks() {
         world.send(["ok"; 40]);
         let agent = Stub::answering(move |_| answer.clone());
         let output = world.run("misbehave").env(AGENT, agent_uri(&agent)).arg("--until-empty").succeeds();
-        assert_eq!(output.summary()["outcomes"], json!({"completed": 40}), "{output}");
+        output.has_outcomes(&json!({"completed": 40}));
         let warnings = output.logs_of("cannot change the ECS scale-in protection");
         assert_eq!(warnings.len(), 1, "once, not for each message: {output}");
         assert!(field(&warnings[0], "error").contains(said), "{said}: {output}");

@@ -10,7 +10,7 @@ mod task_definition;
 
 pub(crate) use documented::SECTIONS;
 
-use crate::harness::{Command, World, field, installed, repository};
+use crate::harness::{Command, World, field, installed_below, repository};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -81,8 +81,7 @@ fn printed(world: &World, config: &str, arguments: &[&str]) -> String {
 
 /// A tool that `cargo xtask test` installs, below its folder.
 fn tool(path: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("WASMRUN_MANIFEST_TOOLS").map(PathBuf::from);
-    installed(path, folder.map(|folder| folder.join(path)))
+    installed_below("WASMRUN_MANIFEST_TOOLS", path)
 }
 
 /// A script in Python of this test, with this input.

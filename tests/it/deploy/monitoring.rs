@@ -3,10 +3,10 @@
 
 use crate::docs::examples::document::section;
 use crate::harness::{
-    Process, World, exchange, field, free_port, get, installed, repository, wait_for_tasks, wait_until,
+    Process, World, exchange, field, free_port, get, installed, installed_below, repository, wait_for_tasks,
+    wait_until,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,8 +19,7 @@ const OF_TARGETS: [&str; 3] = ["namespace", "job", "instance"];
 
 /// A tool that `cargo xtask test` installs, below its folder.
 fn tool(path: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("WASMRUN_MONITORING_TOOLS").map(PathBuf::from);
-    installed(path, folder.map(|folder| folder.join(path)))
+    installed_below("WASMRUN_MONITORING_TOOLS", path)
 }
 
 /// The folder with the packages of Node.
@@ -63,8 +62,7 @@ fn worker(world: &World) -> (Process, SocketAddr) {
 fn work(world: &World, address: SocketAddr, before: u64) -> u64 {
     world.write("in/there", "hello");
     let traceparent = format!("traceparent=00-{TRACE}-b7ad6b7169203331-01");
-    let traced = ["enqueue", "--queue", "sqlite:jobs.db", "--message", "ok", "--attribute", &traceparent];
-    world.wasmrun(traced).succeeds();
+    world.send_with(&["--attribute", &traceparent], ["ok"]);
     world.send(["get there", "put key value", "send 2", "loop", "reject never"]);
     wait_for_tasks(address, before + 6);
     before + 6
@@ -97,14 +95,13 @@ fn openmetrics_of_a_worker_has_the_same_samples_and_the_trace_of_a_message() {
     }
     // The older format, which a client gets that doesn't ask, has the same names and no exemplar.
     let older = get(address, "/metrics");
-    assert!(older.head.contains("content-type: text/plain; version=0.0.4"), "{}", older.head);
+    assert!(older.content_type.starts_with("text/plain; version=0.0.4"), "{}", older.content_type);
     assert!(!older.body.contains(TRACE));
     let old = |line: &str| line.split(['{', ' ']).next().unwrap_or_default().to_owned();
     let old: BTreeSet<_> = older.body.lines().filter(|line| !line.starts_with('#')).map(old).collect();
     let new: BTreeSet<_> = samples.iter().map(|sample| field(sample, "name").to_owned()).collect();
     assert_eq!(new, old);
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }
 
 /// The labels of each metric of a worker, with their values.
@@ -162,8 +159,7 @@ fn each_metric_and_label_that_rules_and_dashboard_name_is_one_of_a_worker() {
     // The depth of the queue is asked for from time to time.
     wait_until("the depth is known", || get(address, "/metrics").body.contains("wasmrun_queue_messages{"));
     let Some(samples) = samples(&world, address) else { return };
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
     let mut known = known(&samples);
     let mut wrong = Vec::new();
     for rule in list(&asked, "rules") {
@@ -206,7 +202,7 @@ fn each_metric_and_label_that_rules_and_dashboard_name_is_one_of_a_worker() {
 #[test]
 fn each_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not_and_a_section_of_the_book() {
     let world = World::new();
-    if let Some(promtool) = installed("promtool", std::env::var_os("WASMRUN_PROMTOOL").map(PathBuf::from)) {
+    if let Some(promtool) = installed("promtool", "WASMRUN_PROMTOOL") {
         let prometheus = deployed("prometheus");
         for (command, file) in [("check", "rules.yaml"), ("test", "rules_test.yaml")] {
             world.program(&promtool).args([command, "rules"]).arg(prometheus.join(file)).succeeds();
@@ -277,7 +273,7 @@ struct Prometheus {
 impl Prometheus {
     /// Starts one that asks this worker each second.
     fn start(world: &World, worker: SocketAddr) -> Option<Self> {
-        let program = installed("prometheus", std::env::var_os("WASMRUN_PROMETHEUS").map(PathBuf::from))?;
+        let program = installed("prometheus", "WASMRUN_PROMETHEUS")?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         // The configuration that the book shows.
         let section = section("docs/src/guides/alerts.md", "Set up");
@@ -347,6 +343,5 @@ fn prometheus_takes_a_worker_and_the_rules_and_each_panel_shows_something() {
     let exemplars = prometheus.ask(exemplars).expect("the exemplars").to_string();
     assert!(exemplars.contains(TRACE), "{exemplars}");
     prometheus.process.kill();
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }

@@ -1,7 +1,7 @@
 //! A worker that can't start prints the reason in one sentence and exits with the documented exit code, within seconds
 //! because its user waits. A container with less memory than a task may use is in `capacity`.
 
-use crate::harness::{Answer, Command, Output, Stub, World, guest, signed};
+use crate::harness::{Answer, Command, Output, Stub, World, guest};
 use std::ffi::OsStr;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn worker(world: &World, stub: &Stub) -> Command {
 fn worker_of(world: &World, stub: &Stub, component: impl AsRef<OsStr>) -> Command {
     let command = world.wasmrun(["run", "--queue", QUEUE]).arg(component);
     let command = command.args(["--store", "input=s3://photos:ro", "--send", "next=sqlite:next.db"]);
-    signed(command).env("AWS_ENDPOINT_URL", stub.endpoint()).within(SOON)
+    stub.environment(command).within(SOON)
 }
 
 /// A working SQS, and an S3 that answers as the test says.
@@ -78,14 +78,13 @@ fn with_a_bucket_that_is_in_another_region_or_is_none() {
     let redirect = "<Error><Code>PermanentRedirect</Code><Message>The bucket you are attempting to access must be addressed using the specified endpoint.</Message></Error>";
     let redirecting = services(move || Answer::new(301, redirect).with("x-amz-bucket-region", "us-east-2"));
     says(&worker(&world, &redirecting).ends().exited_with(3), "another region");
-    let none = services(|| Answer::new(404, "<Error><Code>NoSuchBucket</Code></Error>"));
+    let none = services(|| Answer::s3_error(404, "NoSuchBucket"));
     says(&worker(&world, &none).ends().exited_with(3), "there is no such bucket");
 }
 
 #[test]
 fn with_a_component_that_is_not_in_its_bucket() {
-    let (world, stub) =
-        (World::new(), services(|| Answer::new(404, "<Error><Code>NoSuchKey</Code></Error>")));
+    let (world, stub) = (World::new(), services(Answer::no_such_key));
     let output = worker_of(&world, &stub, "s3://components/gone.wasm").ends().exited_with(2);
     says(&output, "s3://components/gone.wasm");
     says(&output, "there is no such object");
@@ -105,8 +104,7 @@ fn with_a_component_in_a_store_that_does_not_answer() {
 
 #[test]
 fn with_a_cache_that_cannot_be_written_to() {
-    let (world, stub) =
-        (World::new(), services(|| Answer::new(404, "<Error><Code>NoSuchKey</Code></Error>")));
+    let (world, stub) = (World::new(), services(Answer::no_such_key));
     let output = worker(&world, &stub).args(["--cache", "/proc/cache"]).ends().exited_with(3);
     says(&output, "the cache directory /proc/cache cannot be created");
 }

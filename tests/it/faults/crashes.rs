@@ -1,21 +1,13 @@
 //! Workers that are killed without warning.
 
-use crate::harness::{Depth, Output, Process, World, field, keys, wait_until};
+use super::killing::{killed_at_random_moments, pause, seeded};
+use crate::harness::{COMPLETED, Depth, Output, Process, World, field, keys};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::time::Duration;
 
 const MESSAGES: usize = 2000;
 const KILLS: usize = 30;
-
-/// A random generator whose seed is printed; `WASMRUN_TEST_SEED` sets it. The moments of the kills also depend on the
-/// machine.
-pub(super) fn seeded() -> fastrand::Rng {
-    let seed = std::env::var("WASMRUN_TEST_SEED")
-        .map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("WASMRUN_TEST_SEED is a number"));
-    println!("seed {seed}");
-    fastrand::Rng::with_seed(seed)
-}
 
 #[test]
 fn thirty_kills_at_random_moments_lose_no_message_and_spoil_no_output() {
@@ -24,31 +16,13 @@ fn thirty_kills_at_random_moments_lose_no_message_and_spoil_no_output() {
     let digests = fill(&world, &mut random);
     world.announce();
 
-    // Numbers of completed tasks at which a worker is killed. So all kills happen during the work, whatever the
-    // machine's speed, and some follow each other so soon that they hit a worker that is starting.
-    let mut moments: Vec<usize> = (0..KILLS).map(|_| random.usize(..MESSAGES * 9 / 10)).collect();
-    moments.sort_unstable();
-
-    let mut ended: Vec<Output> = Vec::new();
-    let mut workers = vec![start(&world), start(&world)];
-    for moment in moments {
-        wait_until("so many tasks have completed", || {
-            let done: usize = ended.iter().map(completed_in).sum();
-            let now: usize = workers.iter().map(|worker| worker.logged(COMPLETED)).sum();
-            done + now >= moment
-        });
-        // Kills not when a completion is logged, but at a random moment after that.
-        std::thread::sleep(Duration::from_micros(random.u64(..30_000)));
-        let victim = random.usize(..workers.len());
-        assert!(workers[victim].runs(), "it ended while there was work");
-        ended.push(workers.swap_remove(victim).kill());
-        workers.push(start(&world));
-    }
+    let lines = (&[COMPLETED][..], MESSAGES * 9 / 10);
+    let (mut ended, workers) = killed_at_random_moments(&mut random, KILLS, lines, || start(&world));
     ended.extend(workers.into_iter().map(|worker| worker.finish().succeeded()));
 
     assert_eq!(world.keys("out").len(), MESSAGES);
     for (key, digest) in &digests {
-        let output = String::from_utf8(world.read(&format!("out/{key}"))).expect("text");
+        let output = world.text(&format!("out/{key}"));
         assert_eq!(&output, digest, "{key}");
     }
     assert_eq!(world.depth(), Depth::EMPTY);
@@ -80,28 +54,15 @@ fn fill(world: &World, random: &mut fastrand::Rng) -> HashMap<String, String> {
         .collect()
 }
 
-const COMPLETED: &str = "\"task completed\"";
-
-fn completed_in(output: &Output) -> usize {
-    let completed = |line: &&String| line.contains(COMPLETED);
-    output.stderr.iter().filter(completed).count()
-}
-
 /// Prints how often work was repeated, and asserts that the kills hit something, because otherwise the test shows
 /// nothing.
 fn report(ended: &[Output]) {
     let mut completions: HashMap<String, usize> = HashMap::new();
     let mut redelivered = 0;
-    for output in ended {
-        // The last line of a killed worker may be truncated.
-        for line in &output.stderr {
-            let Ok(log) = serde_json::from_str::<serde_json::Value>(line) else {
-                continue;
-            };
-            if log["message"] == "task completed" {
-                *completions.entry(field(&log, "message_id").to_owned()).or_default() += 1;
-                redelivered += usize::from(log["receive_count"] != 1);
-            }
+    for log in ended.iter().flat_map(Output::whole_logs) {
+        if log["message"] == "task completed" {
+            *completions.entry(field(&log, "message_id").to_owned()).or_default() += 1;
+            redelivered += usize::from(log["receive_count"] != 1);
         }
     }
     let twice = completions.values().filter(|count| **count > 1).count();
@@ -112,30 +73,30 @@ fn report(ended: &[Output]) {
     assert!(redelivered > 0, "the kills interrupted nothing");
 }
 
-/// Starts one worker after the other. Each is killed once it has logged a number of lines of this kind.
+/// Starts one worker after the other with these options. Each is killed once it has logged a number of lines of this
+/// kind, and the last one finishes the work. Calls `check` after each.
 fn killed_again_and_again(
     world: &World,
     random: &mut fastrand::Rng,
-    kills: usize,
-    line: &str,
+    (kills, line): (usize, &str),
+    options: &[&str],
+    mut check: impl FnMut(),
 ) -> Vec<Output> {
     let start = || {
-        world
-            .run("misbehave")
-            // This test is about dead letters: each message may become one.
-            .args(["--instances", "4", "--until-empty", "--max-consecutive-failures", "off"])
-            .within(Duration::from_secs(120))
-            .start()
+        let worker = world.run("misbehave").args(["--instances", "4", "--until-empty"]).args(options);
+        // Each message may become a dead letter.
+        worker.args(["--max-consecutive-failures", "off"]).within(Duration::from_secs(120)).start()
     };
-    let mut ended: Vec<Output> = (0..kills)
-        .map(|_| {
-            let worker = start();
-            worker.until_logged_times(random.usize(1..8), line);
-            std::thread::sleep(Duration::from_micros(random.u64(..5_000)));
-            worker.kill()
-        })
-        .collect();
+    let mut ended = Vec::new();
+    for _ in 0..kills {
+        let worker = start();
+        worker.until_logged_times(random.usize(1..8), line);
+        pause(random, 5);
+        ended.push(worker.kill());
+        check();
+    }
     ended.push(start().finish().succeeded());
+    check();
     ended
 }
 
@@ -147,9 +108,9 @@ fn kills_between_sending_a_dead_letter_and_deleting_the_message_lose_no_letter()
     let world = World::with_queue(&["--visibility-timeout", "1s", "--max-receives", "1000"]);
     let mut bodies: Vec<String> = (0..LETTERS).map(|index| format!("reject {index:03}")).collect();
     world.send(&bodies);
-    killed_again_and_again(&world, &mut random, 8, "\"dead-lettered the message\"");
+    killed_again_and_again(&world, &mut random, (8, "\"dead-lettered the message\""), &[], || {});
     assert_eq!(world.depth(), Depth::EMPTY);
-    let dead = world.peek("sqlite:jobs.db#dead");
+    let dead = world.dead_letters();
     let mut letters: Vec<String> = dead.iter().map(|letter| field(letter, "body").to_owned()).collect();
     letters.sort();
     letters.dedup();
@@ -165,17 +126,14 @@ fn kills_do_not_change_the_order_of_a_group() {
     let mut random = seeded();
     let world = World::with_queue(&["--fifo", "--visibility-timeout", "1s", "--max-receives", "1000"]);
     for group in GROUPS {
-        let messages = (0..OF_EACH).flat_map(|_| ["--message", "sleep 10"]);
-        let enqueue = ["enqueue", "--queue", "sqlite:jobs.db", "--group", group];
-        world.wasmrun(enqueue).args(messages).succeeds();
+        world.send_with(&["--group", group], ["sleep 10"; OF_EACH]);
     }
     let sent = world.messages();
     let group_of = |id: &str| sent.iter().position(|(sent, _)| sent == id).map(|place| place / OF_EACH);
 
-    let ended = killed_again_and_again(&world, &mut random, 5, COMPLETED);
+    let ended = killed_again_and_again(&world, &mut random, (5, COMPLETED), &[], || {});
     let mut seen = Vec::new();
-    let logs = ended.iter().flat_map(|output| &output.stderr);
-    for log in logs.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
+    for log in ended.iter().flat_map(Output::whole_logs) {
         let id = log["message_id"].as_str().unwrap_or_default();
         // Only the message that its group was last working on may be processed once more.
         let last = seen.iter().rev().find(|other: &&String| group_of(other) == group_of(id));
@@ -198,32 +156,21 @@ fn kills_around_notifications_leave_no_settled_message_without_one_and_name_no_o
     const DONE: &str = "sqlite:done.db";
     let mut random = seeded();
     let world = World::with_queue(&["--visibility-timeout", "1s", "--max-receives", "1000"]);
-    world.wasmrun(["queue", "create", DONE]).succeeds();
+    world.create_queue(DONE, &[]);
     for group in 0..GROUPS {
         let bodies = (0..OF_EACH / 2).flat_map(|index| {
             let name = format!("{group:02}-{index}");
             [format!("put {name} x"), format!("reject {name}")]
         });
         let (name, count) = (format!("batch=g{group}"), format!("batch.count={OF_EACH}"));
-        let enqueue = ["enqueue", "--queue", "sqlite:jobs.db", "--attribute", &name, "--attribute", &count];
-        let enqueue = world.wasmrun(enqueue);
-        bodies.fold(enqueue, |command, body| command.args(["--message", &body])).succeeds();
+        world.send_with(&["--attribute", &name, "--attribute", &count], bodies);
     }
     let sent = world.messages();
-    let start = || {
-        let worker = world.run("misbehave").env("WASMRUN_NOTIFY", DONE).within(Duration::from_secs(120));
-        let worker = worker.args(["--complete-group", "batch", "--group-store", "sqlite:groups.db"]);
-        worker.args(["--instances", "4", "--until-empty", "--max-consecutive-failures", "off"]).start()
-    };
-    for _ in 0..8 {
-        let worker = start();
-        worker.until_logged_times(random.usize(1..8), COMPLETED);
-        std::thread::sleep(Duration::from_micros(random.u64(..5_000)));
-        worker.kill();
-        check_notifications(&world, DONE, &sent);
-    }
-    start().finish().succeeded();
-    let told = check_notifications(&world, DONE, &sent);
+    let options = ["--notify", DONE, "--complete-group", "batch", "--group-store", "sqlite:groups.db"];
+    let mut told = Vec::new();
+    killed_again_and_again(&world, &mut random, (8, COMPLETED), &options, || {
+        told = check_notifications(&world, DONE, &sent);
+    });
     assert_eq!(world.depth(), Depth::EMPTY);
     let of_groups: Vec<_> = told.iter().filter(|told| told["complete_group"].is_string()).collect();
     for group in (0..GROUPS).map(|group| format!("g{group}")) {
@@ -248,10 +195,7 @@ fn kills_around_notifications_leave_no_settled_message_without_one_and_name_no_o
 /// notification names exists. Returns the notifications.
 fn check_notifications(world: &World, done: &str, sent: &[(String, String)]) -> Vec<serde_json::Value> {
     let left = world.messages();
-    let parsed = |message: &serde_json::Value| -> serde_json::Value {
-        serde_json::from_str(field(message, "body")).expect("JSON")
-    };
-    let told: Vec<_> = world.peek(done).iter().map(parsed).collect();
+    let told = world.peek_bodies(done);
     for settled in sent.iter().filter(|message| !left.contains(message)) {
         assert!(told.iter().any(|told| told["message_id"] == *settled.0), "{settled:?} has no notification");
     }

@@ -2,9 +2,7 @@
 //!
 //! `cargo xtask endure` runs these at full length; otherwise they are short.
 
-use crate::harness::{
-    ACCOUNT, Amazon, Command, Output, Process, Proxy, World, field, guest, wait_until, wait_within,
-};
+use crate::harness::{Amazon, Command, Output, Process, Proxy, World, field, wait_until, wait_within};
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 use std::cell::Cell;
@@ -19,10 +17,8 @@ fn length<T>(short: T, full: T) -> T {
 fn worker(world: &World, amazon: &Amazon, instances: usize) -> Command {
     let command = world
         .wasmrun(["run", "--queue", "jobs", "--instances", &instances.to_string()])
-        .arg(guest("misbehave"))
-        .args(["--store", "input=s3://bucket-in:ro", "--store", "output=s3://bucket-out:rw"])
-        .args(["--send", "next=sqlite:next.db"])
-        .env("WASMRUN_LOG", "info,wasmrun_runtime=debug");
+        .misbehaving("s3://bucket-in:ro", "s3://bucket-out:rw")
+        .logging_tasks();
     amazon.environment(command).within(Duration::from_secs(900))
 }
 
@@ -47,15 +43,13 @@ fn all_work_is_done(amazon: &Amazon, queue: &str, messages: usize, rounds: usize
         assert_eq!(String::from_utf8_lossy(&content), digest(key, rounds), "{key}");
     }
     assert_eq!(amazon.depth(queue), [0; 3]);
-    assert_eq!(amazon.depth(&format!("{}/{ACCOUNT}/dead", amazon.endpoint)), [0; 3]);
+    assert_eq!(amazon.depth(&amazon.url("dead")), [0; 3]);
 }
 
 /// Number of completed tasks by message.
 fn completions<'a>(outputs: impl IntoIterator<Item = &'a Output>) -> HashMap<String, usize> {
     let mut completions = HashMap::new();
-    // The last line of a killed worker may be truncated.
-    let lines = outputs.into_iter().flat_map(|output| &output.stderr);
-    for log in lines.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
+    for log in outputs.into_iter().flat_map(Output::whole_logs) {
         if log["message"] == "task completed" {
             *completions.entry(field(&log, "message_id").to_owned()).or_default() += 1;
         }
@@ -86,7 +80,7 @@ fn kills_and_a_network_that_loses_a_twentieth_of_all_requests_lose_no_message() 
     let mut ended: Vec<Output> = Vec::new();
     let done = |ended: &[Output], workers: &[Process; 2]| {
         let before: usize = ended.iter().map(|output| completions([output]).len()).sum();
-        before + workers.iter().map(|worker| worker.logged("\"task completed\"")).sum::<usize>()
+        before + workers.iter().map(Process::completed).sum::<usize>()
     };
     while ended.is_empty() || done(&ended, &workers) < messages * 9 / 10 {
         assert!(began.elapsed() < Duration::from_secs(800), "it takes too long");
@@ -129,10 +123,10 @@ fn services_that_fail_for_a_minute_cost_time_only() {
         .without_env("AWS_ENDPOINT_URL")
         .args(["--until-empty", "--timeout", "5m"])
         .start();
-    worker.until_logged("\"task completed\"");
+    worker.until_completed(1);
     for (service, proxy) in [("S3", &s3), ("SQS", &sqs)] {
-        let completed = worker.logged("\"task completed\"");
-        worker.until_logged_times(completed + messages / 10 + 1, "\"task completed\"");
+        let completed = worker.completed();
+        worker.until_completed(completed + messages / 10 + 1);
         let working = worker.logged("work again");
         let paused = worker.logged("receiving is still paused");
         proxy.cut();
@@ -199,7 +193,7 @@ fn a_poison_message_does_not_keep_others_from_passing() {
         let worker =
             if poison == 0 { worker.arg("--until-empty") } else { worker.args(["--stop-timeout", "1s"]) };
         let worker = worker.start();
-        worker.until_logged_times(GOOD, "\"task completed\"");
+        worker.until_completed(GOOD);
         took.push(began.elapsed());
         if poison > 0 {
             // The message has been tried once or twice by now; other messages don't wait for it.
@@ -214,7 +208,7 @@ fn a_poison_message_does_not_keep_others_from_passing() {
         assert_eq!(output.summary()["outcomes"]["completed"], GOOD, "{output}");
         assert_eq!(output.summary()["dead_lettered"], poison, "{output}");
     }
-    let letters = amazon.receive(&format!("{}/{ACCOUNT}/dead", amazon.endpoint));
+    let letters = amazon.dead_letters();
     let [(body, attributes)] = &letters[..] else { panic!("{letters:?}") };
     assert_eq!(body, "panic on purpose");
     let why: serde_json::Value = serde_json::from_str(&attributes["wasmrun"]).expect("JSON");

@@ -2,16 +2,13 @@
 //! against a message; if it were, the message would be in the dead-letter queue.
 
 use crate::harness::{Depth, Disk, Output, Process, World, field, guest, keys, wait_until};
-use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 const OBJECTS: usize = 40;
 /// A queue in its own directory.
 const IN_DIRECTORY: &str = "sqlite:queue/jobs.db";
-const COMPLETED: &str = "\"task completed\"";
 const STOPPED: &str = "paused receiving: a store or a queue fails";
 const RECOVERED: &str = "resumed receiving: stores and queues work again";
 
@@ -57,21 +54,11 @@ fn assert_outputs(store: &Path) {
 #[track_caller]
 fn works_off_a_locked_queue(world: &World) -> Output {
     let worker = worker(world);
-    worker.until_logged(COMPLETED);
-    let database = lock(world, "jobs.db");
+    worker.until_completed(1);
+    let lock = world.lock("jobs.db");
     worker.until_logged("has been locked by another process");
-    database.execute_batch("ROLLBACK").expect("unlocked");
+    drop(lock);
     worker.finish().succeeded()
-}
-
-/// Moves a directory away until the worker has noticed.
-#[track_caller]
-fn vanishes(world: &World, directory: &str, until_noticed: impl FnOnce()) {
-    let (there, away) = (world.path(directory), world.path("away"));
-    fs::rename(&there, &away).expect("renamed");
-    until_noticed();
-    assert!(!there.exists(), "somebody made another directory");
-    fs::rename(&away, &there).expect("renamed");
 }
 
 fn a_store_vanishes_and_comes_back(store: &str) {
@@ -79,8 +66,8 @@ fn a_store_vanishes_and_comes_back(store: &str) {
     fill(&world);
     world.announce();
     let worker = worker(&world);
-    worker.until_logged(COMPLETED);
-    vanishes(&world, store, || {
+    worker.until_completed(1);
+    world.while_away(store, || {
         worker.until_logged(STOPPED);
         worker.until_logged("receiving is still paused");
     });
@@ -127,17 +114,11 @@ fn a_database_that_is_locked_for_longer_than_messages_are_held_loses_none() {
 #[test]
 fn a_queue_whose_directory_vanishes_and_comes_back_costs_time_only() {
     let world = world_with_queue_directory();
-    let bodies = (0..OBJECTS).flat_map(|_| ["--message", "sleep 100"]);
-    world.wasmrun(["enqueue", "--queue", IN_DIRECTORY]).args(bodies).succeeds();
-    let worker = world
-        .wasmrun(["run", "--queue", IN_DIRECTORY, "--until-empty", "--instances", "2"])
-        .args(["--log", "info,wasmrun_runtime=debug"])
-        .arg(guest("misbehave"))
-        .args(World::grants())
-        .start();
-    worker.until_logged(COMPLETED);
+    world.send_to(IN_DIRECTORY, &[], ["sleep 100"; OBJECTS]);
+    let worker = world.run_on(IN_DIRECTORY, "misbehave").args(["--until-empty", "--instances", "2"]).start();
+    worker.until_completed(1);
     // If both tasks end first, the worker finds that it can't settle, and receives nothing before it can.
-    vanishes(&world, "queue", || {
+    world.while_away("queue", || {
         wait_until("it is noticed", || {
             worker.logged("\"cannot receive from the queue\"") + worker.logged("\"cannot settle a message\"")
                 > 0
@@ -152,15 +133,15 @@ fn a_queue_whose_directory_vanishes_and_comes_back_costs_time_only() {
 #[test]
 fn a_dead_letter_queue_that_is_locked_loses_no_letter() {
     let world = World::with_queue(&["--dead-letter", "none"]);
-    world.wasmrun(["queue", "create", "sqlite:dead.db"]).succeeds();
+    world.create_queue("sqlite:dead.db", &[]);
     world.send(["reject one", "ok", "reject two", "ok"]);
-    let database = lock(&world, "dead.db");
+    let lock = world.lock("dead.db");
     let worker = world
         .run("misbehave")
         .args(["--until-empty", "--backoff", "100ms..1s", "--dead-letter", "sqlite:dead.db"])
         .start();
     worker.until_logged("cannot dead-letter the message");
-    database.execute_batch("ROLLBACK").expect("unlocked");
+    drop(lock);
     let output = worker.finish().succeeded();
     let mut dead: Vec<_> =
         world.peek("sqlite:dead.db").iter().map(|letter| field(letter, "body").to_owned()).collect();
@@ -169,20 +150,10 @@ fn a_dead_letter_queue_that_is_locked_loses_no_letter() {
     assert_eq!(world.depth(), Depth::EMPTY);
 }
 
-/// Locks the database: readers see the previous state and writers wait. A backup or a shell with an open transaction
-/// does the same.
-fn lock(world: &World, file: &str) -> rusqlite::Connection {
-    let database = rusqlite::Connection::open(world.path(file)).expect("a database");
-    let patience = Duration::from_secs(20);
-    database.busy_timeout(patience).expect("a busy timeout");
-    database.execute_batch("BEGIN IMMEDIATE").expect("a lock");
-    database
-}
-
 fn world_with_queue_directory() -> World {
     let world = World::new();
-    fs::create_dir(world.path("queue")).expect("a directory");
-    world.wasmrun(["queue", "create", IN_DIRECTORY]).args(["--max-receives", "1"]).succeeds();
+    world.create_dir("queue");
+    world.create_queue(IN_DIRECTORY, &["--max-receives", "1"]);
     world
 }
 
@@ -194,17 +165,14 @@ fn a_full_disk_under_a_store_costs_time_only() {
         return;
     };
     let filler = disk.fill(&worker);
-    let store = ["--store", "input=dir:in"];
-    let queue = ["enqueue", "--queue", IN_DIRECTORY];
-    world.wasmrun(queue).args(store).succeeds();
+    world.wasmrun(["enqueue", "--queue", IN_DIRECTORY, "--store", "input=dir:in"]).succeeds();
     worker.until_logged(STOPPED);
     worker.until_logged("receiving is still paused");
     fs::remove_file(filler).expect("removed");
-    worker.until_logged_times(OBJECTS, COMPLETED);
+    worker.until_completed(OBJECTS);
     assert_outputs(&disk.path(&worker));
     wait_until("the queue is empty", || world.depth_of(IN_DIRECTORY) == Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     assert!(output.to_string().contains("no space left on device"), "{output}");
     assert_eq!(world.depth_of("sqlite:queue/jobs.db#dead"), Depth::EMPTY);
     assert_eq!(output.logs_of(RECOVERED).len(), 1, "{output}");
@@ -214,14 +182,12 @@ fn a_full_disk_under_a_store_costs_time_only() {
 fn a_full_disk_under_the_queue_costs_time_only() {
     const MESSAGES: usize = 300;
     let world = world_with_queue_directory();
-    let bodies = (0..MESSAGES).flat_map(|_| ["--message", "sleep 20"]);
-    let queue = ["enqueue", "--queue", IN_DIRECTORY];
-    world.wasmrun(queue).args(bodies).succeeds();
+    world.send_to(IN_DIRECTORY, &[], ["sleep 20"; MESSAGES]);
     let arguments = ["--queue", IN_DIRECTORY, "--until-empty"];
     let Some((disk, worker)) = Disk::start_on(&world, "queue", 8 << 20, &arguments) else {
         return;
     };
-    worker.until_logged(COMPLETED);
+    worker.until_completed(1);
     let filler = disk.fill(&worker);
     worker.until_logged("the disk is full");
     fs::remove_file(filler).expect("removed");
@@ -233,14 +199,13 @@ fn a_full_disk_under_the_queue_costs_time_only() {
 /// An error of the system is not the message's fault.
 #[test]
 fn a_host_without_memory_for_another_instance_blames_no_message() {
-    const SCRIPT: &str = r#"ulimit -v 9000000; exec "$0" "$@""#;
     let world = world();
     world.send(["sleep 200"; 12]);
     // Enough address space for the memory of one instance, but not of four.
     let output = world
-        .program(Path::new("sh"))
-        .args(["-c", SCRIPT, env!("CARGO_BIN_EXE_wasmrun"), "run", "--queue", "sqlite:jobs.db"])
-        .args(["--until-empty", "--instances", "4", "--backoff", "50ms..500ms"])
+        .wasmrun_after("ulimit -v 9000000")
+        .args(["run", "--queue", "sqlite:jobs.db", "--until-empty", "--instances", "4"])
+        .args(["--backoff", "50ms..500ms"])
         .arg(guest("misbehave"))
         .args(World::grants())
         .succeeds();

@@ -2,22 +2,15 @@
 //! The queues here allow a single receive, so a message that is counted goes to the dead-letter queue at once.
 
 use crate::harness::{
-    Answer, Command, Depth, Disk, Process, Request, ScriptedSqs, Stub, World, get, guest, keys, lock, signed,
-    wait_until,
+    Answer, Command, Depth, Disk, Objects, Request, ScriptedSqs, Stub, World, event, get, guest, keys, lock,
+    signed, wait_until,
 };
-use rustix::process::Signal;
-use std::collections::BTreeMap;
+use serde_json::json;
 use std::sync::{Arc, Mutex};
 
 const QUEUE: &str = "sqlite:jobs.db";
 const PAUSED: &str = "paused receiving: a store or a queue fails";
 const HELD: &str = "holding a message until a store or a queue works again";
-const COMPLETED: &str = "\"task completed\"";
-
-fn stop(worker: Process) {
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
-}
 
 /// A worker that may write to `outptu`, a typo of the user.
 fn mistyped(world: &World) -> Command {
@@ -36,18 +29,12 @@ fn announced(count: usize) -> World {
     world
 }
 
-/// Number of messages in the queue, in any state.
-fn waiting(world: &World) -> u64 {
-    let Depth { visible, in_flight, delayed } = world.depth();
-    visible + in_flight + delayed
-}
-
 #[test]
 fn a_mistyped_alias_empties_no_queue_and_is_named_beside_those_that_are_granted() {
     let world = announced(8);
     let output =
         mistyped(&world).arg("--until-empty").fails_with(4, "the store \"output\", which is not granted");
-    assert_eq!((waiting(&world), world.dead()), (8, Depth::EMPTY), "{output}");
+    assert_eq!((world.depth().total(), world.dead()), (8, Depth::EMPTY), "{output}");
     let errors: Vec<_> = output.stderr.iter().filter(|line| line.contains("ERROR")).collect();
     assert_eq!(errors.len(), 1, "{output}");
     for named in ["the store \\\"output\\\"", "input:ro", "outptu:rw", "--store output=URL:MODE"] {
@@ -64,8 +51,8 @@ fn a_worker_with_a_mistyped_alias_says_so_and_waits() {
     worker.until_logged("paused receiving: a grant is missing");
     wait_until("it is not ready", || get(address, "/readyz").body.contains("which is not granted"));
     assert_eq!(world.dead(), Depth::EMPTY);
-    stop(worker);
-    assert_eq!(waiting(&world), 8);
+    worker.stop();
+    assert_eq!(world.depth().total(), 8);
 }
 
 #[test]
@@ -73,18 +60,16 @@ fn an_input_that_is_granted_for_writing_only_empties_no_queue() {
     let world = announced(8);
     let output = world
         .wasmrun(["run", "--queue", QUEUE, "--until-empty"])
-        .args(["--store", "input=dir:in:wo", "--store", "output=dir:out:rw", "--send", "next=sqlite:next.db"])
-        .arg(guest("misbehave"))
+        .misbehaving("dir:in:wo", "dir:out:rw")
         .fails_with(4, "no readable store holds the announced object");
     assert!(output.to_string().contains(":wo"), "{output}");
-    assert_eq!((waiting(&world), world.dead()), (8, Depth::EMPTY), "{output}");
+    assert_eq!((world.depth().total(), world.dead()), (8, Depth::EMPTY), "{output}");
 }
 
 #[test]
 fn once_tasks_complete_an_object_outside_of_all_stores_is_its_message_s_own_matter() {
     let world = announced(3);
-    let outside = r#"{"Records":[{"eventVersion":"2.1","eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"b"},"object":{"key":"k"}}}]}"#;
-    world.send([outside]);
+    world.send([event("b", &[json!({"key": "k"})]).to_string()]);
     let output = world.run("misbehave").args(["--until-empty", "--instances", "1", "--backoff", "100ms..1s"]);
     let output = output.succeeds();
     assert_eq!(keys(&world.path("out")).len(), 3);
@@ -97,14 +82,14 @@ fn a_store_that_becomes_read_only_costs_time_only() {
     let world = announced(OBJECTS);
     let arguments = ["--queue", QUEUE, "--rate", "20/s"];
     let Some((disk, worker)) = Disk::start_on(&world, "out", 1 << 20, &arguments) else { return };
-    worker.until_logged(COMPLETED);
+    worker.until_completed(1);
     disk.remount(&worker, "ro");
     worker.until_logged(PAUSED);
     worker.until_logged("receiving is still paused");
     disk.remount(&worker, "rw");
     wait_until("all objects are there", || keys(&disk.path(&worker)).len() == OBJECTS);
-    wait_until("the queue is empty", || world.depth() == Depth::EMPTY);
-    stop(worker);
+    world.wait_until_empty();
+    worker.stop();
     assert_eq!(world.dead(), Depth::EMPTY);
 }
 
@@ -119,7 +104,7 @@ fn tasks_that_only_read_do_not_hide_that_a_store_can_no_longer_be_written() {
     let arguments = ["--queue", QUEUE, "--rate", "20/s"];
     let Some((disk, worker)) = Disk::start_on(&world, "out", 1 << 20, &arguments) else { return };
     world.send(["put first text", "get @output there"]);
-    worker.until_logged_times(2, COMPLETED);
+    worker.until_completed(2);
     disk.remount(&worker, "ro");
     let read = || "get @output there".to_owned();
     world.send((0..OBJECTS).flat_map(|index| [format!("put k{index} text"), read(), read()]));
@@ -127,8 +112,8 @@ fn tasks_that_only_read_do_not_hide_that_a_store_can_no_longer_be_written() {
     assert_eq!(world.dead(), Depth::EMPTY);
     disk.remount(&worker, "rw");
     wait_until("all objects are there", || keys(&disk.path(&worker)).len() == OBJECTS + 2);
-    wait_until("the queue is empty", || world.depth() == Depth::EMPTY);
-    stop(worker);
+    world.wait_until_empty();
+    worker.stop();
     assert_eq!(world.dead(), Depth::EMPTY);
 }
 
@@ -142,7 +127,7 @@ fn s3_s_test_event_does_not_show_that_grants_are_right() {
     world.announce();
     let output =
         mistyped(&world).arg("--until-empty").fails_with(4, "the store \"output\", which is not granted");
-    assert_eq!((waiting(&world), world.dead()), (8, Depth::EMPTY), "{output}");
+    assert_eq!((world.depth().total(), world.dead()), (8, Depth::EMPTY), "{output}");
 }
 
 #[test]
@@ -151,13 +136,13 @@ fn a_worker_that_is_told_to_stop_while_no_task_completes_succeeds() {
     world.send(["reject it"; 20]);
     let worker = world.run("misbehave").args(["--until-empty", "--instances", "1"]).start();
     worker.until_logged("slowing down to one message at a time");
-    stop(worker);
+    worker.stop();
 }
 
-/// A server that supports as much of S3 as a task needs, and refuses requests on demand.
+/// S3 that refuses requests on demand.
 #[derive(Clone, Default)]
 struct Bucket {
-    objects: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
+    objects: Objects,
     refuses: Arc<Mutex<Option<Refuses>>>,
 }
 
@@ -173,29 +158,15 @@ impl Bucket {
     }
 
     fn answer(&self, request: &Request) -> Answer {
-        let path = request.target.split('?').next().unwrap_or_default();
-        if lock(&self.refuses).is_some_and(|refuses| refuses(request)) {
-            return error(403, "AccessDenied");
-        }
-        let mut objects = lock(&self.objects);
-        match request.method.as_str() {
-            "PUT" => {
-                objects.insert(path.to_owned(), request.body.clone());
-                Answer::new(200, "").with("ETag", "\"e\"")
-            }
-            _ => match objects.get(path) {
-                Some(content) if request.header("range") == "bytes=0-0" => Answer::new(206, &content[..1])
-                    .with("Content-Range", format!("bytes 0-0/{}", content.len()))
-                    .with("ETag", "\"e\""),
-                Some(content) => Answer::new(200, content.clone()).with("ETag", "\"e\""),
-                None => error(404, "NoSuchKey"),
-            },
+        match lock(&self.refuses).is_some_and(|refuses| refuses(request)) {
+            true => Answer::s3_error(403, "AccessDenied"),
+            false => self.objects.answer(request),
         }
     }
 
     /// Number of objects whose paths contain this text.
     fn count(&self, part: &str) -> usize {
-        lock(&self.objects).keys().filter(|path| path.contains(part)).count()
+        self.objects.paths().iter().filter(|path| path.contains(part)).count()
     }
 
     fn announced(&self, world: &World, keys: &[&str]) {
@@ -204,16 +175,9 @@ impl Bucket {
 
     /// Stores an object and returns the event that announces it.
     fn holds(&self, key: &str) -> String {
-        lock(&self.objects).insert(format!("/photos/in/{key}"), format!("object {key}").into());
-        format!(
-            r#"{{"Records":[{{"eventVersion":"2.1","eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{{"bucket":{{"name":"photos"}},"object":{{"key":"in/{key}"}}}}}}]}}"#
-        )
+        self.objects.put(&format!("/photos/in/{key}"), format!("object {key}"));
+        event("photos", &[json!({"key": format!("in/{key}")})]).to_string()
     }
-}
-
-fn error(status: u16, code: &str) -> Answer {
-    let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>no</Message></Error>");
-    Answer::new(status, body).with("Content-Type", "application/xml")
 }
 
 fn on_s3(world: &World, stub: &Stub) -> Command {
@@ -228,16 +192,8 @@ fn on_scripted(queue: &ScriptedSqs, world: &World, stub: &Stub) -> Command {
 fn on_s3_from(queue: &str, world: &World, stub: &Stub) -> Command {
     let command = world
         .wasmrun(["run", "--queue", queue, "--instances", "1"])
-        .args([
-            "--store",
-            "input=s3://photos/in:ro",
-            "--store",
-            "output=s3://photos/out:rw",
-            "--send",
-            "next=sqlite:next.db",
-        ])
-        .arg(guest("misbehave"))
-        .env("WASMRUN_LOG", "info,wasmrun_runtime=debug")
+        .misbehaving("s3://photos/in:ro", "s3://photos/out:rw")
+        .logging_tasks()
         .env("AWS_ENDPOINT_URL_S3", stub.endpoint());
     signed(command)
 }
@@ -252,14 +208,14 @@ fn a_role_that_loses_its_rights_costs_time_only() {
         let stub = bucket.serve();
         bucket.announced(&world, &keys[..1]);
         let worker = on_s3(&world, &stub).start();
-        worker.until_logged(COMPLETED);
+        worker.until_completed(1);
         bucket.refuse(refuses);
         bucket.announced(&world, &keys[1..]);
         worker.until_logged(PAUSED);
         bucket.refuse(|_| false);
         wait_until("all are written", || bucket.count("/out/") == keys.len());
-        wait_until("the queue is empty", || world.depth() == Depth::EMPTY);
-        stop(worker);
+        world.wait_until_empty();
+        worker.stop();
         assert_eq!(world.dead(), Depth::EMPTY);
     }
 }
@@ -282,7 +238,7 @@ fn messages_on_sqs_are_not_received_again_and_again_while_a_right_is_missing() {
     bucket.refuse(|_| false);
     wait_until("the queue is empty", || queue.depth() == [0, 0]);
     assert!(queue.received() <= 5, "{}", queue.received());
-    stop(worker);
+    worker.stop();
     assert_eq!(bucket.count("/out/"), 3);
 }
 
@@ -297,22 +253,21 @@ fn messages_that_wait_for_a_store_are_released_when_the_worker_stops() {
     // which this queue doesn't do.
     worker.until_logged_times(3, HELD);
     assert_eq!((queue.received(), queue.depth()), (4, [1, 2]));
-    stop(worker);
+    worker.stop();
     assert_eq!(queue.depth(), [3, 0]);
 }
 
 #[test]
 fn messages_that_cannot_be_held_for_long_are_released_uncounted_while_a_grant_is_missing() {
-    let world = World::new();
-    world.wasmrun(["queue", "create", QUEUE, "--visibility-timeout", "2s", "--max-receives", "1"]).succeeds();
+    let world = World::with_queue(&["--visibility-timeout", "2s", "--max-receives", "1"]);
     for index in 0..3 {
         world.write(&format!("in/{index}"), "content");
     }
     world.announce();
     let worker = mistyped(&world).args(["--max-visibility", "3s", "--timeout", "2s"]).start();
     worker.until_logged_times(6, "\"task did not complete\"");
-    stop(worker);
-    assert_eq!((waiting(&world), world.dead()), (3, Depth::EMPTY));
+    worker.stop();
+    assert_eq!((world.depth().total(), world.dead()), (3, Depth::EMPTY));
 }
 
 #[test]
@@ -342,10 +297,10 @@ fn a_worker_in_which_no_task_completes_slows_down_and_goes_on_at_once_when_one_d
     assert!(world.dead().visible <= 8);
     world.send(["ok"]);
     worker.until_logged("resumed receiving at full speed");
-    wait_until("the rest is done", || world.depth() == Depth::EMPTY);
+    world.wait_until_empty();
     assert_eq!(world.dead(), Depth::visible(9));
     wait_until("it is ready", || get(address, "/readyz").status == 200);
-    stop(worker);
+    worker.stop();
 }
 
 #[test]
@@ -355,7 +310,7 @@ fn tasks_that_run_when_a_worker_slows_down_are_no_dead_letters() {
     let worker = world.run("misbehave").args(["--instances", "64"]).start();
     worker.until_logged("slowing down to one message at a time");
     worker.until_logged("still no task completes");
-    stop(worker);
+    worker.stop();
     let dead = world.dead().visible;
     assert!((7..=10).contains(&dead), "{dead} dead letters");
 }

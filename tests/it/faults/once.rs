@@ -1,15 +1,15 @@
 //! `--once` under kills: each key is committed by one run, and a crash leaves neither a part of its outputs nor a trace in
 //! the staging area.
 
-use super::crashes::seeded;
+use super::killing::{assert_outputs_of_one_run, killed_at_random_moments, seeded};
 use crate::harness::{Depth, Output, Process, World, field, keys, wait_until};
-use rustix::process::Signal;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const ORDERS: usize = 300;
 const KILLS: usize = 25;
-const SETTLED: [&str; 2] = ["\"task completed\"", "\"repeated\""];
+/// Log lines of messages that are settled.
+pub(super) const SETTLED: [&str; 2] = ["\"task completed\"", "\"repeated\""];
 
 fn start(world: &World, options: &[&str]) -> Process {
     let worker =
@@ -18,17 +18,12 @@ fn start(world: &World, options: &[&str]) -> Process {
     worker.within(Duration::from_secs(300)).start()
 }
 
-fn settled(worker: &Process) -> usize {
-    SETTLED.iter().map(|line| worker.logged(line)).sum()
-}
-
 /// Sends each order three times.
 fn send(world: &World) {
     for order in 0..ORDERS {
         let (attribute, body) =
             (format!("order={order}"), format!("put-nonce {order}/first {order}/second/deep"));
-        let enqueue = world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--attribute", &attribute]);
-        (0..3).fold(enqueue, |enqueue, _| enqueue.args(["--message", &body])).succeeds();
+        world.send_with(&["--attribute", &attribute], [&body; 3]);
     }
 }
 
@@ -37,34 +32,23 @@ fn kills_at_random_moments_leave_each_key_the_outputs_of_one_committed_run() {
     let mut random = seeded();
     let world = World::with_queue(&["--visibility-timeout", "1s", "--max-receives", "1000"]);
     send(&world);
-    let mut moments: Vec<usize> = (0..KILLS).map(|_| random.usize(..ORDERS * 27 / 10)).collect();
-    moments.sort_unstable();
-    let mut ended: Vec<Output> = Vec::new();
-    let mut done = 0;
-    let mut workers = vec![start(&world, &["--until-empty"]), start(&world, &["--until-empty"])];
-    for moment in moments {
-        wait_until("enough messages are settled", || {
-            done + workers.iter().map(settled).sum::<usize>() >= moment
-        });
-        std::thread::sleep(Duration::from_micros(random.u64(..20_000)));
-        let victim = random.usize(..workers.len());
-        done += settled(&workers[victim]);
-        ended.push(workers.swap_remove(victim).kill());
-        workers.push(start(&world, &["--until-empty"]));
-    }
+    let lines = (&SETTLED[..], ORDERS * 27 / 10);
+    let until_empty = || start(&world, &["--until-empty"]);
+    let (mut ended, workers) = killed_at_random_moments(&mut random, KILLS, lines, until_empty);
     ended.extend(workers.into_iter().map(|worker| worker.finish().succeeded()));
     assert_eq!((world.depth(), world.dead()), (Depth::EMPTY, Depth::EMPTY));
-    check_outputs(&world);
+    let text = |key: String| world.text(&format!("out/{key}"));
+    let outputs = |order: usize| ["first", "second/deep"].map(|name| text(format!("{order}/{name}")));
+    assert_outputs_of_one_run((0..ORDERS).map(outputs), &keys(&world.path("out/nonces")));
     check_runs(&ended);
 
     // A sweep leaves nothing of the runs that were killed.
     let sweeper = start(&world, &[]);
     sweeper.until_logged("\"ready\"");
     wait_until("the staging area is empty", || keys(&world.path("out/.wasmrun/staged")).is_empty());
-    sweeper.signal(Signal::TERM);
-    sweeper.finish().succeeded();
+    sweeper.stop();
     assert_eq!(keys(&world.path("out/.wasmrun/tmp")), Vec::<String>::new());
-    let ledger = rusqlite::Connection::open(world.path("ledger.db")).expect("a ledger");
+    let ledger = world.open("ledger.db");
     let states: (i64, i64) = ledger
         .query_row("SELECT count(*), sum(state = 2) FROM entry", [], |row| Ok((row.get(0)?, row.get(1)?)))
         .expect("counts");
@@ -75,27 +59,11 @@ fn kills_at_random_moments_leave_each_key_the_outputs_of_one_committed_run() {
     );
 }
 
-/// Each order has both outputs with the nonce of one run, and no output of another run appeared.
-fn check_outputs(world: &World) {
-    let text = |key: String| String::from_utf8(world.read(&format!("out/{key}"))).expect("text");
-    let mut nonces = BTreeSet::new();
-    for order in 0..ORDERS {
-        let (first, second) = (text(format!("{order}/first")), text(format!("{order}/second/deep")));
-        assert_eq!(first, second, "order {order} has outputs of two runs");
-        nonces.insert(first);
-    }
-    let written: BTreeSet<String> = keys(&world.path("out/nonces")).into_iter().collect();
-    assert_eq!(written.len(), ORDERS, "another run has written its own object");
-    assert_eq!(written, nonces);
-}
-
 /// No message's task completed twice. A killed worker may not have logged the end of one that has committed.
 fn check_runs(ended: &[Output]) {
     let mut completed: BTreeMap<String, usize> = BTreeMap::new();
     let (mut repeated, mut redelivered) = (0, 0);
-    for line in ended.iter().flat_map(|output| &output.stderr) {
-        // The last line of a killed worker may be truncated.
-        let Ok(log) = serde_json::from_str::<serde_json::Value>(line) else { continue };
+    for log in ended.iter().flat_map(Output::whole_logs) {
         if log["message"] == "task completed" {
             *completed.entry(field(&log, "message_id").to_owned()).or_default() += 1;
         }

@@ -1,14 +1,12 @@
 //! Local stand-ins for SQS and S3, and the calls that tests make to them.
 
-use super::{Command, Process, World, free_port, scratch, skip, wait_until};
+use super::{Command, Process, World, free_port, program, scratch, wait_until};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_sqs::types::QueueAttributeName;
 use aws_smithy_http_client::{Builder, tls};
 use std::collections::HashMap;
-use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -103,9 +101,7 @@ impl Amazon {
         let port = free_port();
         let directory = tempfile::tempdir_in(scratch()).expect("a directory");
         let server = command(Command::new(program, directory.path()), port, directory.path());
-        let mut server = server.within(Duration::from_secs(3600)).start();
-        wait_until("the server listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        assert!(server.runs(), "{name} has ended, and another server listens on its port");
+        let server = server.start_server(port);
         let endpoint = format!("http://127.0.0.1:{port}");
         let credentials = Credentials::new("test", "test", None, None, "tests");
         let http = || {
@@ -171,8 +167,18 @@ impl Amazon {
     }
 
     pub(crate) fn send(&self, url: &str, body: &str) {
-        let sent = self.wait(self.sqs.send_message().queue_url(url).message_body(body).send());
-        sent.expect("sent");
+        self.send_with(url, body, &[]);
+    }
+
+    /// Sends a message with attributes, each with its name, type and value. Returns its ID.
+    pub(crate) fn send_with(&self, url: &str, body: &str, attributes: &[(&str, &str, &str)]) -> String {
+        use aws_sdk_sqs::types::MessageAttributeValue;
+        let request = self.sqs.send_message().queue_url(url).message_body(body);
+        let request = attributes.iter().fold(request, |request, (name, kind, text)| {
+            let value = MessageAttributeValue::builder().data_type(*kind).string_value(*text).build();
+            request.message_attributes(*name, value.expect("a type"))
+        });
+        self.wait(request.send()).expect("sent").message_id.expect("an ID")
     }
 
     /// Sends messages in batches of ten.
@@ -240,6 +246,16 @@ impl Amazon {
         .map(|name| attributes[&name].parse().expect("a number"))
     }
 
+    /// URL of a queue of ministack.
+    pub(crate) fn url(&self, queue: &str) -> String {
+        format!("{}/{ACCOUNT}/{queue}", self.endpoint)
+    }
+
+    /// Receives up to ten messages of the dead-letter queue of ministack, as [`Self::receive`] does.
+    pub(crate) fn dead_letters(&self) -> Vec<(String, HashMap<String, String>)> {
+        self.receive(&self.url("dead"))
+    }
+
     /// Receives up to ten messages and returns their bodies and attributes.
     pub(crate) fn receive(&self, url: &str) -> Vec<(String, HashMap<String, String>)> {
         let request = self.sqs.receive_message().queue_url(url).max_number_of_messages(10);
@@ -266,6 +282,12 @@ impl Amazon {
         let place = place.location_constraint(BucketLocationConstraint::from(REGION)).build();
         let request = self.s3.create_bucket().bucket(bucket).create_bucket_configuration(place);
         self.wait(request.send()).is_ok()
+    }
+
+    /// Waits until a queue has this number of visible messages, such as notifications of a bucket.
+    #[track_caller]
+    pub(crate) fn wait_for_messages(&self, url: &str, messages: u64) {
+        wait_until("the messages are there", || self.depth(url)[0] >= messages);
     }
 
     /// Makes the bucket notify the queue of each object created in it.
@@ -353,23 +375,6 @@ impl Amazon {
 
 pub(crate) fn arn(queue: &str) -> String {
     format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}")
-}
-
-/// Path of a server that `cargo xtask test` installs. Prints that the test is skipped and returns `None` if it isn't
-/// installed.
-pub(crate) fn program(name: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("WASMRUN_SERVERS").map(PathBuf::from);
-    installed(name, folder.map(|folder| folder.join(name)))
-}
-
-/// Returns `path` if `cargo xtask test` could install the program there. Otherwise prints that the test is skipped and
-/// returns `None`.
-pub(crate) fn installed(name: &str, path: Option<PathBuf>) -> Option<PathBuf> {
-    let path = path.filter(|path| path.is_file());
-    if path.is_none() {
-        skip(&format!("{name} is not installed (cargo xtask test does that, where it can)"));
-    }
-    path
 }
 
 /// Sets credentials and a region, but no endpoint, and disables the instance metadata service.

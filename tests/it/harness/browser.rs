@@ -6,7 +6,6 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use tempfile::TempDir;
@@ -27,7 +26,7 @@ pub(crate) struct Browser {
 impl Browser {
     /// Starts the browser. Prints that the test is skipped and returns `None` if it isn't installed.
     pub(crate) fn start() -> Option<Self> {
-        let program = installed("chromium", std::env::var_os("WASMRUN_CHROMIUM").map(PathBuf::from))?;
+        let program = installed("chromium", "WASMRUN_CHROMIUM")?;
         let directory = tempfile::tempdir_in(scratch()).expect("a directory");
         // The browser reads the protocol from descriptor 3 and writes it to 4.
         let mut child = Command::new("sh")

@@ -1,9 +1,10 @@
 //! Running a program, and assertions on its output.
 
 use super::process::Process;
-use super::{PATIENCE, scratch};
+use super::{PATIENCE, guest, scratch, wait_until};
 use serde_json::Value;
 use std::ffi::OsStr;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -58,6 +59,18 @@ impl Command {
         self
     }
 
+    /// Logs what tests read: how each task ended.
+    pub(crate) fn logging_tasks(self) -> Self {
+        self.env("WASMRUN_LOG", "info,wasmrun_runtime=debug")
+    }
+
+    /// Runs the guest `misbehave` with these stores, such as `dir:in:ro`, and the queue that it sends to.
+    pub(crate) fn misbehaving(self, input: &str, output: &str) -> Self {
+        self.arg(guest("misbehave"))
+            .args(["--store", &format!("input={input}"), "--store", &format!("output={output}")])
+            .args(["--send", "next=sqlite:next.db"])
+    }
+
     /// Sets standard input.
     pub(crate) fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = Some(bytes.into());
@@ -74,6 +87,23 @@ impl Command {
         Process::start(self.inner, self.input, self.time)
     }
 
+    /// Starts a worker or a service and waits until it is ready.
+    #[track_caller]
+    pub(crate) fn start_ready(self) -> Process {
+        let process = self.start();
+        process.until_logged("\"ready\"");
+        process
+    }
+
+    /// Starts a server for the rest of the test, and waits until it listens on this port.
+    #[track_caller]
+    pub(crate) fn start_server(self, port: u16) -> Process {
+        let mut server = self.within(Duration::from_secs(3600)).start();
+        wait_until("the server listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        assert!(server.runs(), "the server has ended, and another one listens on its port");
+        server
+    }
+
     /// Runs the program until it exits, whatever its exit status.
     #[track_caller]
     pub(crate) fn ends(self) -> Output {
@@ -83,6 +113,14 @@ impl Command {
     #[track_caller]
     pub(crate) fn succeeds(self) -> Output {
         self.ends().succeeded()
+    }
+
+    /// Runs a task, and returns the reason of its outcome, which must be this one: guests answer by a reason.
+    #[track_caller]
+    pub(crate) fn reason(self, outcome: &str) -> String {
+        let (ended, reason) = self.ends().outcome();
+        assert_eq!(ended, outcome, "{reason}");
+        reason
     }
 
     /// Runs the program and asserts that it exits with `code` and prints one error that contains `text`, even if
@@ -145,6 +183,12 @@ impl Output {
         self
     }
 
+    /// Asserts how many tasks of a worker ended with each outcome, such as `{"completed": 2}`.
+    #[track_caller]
+    pub(crate) fn has_outcomes(&self, expected: &Value) {
+        assert_eq!(self.summary()["outcomes"], *expected, "{self}");
+    }
+
     /// Parses standard output, which must be one JSON value.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
@@ -168,6 +212,11 @@ impl Output {
             value.unwrap_or_else(|| panic!("{line:?} is no log line: {self}"))
         };
         self.stderr.iter().map(parse).collect()
+    }
+
+    /// The log lines of a program that was killed, whose last line may be truncated.
+    pub(crate) fn whole_logs(&self) -> impl Iterator<Item = Value> {
+        self.stderr.iter().filter_map(|line| serde_json::from_str(line).ok())
     }
 
     /// The log lines with this message.

@@ -45,10 +45,10 @@ impl Disk {
             .arg("run")
             .arg(guest("misbehave"))
             .args(World::grants())
-            .args(["--instances", "2", "--backoff", "100ms..1s", "--log", "info,wasmrun_runtime=debug"])
+            .args(["--instances", "2", "--backoff", "100ms..1s"])
+            .logging_tasks()
             .args(arguments)
-            .start();
-        worker.until_logged("\"ready\"");
+            .start_ready();
         Some((disk, worker))
     }
 

@@ -5,12 +5,11 @@
 //! S3 in the Service Authorization Reference. The errors are those that SQS and S3 send.
 
 use super::stub::{Answer, Request, Stub};
-use super::{ACCOUNT, lock};
+use super::{ACCOUNT, Wire, lock};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::io;
 use std::sync::{Arc, Mutex};
 
 const REGION: &str = "eu-west-1";
@@ -201,49 +200,25 @@ fn refusal(request: &Request, need: &Need) -> Answer {
 
 /// Forwards a request to the server and returns the answer.
 fn forward(request: &Request, to: &str) -> io::Result<Answer> {
-    let mut server = TcpStream::connect(to)?;
+    let mut server = Wire::try_to(to.parse().expect("an address"))?;
     let mut head = format!("{} {} HTTP/1.1\r\n", request.method, request.target);
     for (name, value) in request.headers.iter().filter(|(name, _)| *name != "connection") {
         head += &format!("{name}: {value}\r\n");
     }
-    server.write_all(format!("{head}connection: close\r\n\r\n").as_bytes())?;
-    server.write_all(&request.body)?;
-    let mut answer = Vec::new();
-    server.read_to_end(&mut answer)?;
-    let bad = || io::Error::from(io::ErrorKind::InvalidData);
-    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").ok_or_else(bad)?;
-    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
-    let body = answer.split_off(end + 4);
-    let mut lines = head.lines();
-    let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).ok_or_else(bad)?;
-    let headers: Vec<_> = lines.filter_map(|line| line.split_once(": ")).collect();
-    let is = |name: &'static str| move |header: &&(&str, &str)| header.0.eq_ignore_ascii_case(name);
-    let is_chunked = headers.iter().find(is("transfer-encoding")).is_some();
-    let body = if is_chunked { dechunked(&body).ok_or_else(bad)? } else { body };
-    let mut said = Answer::new(status, body);
-    for (name, value) in headers {
-        let length = name.eq_ignore_ascii_case("content-length");
-        let of_connection = ["connection", "keep-alive", "transfer-encoding"];
+    server.try_send(format!("{head}connection: close\r\n\r\n"))?;
+    server.try_send(&request.body)?;
+    let is_head = request.method == "HEAD";
+    let response = server.try_response()?;
+    if !response.is_whole && !is_head {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let mut answer = Answer::new(response.status(), response.body);
+    for (name, value) in &response.head.headers {
+        let of_connection = ["connection", "keep-alive", "transfer-encoding"].contains(&name.as_str());
         // In an answer to HEAD, the content length is that of the object.
-        if of_connection.iter().any(|it| name.eq_ignore_ascii_case(it))
-            || (length && request.method != "HEAD")
-        {
-            continue;
+        if !of_connection && (name != "content-length" || is_head) {
+            answer = answer.with(name, value);
         }
-        said = said.with(name, value);
     }
-    Ok(said)
-}
-
-fn dechunked(mut body: &[u8]) -> Option<Vec<u8>> {
-    let mut whole = Vec::new();
-    loop {
-        let end = body.windows(2).position(|bytes| bytes == b"\r\n")?;
-        let length = usize::from_str_radix(std::str::from_utf8(&body[..end]).ok()?.trim(), 16).ok()?;
-        if length == 0 {
-            return Some(whole);
-        }
-        whole.extend_from_slice(body.get(end + 2..end + 2 + length)?);
-        body = body.get(end + 4 + length..)?;
-    }
+    Ok(answer)
 }

@@ -1,7 +1,6 @@
 //! An object that is larger than the memory of its task and of the host.
 
-use super::{World, guest, scratch};
-use rustix::process::Signal;
+use super::{COMPLETED, World, guest, scratch};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -34,12 +33,10 @@ pub(crate) fn copied(component: &str, arguments: &[&str], copy: &str, size: u64,
         .args(arguments)
         .args(["--memory", &format!("{mebibytes}MiB"), "--timeout", "10m"])
         .within(Duration::from_secs(300))
-        .start();
-    worker.until_logged("\"ready\"");
-    worker.until_logged_at_last("\"task completed\"");
+        .start_ready();
+    worker.until_logged_at_last(COMPLETED);
     let peak = worker.vitals().peak;
-    worker.signal(Signal::TERM);
-    let summary = worker.finish().succeeded().summary();
+    let summary = worker.stop().summary();
     println!("the host's memory peaked at {} KiB, {summary}", peak >> 10);
     assert!(peak < HOST_MEMORY, "{peak}");
     assert_eq!(summary["bytes_written"], size);

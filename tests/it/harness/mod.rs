@@ -1,6 +1,17 @@
 //! The test harness. A [`World`] is a directory with stores and queues. A [`Command`] runs the real program in it and
 //! becomes a [`Process`] or an [`Output`].
 //!
+//! | to | use |
+//! |---|---|
+//! | send messages | [`World::send`], `send_with` (options), `send_of` (a key), `send_to` (another queue), `announce` (objects) |
+//! | run a worker | [`World::run`], `run_on` (another queue), [`Command::misbehaving`] (other stores) |
+//! | wait for it | [`Command::start_ready`], [`Process::until_logged`], [`World::wait_until_empty`], [`wait_until`] |
+//! | end it | [`Process::stop`], `finish`, `kill` |
+//! | see its results | [`Output::has_outcomes`], `summary`, `logs_of`; [`World::depth`], `dead_letters`, `usage` |
+//! | stand in for a server | [`Stub`] (answers), [`Raw`] (bytes), [`Objects`] (S3), [`ScriptedSqs`], [`Proxy`] |
+//! | have real servers | [`Amazon`], [`DockerRegistry`], [`Tls`] |
+//! | speak HTTP | [`Wire`]; `get` and `status` for a worker's own endpoints |
+//!
 //! Nothing here sleeps for a time that "should be enough": tests wait for a condition, for [`PATIENCE`] at most. Every
 //! process that a test starts ends with the test.
 
@@ -9,9 +20,11 @@ mod browser;
 mod collector;
 mod command;
 mod disk;
+mod event;
 mod faults;
 mod guard;
 pub(crate) mod large;
+mod objects;
 pub(crate) mod png;
 mod ports;
 mod process;
@@ -21,27 +34,31 @@ mod registry;
 mod scripted_sqs;
 mod stub;
 mod tls;
+mod tools;
 mod vitals;
 mod watcher;
 mod wire;
 mod world;
 
-pub(crate) use amazon::{ACCOUNT, Amazon, arn, installed, program, signed};
+pub(crate) use amazon::{ACCOUNT, Amazon, arn, signed};
 pub(crate) use browser::Browser;
 pub(crate) use collector::{Collector, attribute};
 pub(crate) use command::{Command, Output, field, why};
 pub(crate) use disk::Disk;
+pub(crate) use event::event;
 pub(crate) use faults::Faults;
 pub(crate) use guard::Guard;
+pub(crate) use objects::Objects;
 pub(crate) use ports::free_port;
-pub(crate) use process::Process;
+pub(crate) use process::{COMPLETED, Process};
 pub(crate) use proxy::Proxy;
 pub(crate) use raw::Raw;
 pub(crate) use registry::DockerRegistry;
 pub(crate) use scripted_sqs::{Call, ScriptedSqs, partly, refusal};
 pub(crate) use stub::{Answer, Request, Stub};
 pub(crate) use tls::{Tls, certificate};
-pub(crate) use vitals::Vitals;
+pub(crate) use tools::{installed, installed_below, program};
+pub(crate) use vitals::{Vitals, process_status};
 pub(crate) use watcher::{Seen, exchange, get, request, status, wait_for_tasks};
 pub(crate) use wire::Wire;
 pub(crate) use world::{Depth, World, keys};
@@ -74,6 +91,11 @@ pub(crate) fn memory() -> &'static Path {
 /// The repository's root.
 pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A photograph of the demo.
+pub(crate) fn photograph() -> Vec<u8> {
+    std::fs::read(repository().join("demo/photographs/coffee cup.jpg")).expect("a photograph")
 }
 
 /// The program under test: the one just built, or the one that `WASMRUN_PROGRAM` names, to see a test fail on an older

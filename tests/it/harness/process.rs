@@ -11,6 +11,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+/// What is in the log line of a task that has completed.
+pub(crate) const COMPLETED: &str = "\"task completed\"";
+
 /// A running program, which is killed when dropped.
 pub(crate) struct Process {
     /// Name in failure messages.
@@ -62,6 +65,17 @@ impl Process {
         }
     }
 
+    /// Waits until a worker has logged that this number of tasks have completed.
+    #[track_caller]
+    pub(crate) fn until_completed(&self, tasks: usize) {
+        self.until_logged_times(tasks, COMPLETED);
+    }
+
+    /// Number of tasks so far that a worker has logged as completed.
+    pub(crate) fn completed(&self) -> usize {
+        self.logged(COMPLETED)
+    }
+
     /// Waits for a log line until the process's deadline.
     #[track_caller]
     pub(crate) fn until_logged_at_last(&self, text: &str) {
@@ -111,6 +125,13 @@ impl Process {
     pub(crate) fn finish(mut self) -> Output {
         let status = self.wait();
         Output::new(&self.name, status, self.stdout.finish(), self.stderr.finish())
+    }
+
+    /// Sends SIGTERM and waits until the process has exited with success.
+    #[track_caller]
+    pub(crate) fn stop(self) -> Output {
+        self.signal(Signal::TERM);
+        self.finish().succeeded()
     }
 
     /// Kills the process with SIGKILL and returns its output so far.

@@ -1,10 +1,9 @@
 //! A real registry: Debian's `docker-registry`, with a directory of its own.
 
-use super::{Command, Process, World, free_port, installed, scratch, wait_until};
+use super::wire::{Response, Wire};
+use super::{Command, Process, World, free_port, installed, scratch};
 use sha2::{Digest, Sha256};
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tempfile::TempDir;
 
 /// Users that the registry with credentials knows, with bcrypt hashes of `secret` and of the password that moto issues for
@@ -38,8 +37,7 @@ impl DockerRegistry {
     }
 
     fn with(users: impl FnOnce(&Path) -> String, http: &str) -> Option<Self> {
-        let program = std::env::var_os("WASMRUN_DOCKER_REGISTRY").map(PathBuf::from);
-        let program = installed("docker-registry", program)?;
+        let program = installed("docker-registry", "WASMRUN_DOCKER_REGISTRY")?;
         let directory = tempfile::tempdir_in(scratch()).expect("a directory");
         let (root, port) = (directory.path(), free_port());
         let (data, users) = (root.join("data").display().to_string(), users(root));
@@ -48,10 +46,7 @@ impl DockerRegistry {
         );
         let file = root.join("settings.yml");
         std::fs::write(&file, settings).expect("written");
-        let process = Command::new(program, root).arg("serve").arg(&file);
-        let mut process = process.within(std::time::Duration::from_secs(3600)).start();
-        wait_until("the registry listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        assert!(process.runs(), "the registry has ended, and another server listens on its port");
+        let process = Command::new(program, root).arg("serve").arg(&file).start_server(port);
         Some(Self { port, _process: process, _directory: directory })
     }
 
@@ -71,46 +66,30 @@ impl DockerRegistry {
 
     /// Puts content as a blob.
     pub(crate) fn put_blob(&self, repository: &str, content: &[u8]) {
-        let begin = format!(
-            "POST /v2/{repository}/blobs/uploads/ HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-        );
-        let answer = self.exchange(&[begin.as_bytes()]);
-        let place = answer.lines().find_map(|line| line.strip_prefix("Location: http://x")).expect("a place");
-        let head = format!(
-            "PUT {place}&digest=sha256:{:x} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-            Sha256::digest(content),
-            content.len()
-        );
-        let answer = self.exchange(&[head.as_bytes(), content]);
-        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+        let begun = self.exchange("POST", &format!("/v2/{repository}/blobs/uploads/"), &[], b"");
+        let place = begun.header("location").strip_prefix("http://service.test").expect("a place");
+        let path = format!("{place}&digest=sha256:{:x}", Sha256::digest(content));
+        let answer = self.exchange("PUT", &path, &[], content);
+        assert_eq!(answer.status(), 201, "{answer:?}");
     }
 
     /// Returns the manifest of a tag.
     pub(crate) fn manifest(&self, repository: &str, tag: &str) -> String {
-        let head = format!(
-            "GET /v2/{repository}/manifests/{tag} HTTP/1.1\r\nhost: x\r\nconnection: close\r\naccept: application/vnd.oci.image.manifest.v1+json\r\n\r\n"
-        );
-        let answer = self.exchange(&[head.as_bytes()]);
-        answer.split_once("\r\n\r\n").expect("a body").1.to_owned()
+        let accept = ("accept", "application/vnd.oci.image.manifest.v1+json");
+        self.exchange("GET", &format!("/v2/{repository}/manifests/{tag}"), &[accept], b"").text()
     }
 
     /// Puts content as a manifest under a tag or its digest.
     pub(crate) fn put_manifest(&self, repository: &str, tag: &str, media_type: &str, content: &str) {
-        let length = content.len();
-        let head = format!(
-            "PUT /v2/{repository}/manifests/{tag} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: {media_type}\r\ncontent-length: {length}\r\n\r\n{content}"
-        );
-        let answer = self.exchange(&[head.as_bytes()]);
-        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+        let path = format!("/v2/{repository}/manifests/{tag}");
+        let answer = self.exchange("PUT", &path, &[("content-type", media_type)], content.as_bytes());
+        assert_eq!(answer.status(), 201, "{answer:?}");
     }
 
-    /// Sends a request, and returns the whole answer.
-    fn exchange(&self, request: &[&[u8]]) -> String {
-        let mut connection = TcpStream::connect(("127.0.0.1", self.port)).expect("a connection");
-        connection.write_all(&request.concat()).expect("sent");
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer).expect("an answer");
-        answer
+    /// Sends a request on a connection of its own.
+    fn exchange(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+        let headers = [headers, &[("connection", "close")]].concat();
+        Wire::to(([127, 0, 0, 1], self.port).into()).exchange(method, path, &headers, body)
     }
 }
 

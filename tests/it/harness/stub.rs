@@ -1,6 +1,6 @@
 //! A server whose answers a test scripts, for answers that no real server gives.
 
-use super::lock;
+use super::{Command, lock, signed};
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -40,9 +40,15 @@ impl Answer {
         Self::Response { status, headers: Vec::new(), body: body.into() }
     }
 
+    /// An error of S3.
+    pub(crate) fn s3_error(status: u16, code: &str) -> Self {
+        let error = format!("<Error><Code>{code}</Code><Message>said by the test</Message></Error>");
+        Self::new(status, format!("<?xml version=\"1.0\"?>\n{error}")).with("content-type", "application/xml")
+    }
+
     /// The answer of S3 for an object that doesn't exist.
     pub(crate) fn no_such_key() -> Self {
-        Self::new(404, "<?xml version=\"1.0\"?>\n<Error><Code>NoSuchKey</Code></Error>")
+        Self::s3_error(404, "NoSuchKey")
     }
 
     /// Adds a header. If it is a content length, it is sent in place of the body's own length, and the connection is
@@ -110,6 +116,11 @@ impl Stub {
 
     pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Adds credentials, a region and the endpoint of this server to a command's environment.
+    pub(crate) fn environment(&self, command: Command) -> Command {
+        signed(command).env("AWS_ENDPOINT_URL", self.endpoint())
     }
 
     /// All requests so far.

@@ -1,6 +1,6 @@
 //! An HTTP client for a worker's endpoints.
 
-use super::{PATIENCE, Process, field, wait_until};
+use super::{PATIENCE, Process, Wire, field, wait_until};
 use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,8 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) status: u16,
-    /// The status line and the headers, in lower case.
-    pub(crate) head: String,
+    pub(crate) content_type: String,
     pub(crate) body: String,
 }
 
@@ -44,12 +43,11 @@ pub(crate) fn exchange(address: SocketAddr, request: &[u8]) -> io::Result<Vec<u8
 
 #[track_caller]
 pub(crate) fn request(address: SocketAddr, method: &str, path: &str) -> Seen {
-    let request = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
-    let answer = exchange(address, request.as_bytes()).expect("an answer");
-    let answer = String::from_utf8(answer).expect("text");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-    Seen { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+    let mut client = Wire::to(address);
+    client.send(format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"));
+    let response = client.response();
+    let content_type = response.header("content-type").to_owned();
+    Seen { status: response.status(), content_type, body: response.text() }
 }
 
 #[track_caller]

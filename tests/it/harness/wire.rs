@@ -86,8 +86,20 @@ impl Wire {
 
     #[track_caller]
     pub(crate) fn post(&mut self, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Response {
+        self.exchange("POST", path, headers, body)
+    }
+
+    /// Sends a request with a body, and reads the response.
+    #[track_caller]
+    pub(crate) fn exchange(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl AsRef<[u8]>,
+    ) -> Response {
         let length = body.as_ref().len().to_string();
-        self.send_head("POST", path, &[headers, &[("content-length", &*length)]].concat());
+        self.send_head(method, path, &[headers, &[("content-length", &*length)]].concat());
         self.send(body);
         self.response()
     }

@@ -1,7 +1,8 @@
 //! A directory for each test with the stores `in` and `out`, a queue to work on and a queue to send to.
 
-use super::command::{Command, Output};
-use super::{guest, memory, scratch, wasmrun};
+use super::command::{Command, Output, field, why};
+use super::{PATIENCE, guest, memory, scratch, wait_until, wasmrun};
+use rusqlite::Connection;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,8 +10,7 @@ use tempfile::TempDir;
 
 /// The queue that tests work on.
 const QUEUE: &str = "sqlite:jobs.db";
-/// The program's own crate logs at debug level because tests read those lines.
-const LOG: &str = "info,wasmrun_runtime=debug";
+const DEAD: &str = "sqlite:jobs.db#dead";
 
 pub(crate) struct World {
     directory: TempDir,
@@ -30,6 +30,11 @@ impl Depth {
     pub(crate) const fn visible(visible: u64) -> Self {
         Self { visible, in_flight: 0, delayed: 0 }
     }
+
+    /// Number of messages in any state.
+    pub(crate) const fn total(self) -> u64 {
+        self.visible + self.in_flight + self.delayed
+    }
 }
 
 impl World {
@@ -42,9 +47,9 @@ impl World {
         let directory = tempfile::Builder::new().prefix("world-").tempdir_in(place);
         let world = Self { directory: directory.expect("a directory") };
         for store in ["in", "out"] {
-            fs::create_dir(world.path(store)).expect("a directory");
+            world.create_dir(store);
         }
-        world.wasmrun(["queue", "create", "sqlite:next.db"]).succeeds();
+        world.create_queue("sqlite:next.db", &[]);
         world
     }
 
@@ -59,12 +64,29 @@ impl World {
     }
 
     fn and_queue(self, options: &[&str]) -> Self {
-        self.wasmrun(["queue", "create", QUEUE]).args(options).succeeds();
+        self.create_queue(QUEUE, options);
         self
+    }
+
+    /// Creates another queue with these options.
+    #[track_caller]
+    pub(crate) fn create_queue(&self, queue: &str, options: &[&str]) {
+        self.wasmrun(["queue", "create", queue]).args(options).succeeds();
+    }
+
+    /// Creates a directory, in one that exists.
+    #[track_caller]
+    pub(crate) fn create_dir(&self, relative: &str) {
+        fs::create_dir(self.path(relative)).expect("a directory");
     }
 
     pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.directory.path().join(relative)
+    }
+
+    /// The name by which events name a store of the world.
+    pub(crate) fn bucket(&self, store: &str) -> String {
+        format!("dir:{}", self.path(store).display())
     }
 
     pub(crate) fn write(&self, relative: &str, content: impl AsRef<[u8]>) {
@@ -79,9 +101,24 @@ impl World {
         fs::rename(self.path("replacement"), self.path(relative)).expect("renamed");
     }
 
+    /// Moves a file or directory away, and back after `meanwhile`. Asserts that nobody makes another in its place.
+    #[track_caller]
+    pub(crate) fn while_away(&self, relative: &str, meanwhile: impl FnOnce()) {
+        let (there, away) = (self.path(relative), self.path("away"));
+        fs::rename(&there, &away).expect("renamed");
+        meanwhile();
+        assert!(!there.exists(), "somebody made another {relative}");
+        fs::rename(&away, &there).expect("renamed back");
+    }
+
     #[track_caller]
     pub(crate) fn read(&self, relative: &str) -> Vec<u8> {
         read(&self.path(relative))
+    }
+
+    #[track_caller]
+    pub(crate) fn text(&self, relative: &str) -> String {
+        String::from_utf8(self.read(relative)).expect("UTF-8")
     }
 
     /// The names of the files in a store, sorted.
@@ -93,16 +130,24 @@ impl World {
         self.program(&wasmrun()).args(arguments)
     }
 
+    /// Runs the program in a shell, after a command such as `ulimit`.
+    pub(crate) fn wasmrun_after(&self, command: &str) -> Command {
+        let script = format!("{command} && exec \"$@\"");
+        self.program(Path::new("bash")).args(["-c", &script, "bash"]).arg(wasmrun())
+    }
+
     pub(crate) fn program(&self, program: &Path) -> Command {
         Command::new(program, self.directory.path())
     }
 
     /// A worker with all grants that the tests' guests need.
     pub(crate) fn run(&self, component: &str) -> Command {
-        self.wasmrun(["run", "--queue", QUEUE])
-            .env("WASMRUN_LOG", LOG)
-            .arg(guest(component))
-            .args(Self::grants())
+        self.run_on(QUEUE, component)
+    }
+
+    /// The same worker on another queue.
+    pub(crate) fn run_on(&self, queue: &str, component: &str) -> Command {
+        self.wasmrun(["run", "--queue", queue]).logging_tasks().arg(guest(component)).args(Self::grants())
     }
 
     /// One task with the same grants, whose outcome is printed as JSON.
@@ -123,12 +168,42 @@ impl World {
     /// Sends messages with these bodies.
     #[track_caller]
     pub(crate) fn send<T: AsRef<str>>(&self, bodies: impl IntoIterator<Item = T>) -> Output {
-        bodies
-            .into_iter()
-            .fold(self.wasmrun(["enqueue", "--queue", QUEUE]), |command, body| {
-                command.arg("--message").arg(body.as_ref())
-            })
-            .succeeds()
+        self.send_with(&[], bodies)
+    }
+
+    /// Sends messages with these options of `wasmrun enqueue`, such as their group.
+    #[track_caller]
+    pub(crate) fn send_with<T: AsRef<str>>(
+        &self,
+        options: &[&str],
+        bodies: impl IntoIterator<Item = T>,
+    ) -> Output {
+        self.send_to(QUEUE, options, bodies)
+    }
+
+    /// Sends messages of one key: with a message group, or with the attribute `tenant`, as this flag says.
+    #[track_caller]
+    pub(crate) fn send_of<T: AsRef<str>>(
+        &self,
+        flag: &str,
+        key: &str,
+        bodies: impl IntoIterator<Item = T>,
+    ) -> Output {
+        let key = if flag == "--attribute" { format!("tenant={key}") } else { key.to_owned() };
+        self.send_with(&[flag, &key], bodies)
+    }
+
+    /// Sends messages with these options to another queue.
+    #[track_caller]
+    pub(crate) fn send_to<T: AsRef<str>>(
+        &self,
+        queue: &str,
+        options: &[&str],
+        bodies: impl IntoIterator<Item = T>,
+    ) -> Output {
+        let enqueue = self.wasmrun(["enqueue", "--queue", queue]).args(options);
+        let messages = bodies.into_iter();
+        messages.fold(enqueue, |command, body| command.arg("--message").arg(body.as_ref())).succeeds()
     }
 
     /// Announces the objects of `in`.
@@ -143,10 +218,32 @@ impl World {
         self.depth_of(QUEUE)
     }
 
+    /// Waits until that queue is empty.
+    #[track_caller]
+    pub(crate) fn wait_until_empty(&self) {
+        wait_until("the queue is empty", || self.depth() == Depth::EMPTY);
+    }
+
     /// Number of messages in its dead-letter queue.
     #[track_caller]
     pub(crate) fn dead(&self) -> Depth {
-        self.depth_of("sqlite:jobs.db#dead")
+        self.depth_of(DEAD)
+    }
+
+    /// The reasons of the messages in its dead-letter queue, sorted.
+    #[track_caller]
+    pub(crate) fn dead_reasons(&self) -> Vec<String> {
+        let letters = self.dead_letters();
+        let mut reasons: Vec<_> =
+            letters.iter().map(|letter| field(&why(letter), "reason").to_owned()).collect();
+        reasons.sort();
+        reasons
+    }
+
+    /// The messages in its dead-letter queue.
+    #[track_caller]
+    pub(crate) fn dead_letters(&self) -> Vec<Value> {
+        self.peek(DEAD)
     }
 
     #[track_caller]
@@ -167,9 +264,38 @@ impl World {
             .collect()
     }
 
+    /// The bodies of the visible messages of a queue, which are JSON, such as notifications.
+    #[track_caller]
+    pub(crate) fn peek_bodies(&self, queue: &str) -> Vec<Value> {
+        let body = |message: &Value| serde_json::from_str(field(message, "body")).expect("JSON");
+        self.peek(queue).iter().map(body).collect()
+    }
+
     /// Opens the queue's database, as other programs do.
-    pub(crate) fn database(&self) -> rusqlite::Connection {
-        rusqlite::Connection::open(self.path("jobs.db")).expect("a database")
+    pub(crate) fn database(&self) -> Connection {
+        self.open("jobs.db")
+    }
+
+    /// Opens a database, such as that of a ledger, and creates it if it isn't there.
+    #[track_caller]
+    pub(crate) fn open(&self, file: &str) -> Connection {
+        Connection::open(self.path(file)).expect("a database")
+    }
+
+    /// Locks a database until the connection is dropped: readers see the previous state, and writers wait. A backup or a
+    /// shell with an open transaction does the same.
+    #[track_caller]
+    pub(crate) fn lock(&self, file: &str) -> Connection {
+        let database = self.open(file);
+        database.busy_timeout(PATIENCE).expect("a busy timeout");
+        database.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+        database
+    }
+
+    /// The records of tasks in the file `usage.jsonl`, in the order in which the tasks ended.
+    #[track_caller]
+    pub(crate) fn usage(&self) -> Vec<Value> {
+        self.text("usage.jsonl").lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
     }
 
     /// ID and body of every message in the queue, in the order in which they were sent.

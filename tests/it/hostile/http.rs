@@ -2,23 +2,17 @@
 
 use super::ends::Ends::{Limit, Rejected, TimedOut};
 use super::ends::{Case, case};
-use super::program::remove_pulses;
+use super::program::{output_with, remove_pulses};
 use super::siege::{Guest, Siege};
 use crate::harness::{Command, Raw, World};
-use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
 const FETCH: Guest = Guest {
     neighbour: |number| format!("work neighbour-{number}"),
-    // The output's key is the ID of the message, which the test doesn't know.
     result: |world, number| {
-        let entries = fs::read_dir(world.path("out")).expect("a directory").flatten();
         let name = format!("neighbour-{number}");
-        let mut files = entries.filter(|entry| entry.path().is_file());
-        let result =
-            files.find(|entry| fs::read(entry.path()).is_ok_and(|content| content == name.as_bytes()))?;
-        result.file_name().into_string().ok()
+        output_with(world, |content| content == name.as_bytes())
     },
     pulse: Some(|| "pulse 4000".into()),
 };
@@ -51,32 +45,15 @@ fn answer(request: &str, client: &mut TcpStream) -> std::io::Result<()> {
 fn worker(world: &World, url: &str) -> Command {
     world
         .run("fetch")
-        .args([
-            "--output-object",
-            "output:{id}",
-            "--memory",
-            "16MiB",
-            "--object-size",
-            "1MiB",
-            "--allow-http",
-            url,
-        ])
-        .args([
-            "--http-received-size",
-            "64MiB",
-            "--http-sent-size",
-            "16MiB",
-            "--http-requests",
-            "500",
-            "--handles",
-            "64",
-        ])
+        .args(["--output-object", "output:{id}", "--memory", "16MiB", "--object-size", "1MiB"])
+        .args(["--allow-http", url, "--http-received-size", "64MiB", "--http-sent-size", "16MiB"])
+        .args(["--http-requests", "500", "--handles", "64"])
 }
 
 #[test]
 fn each_hostile_request_ends_as_it_must_and_nothing_else_is_touched() {
     let server = server();
-    let url = format!("http://127.0.0.1:{}", server.port());
+    let url = server.endpoint();
     let mut siege =
         Siege::start(&FETCH, |world| worker(world, &url).args(["--instances", "4", "--timeout", "60s"]));
     let cases: Vec<Case> = vec![
@@ -101,7 +78,7 @@ fn each_hostile_request_ends_as_it_must_and_nothing_else_is_touched() {
 #[test]
 fn requests_that_only_the_clock_can_end_are_ended_by_the_clock() {
     let server = server();
-    let url = format!("http://127.0.0.1:{}", server.port());
+    let url = server.endpoint();
     let mut siege = Siege::start(&FOR_LONG, |world| {
         worker(world, &url).args(["--instances", "20", "--timeout", "5s", "--http-timeout", "60s"])
     });

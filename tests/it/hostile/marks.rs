@@ -56,7 +56,7 @@ fn a_task_finds_no_marks_of_the_ones_before_it(allocator: &str) {
     let options = ["--until-empty", "--instances", "1", "--allocator", allocator];
     let output = worker(&world, &component, &options).succeeds();
     assert_eq!(output.summary()["outcomes"]["completed"], rounds.len(), "{output}");
-    let dead = world.peek("sqlite:jobs.db#dead");
+    let dead = world.dead_letters();
     assert_eq!(dead.len(), 1);
     assert_eq!(dead[0]["body"], both);
 }

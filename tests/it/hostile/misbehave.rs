@@ -1,7 +1,7 @@
 //! Attacks that a Rust program can try, by the guest `misbehave`, which does what its message says.
 
 use super::ends::Ends::{Completed, Limit, Rejected, RejectedWith, Retry, TimedOut, Trapped};
-use super::ends::{Case, case};
+use super::ends::{Case, Ends, case};
 use super::siege::{Guest, Siege};
 use crate::harness::{Command, World};
 use sha2::{Digest, Sha256};
@@ -32,26 +32,6 @@ fn padded(command: &str) -> String {
     format!("{command} {}", "x".repeat(padding))
 }
 
-/// Low limits, so that nothing takes long.
-const LIMITS: [&str; 16] = [
-    "--memory",
-    "16MiB",
-    "--object-size",
-    "1MiB",
-    "--log-size",
-    "16KiB",
-    "--handles",
-    "32",
-    "--sent-messages",
-    "100",
-    "--read-size",
-    "16MiB",
-    "--write-size",
-    "16MiB",
-    "--random-size",
-    "1MiB",
-];
-
 /// A worker that runs `misbehave`, with objects in its stores and a secret next to them.
 fn worker(world: &World) -> Command {
     world.write("in/object", vec![b'x'; 256 << 10]);
@@ -63,111 +43,112 @@ fn worker(world: &World) -> Command {
             std::os::unix::fs::symlink(world.path(to), link).expect("a link");
         }
     }
-    world.run("misbehave").args(LIMITS)
+    // Low limits, so that nothing takes long.
+    world
+        .run("misbehave")
+        .args(["--memory", "16MiB", "--object-size", "1MiB", "--log-size", "16KiB", "--handles", "32"])
+        .args(["--read-size", "16MiB", "--write-size", "16MiB", "--random-size", "1MiB"])
+        .args(["--sent-messages", "100"])
 }
 
 /// Cases that end by computing or by a counted limit, never by the clock.
+const COUNTED: &[(&str, Ends)] = &[
+    // Computing.
+    ("loop", Limit("fuel")),
+    ("memory-fill", Limit("fuel")),
+    ("memory-copy", Limit("fuel")),
+    ("recurse", Limit("stack")),
+    ("recurse-host", Limit("stack")),
+    ("panic at once", Trapped("at once")),
+    ("panic-bytes 1000000", Trapped("panicked at")),
+    ("abort", Trapped("unreachable")),
+    ("unreachable", Trapped("unreachable")),
+    ("divide-by-zero", Trapped("integer divide by zero")),
+    ("out-of-bounds", Trapped("out of bounds memory access")),
+    ("stack-array", Trapped("out of bounds memory access")),
+    ("exit 0", Trapped("exited with status 0 without returning")),
+    ("exit 3", Trapped("exited with status 1 without returning")),
+    ("exit-half-way half", Trapped("exited with status 0 without returning")),
+    ("retry 4294967295 never", Retry("never")),
+    ("reject no", Rejected("no")),
+    ("reject-bytes 100000", RejectedWith("xxxxx")),
+    // Memory.
+    ("alloc", Limit("memory")),
+    ("alloc-catch 4000", Completed),
+    ("grow", Completed),
+    ("realloc 4294967295 1", Trapped("unreachable")),
+    ("realloc 1073741824 65536", Limit("memory")),
+    ("realloc 0 0", Rejected("got 0 bytes, aligned to 0")),
+    // Handles.
+    ("use-after-drop", Trapped("unknown handle index")),
+    ("use-handle 0", Trapped("unknown handle index")),
+    ("use-handle 4000000000", Trapped("unknown handle index")),
+    ("use-message-as-store", Trapped("handle index 1 used with the wrong type")),
+    ("drop-twice", Trapped("unknown handle index")),
+    ("finish-twice", Trapped("unknown handle index")),
+    ("copy-to-itself", Rejected("Ok(6)")),
+    ("open-readers 1000 object", Limit("handles")),
+    ("open-writers 1000 never-", Limit("handles")),
+    ("pollables 1000", Limit("handles")),
+    ("writer-unfinished never", Completed),
+    ("writer-leaked never", Completed),
+    // Logs.
+    ("log-bytes 1000000", Completed),
+    ("log-call 1073741824", Limit("memory")),
+    ("log-call 8000000", Limit("call-size")),
+    ("log-call 1000000", Trapped("permitted")),
+    ("log-lines 10000000", Completed),
+    ("log 1000 line", Completed),
+    ("zeroes 18446744073709551615", Trapped("zeroes")),
+    ("zeroes 65537", Trapped("zeroes")),
+    ("blocking-zeroes 18446744073709551615", Trapped("zeroes")),
+    ("stdin", Rejected("closed")),
+    // Random bytes and time.
+    ("random 18446744073709551615", Limit("random-size")),
+    ("random 2000000", Limit("random-size")),
+    ("loop-host random", Limit("random-size")),
+    ("loop-host insecure-random", Limit("random-size")),
+    // Stores.
+    ("loop-host head", Limit("store-calls")),
+    ("loop-host list", Limit("store-calls")),
+    ("loop-host readers", Limit("store-calls")),
+    ("loop-host writers", Limit("store-calls")),
+    ("loop-host empty-messages", Limit("sent-messages")),
+    ("read-again object", Limit("read-size")),
+    ("write-on never", Limit("write-size")),
+    ("copy-again object again", Limit("read-size")),
+    ("metadata 1 3000", RejectedWith("other: metadata is at most 2,048 bytes")),
+    ("metadata 50000 0", Limit("call-size")),
+    ("metadata 100 20000", Limit("call-size")),
+    ("absurd-ranges object", Completed),
+    ("normal-forms", Completed),
+    // Queues.
+    ("send 10000", Limit("sent-messages")),
+    ("send-batches 1000 10", Limit("sent-messages")),
+    ("send-batches 1 11", RejectedWith("invalid-message: ")),
+    ("send-batches 1 50000", Limit("call-size")),
+    ("send-bytes 1048577", RejectedWith("invalid-message: the message has 1048577 bytes")),
+    ("send-bytes 8000000", Limit("call-size")),
+    ("send-invalid", Completed),
+    // The outside world.
+    ("args", Rejected("0 ")),
+    ("env", Rejected("")),
+    ("preopens", Rejected("none")),
+    (
+        "sockets",
+        Rejected(
+            "connect=access-denied listen=access-denied udp=access-denied lookup=permanent-resolver-failure",
+        ),
+    ),
+];
+
+/// The same cases, and those whose message is long or names a path.
 fn counted(world: &World) -> Vec<Case> {
     let secret = world.path("secret").display().to_string();
-    vec![
-        // Computing.
-        case("loop", Limit("fuel")),
-        case("memory-fill", Limit("fuel")),
-        case("memory-copy", Limit("fuel")),
-        case("recurse", Limit("stack")),
-        case("recurse-host", Limit("stack")),
-        case("panic at once", Trapped("at once")),
-        case("panic-bytes 1000000", Trapped("panicked at")),
-        case("abort", Trapped("unreachable")),
-        case("unreachable", Trapped("unreachable")),
-        case("divide-by-zero", Trapped("integer divide by zero")),
-        case("out-of-bounds", Trapped("out of bounds memory access")),
-        case("stack-array", Trapped("out of bounds memory access")),
-        case("exit 0", Trapped("exited with status 0 without returning")),
-        case("exit 3", Trapped("exited with status 1 without returning")),
-        case("exit-half-way half", Trapped("exited with status 0 without returning")),
-        case("retry 4294967295 never", Retry("never")),
-        case("reject no", Rejected("no")),
-        case("reject-bytes 100000", RejectedWith("xxxxx")),
-        // Memory.
-        case("alloc", Limit("memory")),
-        case("alloc-catch 4000", Completed),
-        case("grow", Completed),
-        case(padded("leak-bodies"), Limit("memory")),
-        case("realloc 4294967295 1", Trapped("unreachable")),
-        case("realloc 1073741824 65536", Limit("memory")),
-        case("realloc 0 0", Rejected("got 0 bytes, aligned to 0")),
-        // Handles.
-        case("use-after-drop", Trapped("unknown handle index")),
-        case("use-handle 0", Trapped("unknown handle index")),
-        case("use-handle 4000000000", Trapped("unknown handle index")),
-        case("use-message-as-store", Trapped("handle index 1 used with the wrong type")),
-        case("drop-twice", Trapped("unknown handle index")),
-        case("finish-twice", Trapped("unknown handle index")),
-        case("copy-to-itself", Rejected("Ok(6)")),
-        case("open-readers 1000 object", Limit("handles")),
-        case("open-writers 1000 never-", Limit("handles")),
-        case("pollables 1000", Limit("handles")),
-        case("writer-unfinished never", Completed),
-        case("writer-leaked never", Completed),
-        // Logs.
-        case("log-bytes 1000000", Completed),
-        case("log-call 1073741824", Limit("memory")),
-        case("log-call 8000000", Limit("call-size")),
-        case("log-call 1000000", Trapped("permitted")),
-        case("log-lines 10000000", Completed),
-        case("log 1000 line", Completed),
-        case("zeroes 18446744073709551615", Trapped("zeroes")),
-        case("zeroes 65537", Trapped("zeroes")),
-        case("blocking-zeroes 18446744073709551615", Trapped("zeroes")),
-        case("stdin", Rejected("closed")),
-        // Random bytes and time.
-        case("random 18446744073709551615", Limit("random-size")),
-        case("random 2000000", Limit("random-size")),
-        case("loop-host random", Limit("random-size")),
-        case("loop-host insecure-random", Limit("random-size")),
-        // Stores.
-        case("loop-host head", Limit("store-calls")),
-        case("loop-host list", Limit("store-calls")),
-        case("loop-host readers", Limit("store-calls")),
-        case("loop-host writers", Limit("store-calls")),
-        case("loop-host empty-messages", Limit("sent-messages")),
-        case("read-again object", Limit("read-size")),
-        case("write-on never", Limit("write-size")),
-        case("copy-again object again", Limit("read-size")),
-        case(
-            "metadata 1 3000",
-            Rejected(
-                "other: metadata is at most 2,048 bytes, names and values together, and no name is empty",
-            ),
-        ),
-        case("metadata 50000 0", Limit("call-size")),
-        case("metadata 100 20000", Limit("call-size")),
-        case("absurd-ranges object", Completed),
-        case(format!("keys {secret}"), Completed),
-        case("normal-forms", Completed),
-        // Queues.
-        case("send 10000", Limit("sent-messages")),
-        case("send-batches 1000 10", Limit("sent-messages")),
-        case("send-batches 1 11", Rejected("invalid-message: a batch holds at most 10 messages")),
-        case("send-batches 1 50000", Limit("call-size")),
-        case(
-            "send-bytes 1048577",
-            Rejected("invalid-message: the message has 1048577 bytes, more than its limit of 1048576"),
-        ),
-        case("send-bytes 8000000", Limit("call-size")),
-        case("send-invalid", Completed),
-        // The outside world.
-        case("args", Rejected("0 ")),
-        case("env", Rejected("")),
-        case("preopens", Rejected("none")),
-        case(
-            "sockets",
-            Rejected(
-                "connect=access-denied listen=access-denied udp=access-denied lookup=permanent-resolver-failure",
-            ),
-        ),
-    ]
+    let cases = COUNTED.iter().map(|(message, ends)| case(*message, ends.clone()));
+    cases
+        .chain([case(padded("leak-bodies"), Limit("memory")), case(format!("keys {secret}"), Completed)])
+        .collect()
 }
 
 /// Cases that only the clock ends, because they use up no counted limit.

@@ -8,15 +8,9 @@ use std::fs;
 
 const PROGRAM: Guest = Guest {
     neighbour: |number| format!("work neighbour-{number}"),
-    // The output's key is the ID of the message, which the test doesn't know.
     result: |world, number| {
         let begins = format!("neighbour-{number} ");
-        let entries = fs::read_dir(world.path("out")).expect("a directory").flatten();
-        let mut files = entries.filter(|entry| entry.path().is_file());
-        let result = files.find(|entry| {
-            fs::read(entry.path()).is_ok_and(|content| content.starts_with(begins.as_bytes()))
-        })?;
-        result.file_name().into_string().ok()
+        output_with(world, |content| content.starts_with(begins.as_bytes()))
     },
     pulse: Some(|| "pulse 4000".into()),
 };
@@ -73,6 +67,14 @@ fn each_hostile_command_ends_as_it_must_and_nothing_else_is_touched() {
     siege.idle();
     remove_pulses(&siege.world);
     siege.end(&[]);
+}
+
+/// The key of the output with this content. It is the ID of a message, which the test doesn't know.
+pub(super) fn output_with(world: &World, is_it: impl Fn(&[u8]) -> bool) -> Option<String> {
+    let entries = fs::read_dir(world.path("out")).expect("a directory").flatten();
+    let mut files = entries.filter(|entry| entry.path().is_file());
+    let output = files.find(|entry| fs::read(entry.path()).is_ok_and(|content| is_it(&content)))?;
+    output.file_name().into_string().ok()
 }
 
 /// Removes the outputs of the pulses, which completed.

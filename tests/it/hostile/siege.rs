@@ -4,7 +4,6 @@ use super::ends::{Case, Ended, Ends, Wrong};
 use super::outside::{Outside, left_behind};
 use crate::harness::{Command, Output, Process, Vitals, World, field, wait_until};
 use rusqlite::Connection;
-use rustix::process::Signal;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -83,8 +82,7 @@ impl Siege {
         let command = prepare(&world).args(["--max-consecutive-failures", "off"]);
         let command = command.within(Duration::from_secs(300));
         let outside = Outside::of(&world);
-        let worker = command.start();
-        worker.until_logged("\"ready\"");
+        let worker = command.start_ready();
         let fresh = rested(&worker);
         Self { world, guest, worker, queue, next: 0, beating: None, fresh, outside }
     }
@@ -259,8 +257,7 @@ impl Siege {
         self.idle();
         wait_until("files are as they were", || self.worker.vitals().files <= self.fresh.files);
         wait_until("threads are as they were", || self.worker.vitals().threads <= self.fresh.threads);
-        self.worker.signal(Signal::TERM);
-        let output = self.worker.finish().succeeded();
+        let output = self.worker.stop();
         assert_eq!(output.summary()["outcomes"].get("cancelled"), None, "{output}");
         assert_eq!(output.summary()["outcomes"].get("host-failed"), None, "{output}");
         for text in ["lease expired", "cannot renew the lease", "paused receiving"] {

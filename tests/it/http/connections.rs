@@ -48,8 +48,7 @@ fn a_proxy_gets_the_request_after_the_hosts_address_was_checked() {
         use std::io::Write;
         let _ = client.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n");
     });
-    let command =
-        allowed("https://localhost:8443").env("HTTPS_PROXY", format!("http://127.0.0.1:{}", refusing.port()));
+    let command = allowed("https://localhost:8443").env("HTTPS_PROXY", refusing.endpoint());
     assert_eq!(got(command), "ErrorCode::DestinationUnavailable");
     assert_eq!(refusing.connections(), 1);
     // Hosts of NO_PROXY are reached directly.

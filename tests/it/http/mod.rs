@@ -21,7 +21,5 @@ fn fetch(world: &World, arguments: &str) -> Command {
 /// What the guest got, which it says as the reason of its rejection.
 #[track_caller]
 fn got(command: Command) -> String {
-    let (outcome, reason) = command.ends().outcome();
-    assert_eq!(outcome, "rejected", "{reason}");
-    reason
+    command.reason("rejected")
 }

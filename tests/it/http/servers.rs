@@ -77,7 +77,7 @@ fn wait(client: &mut TcpStream) -> std::io::Result<()> {
 fn a_server_that_answers_badly_is_the_guests_business() {
     let world = World::new();
     let server = bad();
-    let url = format!("http://127.0.0.1:{}", server.port());
+    let url = server.endpoint();
     for (path, reason) in [
         ("close", "ErrorCode::ConnectionTerminated"),
         ("garbage", "ErrorCode::HttpProtocolError"),
@@ -110,7 +110,7 @@ fn a_server_that_answers_badly_is_the_guests_business() {
 fn a_silent_server_ends_in_the_guests_timeout_or_the_workers() {
     let world = World::new();
     let server = bad();
-    let url = format!("http://127.0.0.1:{}", server.port());
+    let url = server.endpoint();
     for (path, reason) in [
         ("silent", "ErrorCode::HttpResponseTimeout"),
         ("drip", "ErrorCode::HttpResponseTimeout"),
@@ -134,7 +134,7 @@ fn a_silent_server_ends_in_the_guests_timeout_or_the_workers() {
 fn limits_of_requests_and_bytes_end_the_task_by_name() {
     let world = World::new();
     let (server, fine) = (bad(), Stub::answering(|_| Answer::new(200, "fine")));
-    let (url, fine_url) = (format!("http://127.0.0.1:{}", server.port()), fine.endpoint());
+    let (url, fine_url) = (server.endpoint(), fine.endpoint());
     for (command, flags, limit) in [
         (format!("get {url}/endless"), &["--http-received-size", "1MiB"][..], "http-received-size"),
         (format!("post {url}/silent 100000000"), &["--http-sent-size", "1MiB"], "http-sent-size"),
@@ -161,7 +161,7 @@ fn requests_beyond_the_connections_wait_and_the_end_of_the_task_closes_all() {
         let _ = wait(client);
         let _ = ended.send(());
     });
-    let url = format!("http://127.0.0.1:{}", silent.port());
+    let url = silent.endpoint();
     let flags = ["--allow-http", &url, "--http-connections", "2", "--timeout", "1s"];
     assert_eq!(fetch(&world, &format!("all {url}/ 10")).args(flags).ends().outcome().0, "timed-out");
     // Requests that waited for the two never connect, also not while the two are being closed at the end.

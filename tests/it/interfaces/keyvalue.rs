@@ -2,8 +2,6 @@
 
 use super::invoke;
 use crate::harness::{Command, Output, World, get, guest, wait_for_tasks};
-use rusqlite::Connection;
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 const GRANT: [&str; 2] = ["--keyvalue", "cache=sqlite:cache.db:rw"];
@@ -149,7 +147,7 @@ fn sizes_are_bounded_and_named() {
         assert!(reason.contains(says) && (reason.is_empty() == says.is_empty()), "{message}: {reason}");
     }
     // Another program may have written a larger value.
-    let database = Connection::open(world.path("cache.db")).expect("a database");
+    let database = world.open("cache.db");
     database.execute("UPDATE entry SET value = zeroblob(3000000) WHERE key = 'large'", []).expect("written");
     assert!(seen(&world, "kv-get cache large").contains("larger than a call may return"));
     assert!(seen(&world, "kv-increment cache large 1").contains("not an integer"));
@@ -188,8 +186,7 @@ fn calls_bytes_and_results_are_in_usage_and_metrics() {
         assert!(metrics.lines().any(|line| line == sample), "{sample} is not in {metrics}");
     }
     assert!(!metrics.contains("invented"), "what a guest invents is no label: {metrics}");
-    process.signal(Signal::TERM);
-    process.finish().succeeded();
+    process.stop();
     let report = world.wasmrun(["report", "usage.jsonl"]).succeeds();
     assert!(
         report.stdout.iter().any(|line| line.trim_start().starts_with("buckets") && line.contains("cache: ")),
@@ -253,8 +250,7 @@ fn a_wrong_grant_is_refused_at_the_start_and_a_check_creates_nothing() {
 fn a_file_that_another_program_locks_is_an_error_of_the_host() {
     let world = World::with_queue(&["--max-receives", "1"]);
     seen(&world, "kv-set cache n 1");
-    let lock = Connection::open(world.path("cache.db")).expect("a database");
-    lock.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+    let lock = world.lock("cache.db");
     world.send(["kv-count cache n 1"]);
     let process = worker(&world).args(["--backoff", "1ms..1ms"]).start();
     process.until_logged("a host call failed");

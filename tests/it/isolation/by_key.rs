@@ -1,6 +1,6 @@
 //! Grants by key: a task reaches its key's part of a store, whatever its guest and its message try.
 
-use crate::harness::{Amazon, Command, Depth, World, field, guest, why};
+use crate::harness::{Amazon, Command, Depth, World, event, field, guest, why};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +8,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 const QUEUE: &str = "sqlite:jobs.db";
-const STORES: [&str; 4] = ["--store", "input=dir:t/{key}/in:ro", "--store", "output=dir:t/{key}/out:rw"];
+/// The stores `input` and `output` of each key.
+const STORES: [&str; 2] = ["dir:t/{key}/in:ro", "dir:t/{key}/out:rw"];
 
 /// A world in which each of three keys has objects in its part of the stores.
 fn world() -> World {
@@ -25,34 +26,21 @@ fn world() -> World {
 fn worker(world: &World, source: &str) -> Command {
     world
         .wasmrun(["run", "--queue", QUEUE, "--until-empty", "--usage", "usage.jsonl", "--key", source])
-        .env("WASMRUN_LOG", "info,wasmrun_runtime=debug")
-        .arg(guest("misbehave"))
-        .args(STORES)
-        .args(["--send", "next=sqlite:next.db", "--max-consecutive-failures", "off"])
+        .logging_tasks()
+        .misbehaving(STORES[0], STORES[1])
+        .args(["--max-consecutive-failures", "off"])
 }
 
 /// One task of a message with this group.
 fn invoke(world: &World, key: &str, message: &str) -> Command {
     world
         .wasmrun(["invoke", "--json", "--key", "group", "--group", key, "--message", message])
-        .arg(guest("misbehave"))
-        .args(STORES)
-        .args(["--send", "next=sqlite:next.db"])
-}
-
-#[track_caller]
-fn send(world: &World, flag: &str, key: &str, bodies: &[String]) {
-    let key = if flag == "--attribute" { format!("tenant={key}") } else { key.to_owned() };
-    let enqueue = world.wasmrun(["enqueue", "--queue", QUEUE, flag, &key]);
-    bodies.iter().fold(enqueue, |command, body| command.args(["--message", body])).succeeds();
+        .misbehaving(STORES[0], STORES[1])
 }
 
 /// A notification that announces an object of the directory `t`.
 fn announcement(world: &World, key: &str) -> String {
-    let bucket = format!("dir:{}", world.path("t").display());
-    json!({"Records": [{"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
-                        "s3": {"bucket": {"name": bucket}, "object": {"key": key, "size": 1}}}]})
-    .to_string()
+    event(&world.bucket("t"), &[json!({"key": key, "size": 1})]).to_string()
 }
 
 /// All files below a directory with their contents, without the store's own folder.
@@ -78,7 +66,7 @@ fn files(world: &World, directory: &str) -> BTreeMap<String, Vec<u8>> {
 
 /// The messages in the dead-letter queue by their bodies, with the reasons.
 fn reasons(world: &World) -> Vec<(String, String)> {
-    let letters = world.peek("sqlite:jobs.db#dead");
+    let letters = world.dead_letters();
     let reason = |letter: &Value| (letter["body"].to_string(), field(&why(letter), "reason").to_owned());
     letters.iter().map(reason).collect()
 }
@@ -88,10 +76,10 @@ fn two_keys_use_their_own_parts_of_the_same_stores() {
     let world = world();
     let bodies = ["get object", "list ", "copy object copied", "put new content", "delete own"];
     for key in ["acme", "beta"] {
-        send(&world, "--group", key, &bodies.map(str::to_owned));
+        world.send_of("--group", key, bodies);
     }
     let output = worker(&world, "group").succeeds();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 10}), "{output}");
+    output.has_outcomes(&json!({"completed": 10}));
     let found = files(&world, "t");
     for key in ["acme", "beta"] {
         assert_eq!(found[&format!("{key}/out/copied")], format!("input of {key}").as_bytes());
@@ -190,19 +178,18 @@ fn a_key_that_could_lead_elsewhere_ends_its_message_without_a_run() {
     ];
     let before = files(&world, "t");
     for key in hostile {
-        send(&world, "--attribute", key, &["put @output planted x".into()]);
+        world.send_of("--attribute", key, ["put @output planted x"]);
     }
     // A message without a key has no part.
     world.send(["put @output planted x"]);
     let output = worker(&world, "attribute:tenant").succeeds();
-    assert_eq!(output.summary()["outcomes"], json!({"rejected": hostile.len() + 1}), "{output}");
+    output.has_outcomes(&json!({"rejected": hostile.len() + 1}));
     assert_eq!(files(&world, "t"), before);
     let reasons = reasons(&world);
     assert_eq!(reasons.len(), hostile.len() + 1);
     assert!(reasons.iter().all(|(_, reason)| reason.contains("unusable key: ")), "{reasons:?}");
-    let usage = String::from_utf8(world.read("usage.jsonl")).expect("UTF-8");
-    let fuel = |line: &str| serde_json::from_str::<Value>(line).expect("JSON")["fuel"].clone();
-    assert!(usage.lines().all(|line| fuel(line) == 0), "{usage}");
+    let usage = world.usage();
+    assert!(usage.iter().all(|record| record["fuel"] == 0), "{usage:?}");
 }
 
 #[test]
@@ -210,11 +197,11 @@ fn another_keys_object_is_not_granted_and_stops_nobody() {
     let world = world();
     // Before any task has completed, a missing grant could be the operator's mistake.
     for object in ["acme/in/object", "beta/in/object", "acme/secret", "evil/in/../../acme/in/object"] {
-        send(&world, "--group", "evil", &[announcement(&world, object)]);
+        world.send_of("--group", "evil", [announcement(&world, object)]);
     }
-    send(&world, "--group", "acme", &[announcement(&world, "acme/in/object")]);
+    world.send_of("--group", "acme", [announcement(&world, "acme/in/object")]);
     let output = worker(&world, "group").succeeds();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 1, "rejected": 4}), "{output}");
+    output.has_outcomes(&json!({"completed": 1, "rejected": 4}));
     assert_eq!(files(&world, "t/evil/out").len(), 1);
     assert!(files(&world, "t/acme/out").contains_key("object"), "{output}");
     let reasons = reasons(&world);
@@ -229,12 +216,12 @@ fn a_key_of_the_objects_place_follows_the_object() {
     let world = world();
     for key in ["acme", "beta"] {
         // What the sender says of itself doesn't count.
-        send(&world, "--group", "evil", &[announcement(&world, &format!("{key}/in/object"))]);
+        world.send_of("--group", "evil", [announcement(&world, &format!("{key}/in/object"))]);
     }
     // S3 sends this event when notifications are set up.
     world.send([r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"bucket"}"#]);
     let output = worker(&world, "object-prefix:1").succeeds();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 3}), "{output}");
+    output.has_outcomes(&json!({"completed": 3}));
     for key in ["acme", "beta"] {
         assert!(files(&world, &format!("t/{key}/out")).contains_key("object"), "{output}");
     }
@@ -244,14 +231,14 @@ fn a_key_of_the_objects_place_follows_the_object() {
 #[test]
 fn a_dead_letter_is_run_again_with_the_grants_of_its_key() {
     let world = world();
-    send(&world, "--group", "acme", &["get missing".into()]);
+    world.send_of("--group", "acme", ["get missing"]);
     worker(&world, "group").succeeds();
-    let dead = world.peek("sqlite:jobs.db#dead");
+    let dead = world.dead_letters();
     let id = dead[0]["id"].as_str().expect("an id");
     world.write("t/acme/in/missing", "found");
     let replay = |options: &[&str]| {
-        let command = world.wasmrun(["replay", "--json", "sqlite:jobs.db#dead", id]).arg(guest("misbehave"));
-        command.args(STORES).args(options)
+        let command = world.wasmrun(["replay", "--json", "sqlite:jobs.db#dead", id]);
+        command.misbehaving(STORES[0], STORES[1]).args(options)
     };
     let output = replay(&["--key", "group"]).succeeds();
     assert!(output.to_string().contains("got 5 bytes: found"), "{output}");
@@ -303,20 +290,18 @@ fn keys_share_a_bucket_and_reach_their_own_prefixes() {
     let worker = || {
         let command = world
             .wasmrun(["run", "--queue", QUEUE, "--until-empty", "--key", "attribute:tenant"])
-            .env("WASMRUN_LOG", "info,wasmrun_runtime=debug")
-            .arg(guest("misbehave"))
-            .args(["--store", "input=s3://bucket-in/t/{key}/in:ro"])
-            .args(["--store", "output=s3://bucket-in/t/{key}/out:rw"])
-            .args(["--send", "next=sqlite:next.db", "--max-consecutive-failures", "off"]);
+            .logging_tasks()
+            .misbehaving("s3://bucket-in/t/{key}/in:ro", "s3://bucket-in/t/{key}/out:rw")
+            .args(["--max-consecutive-failures", "off"]);
         amazon.environment(command)
     };
     // A copy within S3 stays in the part, and upper case is another key.
     for key in ["acme", "Acme"] {
         let bodies = ["get object", "copy object copied", "put new content", "delete own", "list @output "];
-        send(&world, "--attribute", key, &bodies.map(str::to_owned));
+        world.send_of("--attribute", key, bodies);
     }
     let output = worker().succeeds();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 10}), "{output}");
+    output.has_outcomes(&json!({"completed": 10}));
     let before = amazon.keys("bucket-in");
     assert_eq!(amazon.get("bucket-in", "t/Acme/out/copied").expect("an object").0, b"input of Acme");
     assert!(!before.contains(&"t/acme/out/own".to_owned()) && before.contains(&"t/beta/out/own".to_owned()));
@@ -330,9 +315,9 @@ fn keys_share_a_bucket_and_reach_their_own_prefixes() {
             attacks.push(format!("{command} {key}"));
         }
     }
-    send(&world, "--attribute", "evil", &attacks);
+    world.send_of("--attribute", "evil", attacks);
     for key in ["..", "acme/..", "%2e%2e", "evil/../acme", "acme/in", "acm\u{e9}"] {
-        send(&world, "--attribute", key, &["put @output planted x".into(), "list @output ".into()]);
+        world.send_of("--attribute", key, ["put @output planted x", "list @output "]);
     }
     let output = worker().succeeds();
     assert_eq!(amazon.keys("bucket-in"), before);

@@ -1,6 +1,6 @@
 //! What a guest can see and touch: only what it was granted.
 
-use crate::harness::{World, guest, keys};
+use crate::harness::{World, keys};
 use serde_json::Value;
 
 const SECRETS: [&str; 4] = [
@@ -49,13 +49,8 @@ fn a_store_is_read_and_written_as_its_mode_says() {
     let denied = ("rejected".to_owned(), "access-denied".to_owned());
     // `input` is read-only, and `output` is write-only here.
     let outcome = |message: &str| {
-        world
-            .wasmrun(["invoke", "--json", "--message", message])
-            .arg(guest("misbehave"))
-            .args(["--store", "input=dir:in:ro", "--store", "output=dir:out:wo"])
-            .args(["--send", "next=sqlite:next.db"])
-            .ends()
-            .outcome()
+        let command = world.wasmrun(["invoke", "--json", "--message", message]);
+        command.misbehaving("dir:in:ro", "dir:out:wo").ends().outcome()
     };
     for allowed in ["get a", "head a", "list ", "put b text", "write-bytes 10 c", "copy a d", "delete d"] {
         assert_eq!(outcome(allowed), ok, "{allowed}");
@@ -144,7 +139,7 @@ fn a_task_finds_nothing_of_the_ones_before_it(allocator: &str) {
         .args(["--until-empty", "--instances", "1", "--allocator", allocator])
         .succeeds();
     assert_eq!(output.summary()["outcomes"]["completed"], tasks.len(), "{output}");
-    let dead = world.peek("sqlite:jobs.db#dead");
+    let dead = world.dead_letters();
     assert_eq!(dead.len(), 1);
     assert_eq!(dead[0]["body"], "canary-write-read 171");
 }

@@ -1,7 +1,7 @@
 //! Twelve hostile tenants and a good one share a queue. The tasks of the good one complete, and no tenant reads the data of
 //! another.
 
-use crate::harness::{Amazon, Command, Output, World, guest};
+use crate::harness::{Amazon, Command, Output, World};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::fs;
@@ -62,28 +62,16 @@ fn good_messages() -> Vec<String> {
 fn worker(world: &World) -> Command {
     world
         .wasmrun(["run", "--until-empty", "--usage", "usage.jsonl", "--max-per-key", "1"])
-        .args([
-            "--instances",
-            "4",
-            "--timeout",
-            "500ms",
-            "--memory",
-            "64MiB",
-            "--send",
-            "next=sqlite:next.db",
-        ])
+        .args(["--instances", "4", "--timeout", "500ms", "--memory", "64MiB"])
         .args(["--max-consecutive-failures", "off", "--on", "retry=dead-letter"])
-        .env("WASMRUN_LOG", "info,wasmrun_runtime=debug")
-        .arg(guest("misbehave"))
+        .logging_tasks()
 }
 
 /// Checks what the worker said and recorded: all messages of `good` completed, and nothing that others said
 /// has the secret.
 fn check(world: &World, output: &Output, attacks: usize) {
-    let usage = String::from_utf8(world.read("usage.jsonl")).expect("UTF-8");
-    let records: Vec<Value> =
-        usage.lines().map(|line| serde_json::from_str(line).expect("a record")).collect();
-    let (good, hostile): (Vec<_>, Vec<_>) = records.iter().partition(|record| record["key"] == "good");
+    let (good, hostile): (Vec<_>, Vec<_>) =
+        world.usage().into_iter().partition(|record| record["key"] == "good");
     assert!(good.iter().all(|record| record["outcome"] == "completed"), "{good:?}");
     // On SQS, a hostile message may run more than once.
     let hostile: HashSet<_> = hostile.iter().map(|record| record["message_id"].to_string()).collect();
@@ -123,16 +111,14 @@ fn twelve_hostile_tenants_harm_nobody_on_one_machine() {
     }
     let attacks = attacks(&world.path("t").display().to_string());
     let send = |key: &str, body: &str| {
-        let enqueue =
-            ["enqueue", "--queue", QUEUE, "--attribute", &format!("tenant={key}"), "--message", body];
-        world.wasmrun(enqueue).succeeds();
+        world.send_of("--attribute", key, [body]);
     };
     // The hostile messages come first.
     attacks.iter().for_each(|(key, body)| send(key, body));
     good_messages().iter().for_each(|body| send("good", body));
     let output = worker(&world)
         .args(["--queue", QUEUE, "--key", "attribute:tenant"])
-        .args(["--store", "input=dir:t/{key}/in:ro", "--store", "output=dir:t/{key}/out:rw"])
+        .misbehaving("dir:t/{key}/in:ro", "dir:t/{key}/out:rw")
         .succeeds();
     check(&world, &output, attacks.len());
     let mut expected: Vec<_> =
@@ -161,21 +147,16 @@ const LONG: [&str; 4] = ["loop", "sleep-forever", "loop-host body", "loop-host c
 #[test]
 fn a_good_tenant_is_not_behind_the_backlogs_of_hostile_ones_where_the_queue_sees_the_keys() {
     let world = World::in_memory_with_queue(&["--max-receives", "1"]);
-    let send = |key: &str, bodies: &[String]| {
-        let enqueue = world.wasmrun(["enqueue", "--queue", QUEUE, "--group", key]);
-        bodies.iter().fold(enqueue, |command, body| command.args(["--message", body])).succeeds();
-    };
     for (index, (key, _)) in HOSTILE.iter().enumerate() {
-        send(key, &vec![LONG[index % LONG.len()].to_owned(); BACKLOG]);
+        world.send_with(&["--group", key], [LONG[index % LONG.len()]; BACKLOG]);
     }
-    send("good", &vec!["ok".to_owned(); SHORT]);
+    world.send_with(&["--group", "good"], ["ok"; SHORT]);
     let output = worker(&world)
         .args(["--queue", QUEUE, "--key", "group"])
-        .args(["--store", "input=dir:in:ro", "--store", "output=dir:out:rw"])
+        .misbehaving("dir:in:ro", "dir:out:rw")
         .succeeds();
     // The tasks are recorded in the order in which they ended.
-    let usage = String::from_utf8(world.read("usage.jsonl")).expect("UTF-8");
-    let is_good: Vec<bool> = usage.lines().map(|line| line.contains(r#""key":"good""#)).collect();
+    let is_good: Vec<bool> = world.usage().iter().map(|record| record["key"] == "good").collect();
     let hostile = HOSTILE.len() * BACKLOG;
     assert_eq!((is_good.len(), is_good.iter().filter(|good| **good).count()), (SHORT + hostile, SHORT));
     let last = is_good.iter().rposition(|good| *good).expect("a task");
@@ -201,8 +182,7 @@ fn twelve_hostile_tenants_harm_nobody_on_sqs_and_s3() {
     amazon.send_all_with(&queue, "tenant", messages.chain(good));
     let command = worker(&world)
         .args(["--queue", &queue, "--key", "attribute:tenant"])
-        .args(["--store", "input=s3://bucket-in/t/{key}/in:ro"])
-        .args(["--store", "output=s3://bucket-in/t/{key}/out:rw"]);
+        .misbehaving("s3://bucket-in/t/{key}/in:ro", "s3://bucket-in/t/{key}/out:rw");
     let output = amazon.environment(command).succeeds();
     check(&world, &output, attacks.len());
     for key in amazon.keys("bucket-in") {
@@ -215,6 +195,6 @@ fn twelve_hostile_tenants_harm_nobody_on_sqs_and_s3() {
         let (content, _) = amazon.get("bucket-in", &format!("t/good/out/{number}")).expect("an output");
         assert_eq!(content, format!("{SECRET}: {number}").into_bytes());
     }
-    let letters = json!(amazon.receive(&queue.replace("/jobs", "/dead"))).to_string();
+    let letters = json!(amazon.dead_letters()).to_string();
     assert!(!letters.contains(SECRET), "{letters}");
 }

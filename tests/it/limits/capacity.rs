@@ -62,10 +62,9 @@ fn start_within(group: &ControlGroup, world: &World, options: &[&str]) -> Proces
 }
 
 fn start_guest_within(group: &ControlGroup, guest: &Path, world: &World, options: &[&str]) -> Process {
-    let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", group.path.display());
     world
-        .program(Path::new("sh"))
-        .args(["-c", &enter, "sh", env!("CARGO_BIN_EXE_wasmrun"), "run", "--queue", "sqlite:jobs.db"])
+        .wasmrun_after(&format!("echo $$ > {}/cgroup.procs", group.path.display()))
+        .args(["run", "--queue", "sqlite:jobs.db"])
         .arg(guest)
         .args(World::grants())
         .args(options)
@@ -82,7 +81,7 @@ fn tasks_that_hold_all_they_may_never_exhaust_the_memory_of_a_container() {
     let output = worker.finish();
     assert_eq!(group.kills(), 0, "{output}");
     let output = output.succeeded();
-    assert_eq!(output.summary()["outcomes"], serde_json::json!({"completed": 100}), "{output}");
+    output.has_outcomes(&serde_json::json!({"completed": 100}));
     let ready = &output.logs_of("ready")[0];
     assert_eq!(ready["bounded_by"], "memory", "{ready}");
     let instances = ready["instances"].as_u64().expect("a number");
@@ -105,8 +104,7 @@ fn calls_that_take_more_of_the_host_than_they_seem_to_never_exhaust_the_memory_o
     let output = start_guest_within(&group, &world.path("large-calls.wasm"), &world, &options).finish();
     assert_eq!(group.kills(), 0, "{output}");
     let output = output.succeeded();
-    let outcomes = serde_json::json!({"completed": 120, "rejected": 60});
-    assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
+    output.has_outcomes(&serde_json::json!({"completed": 120, "rejected": 60}));
     let ready = &output.logs_of("ready")[0];
     println!(
         "{} at once in 512 MiB; at most {:?} MiB",
@@ -122,16 +120,14 @@ fn what_one_task_opens_leaves_all_others_their_file_descriptors() {
         world.send(["open-writers 90 never-", "put object text"]);
     }
     let output = world
-        .program(Path::new("sh"))
-        .args(["-c", "ulimit -n 400 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_wasmrun"), "run"])
-        .args(["--queue", "sqlite:jobs.db", "--until-empty", "--instances", "16"])
+        .wasmrun_after("ulimit -n 400")
+        .args(["run", "--queue", "sqlite:jobs.db", "--until-empty", "--instances", "16"])
         .arg(guest("misbehave"))
         .args(World::grants())
         .succeeds();
     let ready = &output.logs_of("ready")[0];
     assert_eq!((&ready["instances"], &ready["bounded_by"]), (&9.into(), &"files".into()));
-    let outcomes = serde_json::json!({"completed": 20, "limit-exceeded": 20});
-    assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
+    output.has_outcomes(&serde_json::json!({"completed": 20, "limit-exceeded": 20}));
     assert_eq!(output.summary()["limits"], serde_json::json!({"handles": 20}), "{output}");
 }
 

@@ -1,10 +1,10 @@
 //! Components that would cost the compiler hours or gigabytes, and the confinement of the process that compiles.
 
-use crate::harness::{Process, World, repository, wait_until};
+use crate::harness::{Process, World, process_status, repository, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 /// A command with these core modules and types: a component that can't run isn't compiled.
@@ -160,9 +160,7 @@ fn child_of(parent: &Path) -> Option<i32> {
 }
 
 fn status(process: i32, field: &str) -> Option<String> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
-    Some(line.trim().to_owned())
+    process_status(Path::new(&format!("/proc/{process}")), field)
 }
 
 /// The hard limit of a resource, as `/proc` shows it.
@@ -213,21 +211,10 @@ fn the_compiler_has_three_pipes_no_environment_and_bounds() {
 
 #[test]
 fn a_compiler_whose_parent_is_another_does_nothing() {
-    let program = env!("CARGO_BIN_EXE_wasmrun");
-    let start = |arguments: &[&str]| -> Child {
-        Command::new(program)
-            .arg("__compile")
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("a process")
-    };
+    let world = World::new();
     for arguments in [&[][..], &["1"], &["100000000", "1", "1"], &["x", "y", "z"]] {
-        let output = start(arguments).wait_with_output().expect("its end");
-        assert_eq!(output.status.code(), Some(2));
-        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+        let output = world.wasmrun(["__compile"]).args(arguments).input("").ends().exited_with(2);
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{output}");
     }
 }
 
@@ -250,8 +237,7 @@ fn each_that_fuzzing_found(command: &[&str]) {
         let bytes = fs::read(file.expect("a file").path()).expect("its content");
         world.write("found.wasm", wasmrun_properties::component_of(&bytes));
         let output = world
-            .program(Path::new("sh"))
-            .args(["-c", "ulimit -d 524288 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_wasmrun")])
+            .wasmrun_after("ulimit -d 524288")
             .args(command)
             .args(["found.wasm", "--cache", "off"])
             .within(Duration::from_secs(30))

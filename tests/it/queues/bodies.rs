@@ -1,6 +1,6 @@
 //! Bodies that an extended client stored in a bucket.
 
-use crate::harness::{ACCOUNT, Amazon, Collector, Command, World, attribute, field, guest};
+use crate::harness::{Amazon, Collector, Command, World, attribute, field, guest};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
@@ -24,14 +24,9 @@ impl Extended {
 
     /// Sends a body with the attribute that an extended client sets, if one is named.
     fn send(&self, body: &Value, attribute: &str) {
-        use aws_sdk_sqs::types::MessageAttributeValue;
-        let mut request =
-            self.amazon.sqs.send_message().queue_url(&self.queue).message_body(body.to_string());
-        if !attribute.is_empty() {
-            let value = MessageAttributeValue::builder().data_type("Number").string_value("300000");
-            request = request.message_attributes(attribute, value.build().expect("all fields"));
-        }
-        self.amazon.wait(request.send()).expect("sent");
+        let size = [(attribute, "Number", "300000")];
+        let attributes = if attribute.is_empty() { &[][..] } else { &size };
+        self.amazon.send_with(&self.queue, &body.to_string(), attributes);
     }
 
     fn run(&self) -> Command {
@@ -41,7 +36,7 @@ impl Extended {
     }
 
     fn received(&self, queue: &str) -> Vec<(String, HashMap<String, String>)> {
-        self.amazon.receive(&format!("{}/{ACCOUNT}/{queue}", self.amazon.endpoint))
+        self.amazon.receive(&self.amazon.url(queue))
     }
 }
 

@@ -1,10 +1,11 @@
 //! The queue commands, order within a group, and messages that are sent on.
 
-use crate::harness::{Depth, Output, World, field, guest, wait_until};
+use crate::harness::{Depth, Output, World, field, guest, wait_until, wasmrun};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fs;
+use std::path::Path;
 
 #[test]
 fn a_queue_is_created_shown_and_emptied() {
@@ -15,10 +16,7 @@ fn a_queue_is_created_shown_and_emptied() {
     let again = world.wasmrun(create).succeeds();
     assert!(again.stdout[0].starts_with("already there: sqlite:/"), "{again}");
 
-    world
-        .wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--attribute", "colour=blue"])
-        .args(["--message", "one", "--message", "two\nlines", "--delay", "10m"])
-        .succeeds();
+    world.send_with(&["--attribute", "colour=blue", "--delay", "10m"], ["one", "two\nlines"]);
     world.send(["three"]);
     let stats = world.wasmrun(["queue", "stats", "sqlite:jobs.db", "--json"]).succeeds().json();
     let url = field(&stats, "queue").to_owned();
@@ -42,9 +40,7 @@ fn a_queue_is_created_shown_and_emptied() {
 fn messages_keep_their_text_and_attributes_and_stay_one_line_when_shown() {
     let world = World::with_queue(&[]);
     let body = "two\nlines, \"quotes\", größe 😀, {json: no}\t";
-    world
-        .wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--attribute", "colour=a=b", "--message", body])
-        .succeeds();
+    world.send_with(&["--attribute", "colour=a=b"], [body]);
     let messages = world.peek("sqlite:jobs.db");
     assert_eq!(messages.len(), 1);
     assert_eq!(messages[0]["body"], body);
@@ -58,7 +54,7 @@ fn dead_letters_are_moved_back_without_what_was_said_of_them_and_work_again() {
     let run = || world.run("misbehave").arg("--until-empty").succeeds();
     run();
     assert_eq!(world.dead(), Depth::visible(1));
-    let dead = world.peek("sqlite:jobs.db#dead");
+    let dead = world.dead_letters();
     assert!(field(&dead[0]["attributes"], "wasmrun").contains("not-found"), "{dead:?}");
 
     world.write("in/not-yet-there", "now");
@@ -67,7 +63,7 @@ fn dead_letters_are_moved_back_without_what_was_said_of_them_and_work_again() {
     assert_eq!(world.dead(), Depth::EMPTY);
     let back = world.peek("sqlite:jobs.db");
     assert_eq!((&back[0]["body"], &back[0]["attributes"]), (&json!("get not-yet-there"), &json!({})));
-    assert_eq!(run().summary()["outcomes"], json!({"completed": 1}));
+    run().has_outcomes(&json!({"completed": 1}));
     assert_eq!(world.depth(), Depth::EMPTY);
 }
 
@@ -75,11 +71,11 @@ fn dead_letters_are_moved_back_without_what_was_said_of_them_and_work_again() {
 fn dead_letters_of_unknown_origin_stay_until_a_queue_is_named() {
     let world = World::with_queue(&[]);
     for queue in ["sqlite:two.db", "sqlite:jobs.db#two"] {
-        world.wasmrun(["queue", "create", queue, "--max-receives", "1"]).succeeds();
+        world.create_queue(queue, &["--max-receives", "1"]);
     }
     // One message sent by hand, and one from a queue whose dead-letter queue differs from the one that its worker used.
-    world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db#dead", "--message", "by hand"]).succeeds();
-    world.wasmrun(["enqueue", "--queue", "sqlite:two.db", "--message", "get not-there"]).succeeds();
+    world.send_to("sqlite:jobs.db#dead", &[], ["by hand"]);
+    world.send_to("sqlite:two.db", &[], ["get not-there"]);
     world
         .wasmrun(["run", "--queue", "sqlite:two.db", "--dead-letter", "sqlite:jobs.db#dead", "--until-empty"])
         .args(World::grants())
@@ -123,7 +119,7 @@ fn every_object_is_announced_once_and_again_when_it_changes() {
     assert_eq!(world.depth(), Depth::visible(6));
     fs::write(world.path("in/other"), "1").expect("written");
     let output = world.run("misbehave").arg("--until-empty").succeeds();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 6}), "{output}");
+    output.has_outcomes(&json!({"completed": 6}));
     assert_eq!(world.keys("out"), ["a b+ü%.txt", "last", "other", "sub"]);
     assert_eq!(world.keys("out/sub"), ["c.txt", "new"]);
 }
@@ -137,8 +133,7 @@ fn a_watch_that_is_started_again_announces_what_is_new_if_it_may_remember_and_sa
         let watch = world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--store", "input=dir:in"]);
         let watch = watch.args(["--watch", "--every", "20ms"]).args(options).start();
         watch.until_printed(1, announces);
-        watch.signal(Signal::TERM);
-        watch.finish().succeeded()
+        watch.stop()
     };
     let forgets = |output: &Output| output.to_string().contains("a restart announces all objects again");
     assert!(!forgets(&watch(&["--seen", "seen"], "announced 2 objects to")));
@@ -214,9 +209,7 @@ fn a_watched_store_that_vanishes_and_comes_back_is_not_announced_anew() {
         .args(["--watch", "--every", "20ms"])
         .start();
     watch.until_printed(1, "announced 1 object to");
-    fs::rename(world.path("in"), world.path("away")).expect("renamed");
-    watch.until_logged("cannot use the store");
-    fs::rename(world.path("away"), world.path("in")).expect("renamed");
+    world.while_away("in", || watch.until_logged("cannot use the store"));
     world.replace("in/b", "1");
     watch.until_printed(2, "announced 1 object");
     watch.signal(Signal::INT);
@@ -250,10 +243,7 @@ fn a_fifo_queue_keeps_the_order_of_each_group_whatever_the_instances() {
     for round in 0..6 {
         for group in GROUPS {
             let message = if round % 2 == 0 { "sleep 60" } else { "sleep 1" };
-            world
-                .wasmrun(["enqueue", "--queue", "sqlite:jobs.db"])
-                .args(["--group", group, "--message", message])
-                .succeeds();
+            world.send_with(&["--group", group], [message]);
         }
     }
     let database = world.database();
@@ -290,10 +280,7 @@ fn a_fifo_queue_keeps_the_order_of_each_group_whatever_the_instances() {
 fn a_message_that_fails_holds_up_its_own_group_only_and_until_it_is_dead_lettered() {
     let world = World::with_queue(&["--fifo", "--max-receives", "2"]);
     for (group, message) in [("a", "retry 1 later"), ("a", "log 1 after"), ("b", "log 1 beside")] {
-        world
-            .wasmrun(["enqueue", "--queue", "sqlite:jobs.db"])
-            .args(["--group", group, "--message", message])
-            .succeeds();
+        world.send_with(&["--group", group], [message]);
     }
     let output = world.run("misbehave").args(["--until-empty", "--instances", "3"]).succeeds();
     let events: Vec<String> = output
@@ -314,17 +301,14 @@ fn a_message_that_fails_holds_up_its_own_group_only_and_until_it_is_dead_lettere
 #[test]
 fn forward_sends_bodies_attributes_and_groups_on() {
     let world = World::with_queue(&["--fifo"]);
-    world.wasmrun(["queue", "create", "sqlite:fifo.db", "--fifo"]).succeeds();
-    world
-        .wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--group", "g", "--attribute", "colour=blue"])
-        .args(["--message", "first", "--message", "second"])
-        .succeeds();
+    world.create_queue("sqlite:fifo.db", &["--fifo"]);
+    world.send_with(&["--group", "g", "--attribute", "colour=blue"], ["first", "second"]);
     let output = world
         .wasmrun(["run", "--queue", "sqlite:jobs.db", "--until-empty"])
         .arg(guest("forward"))
         .args(["--send", "next=sqlite:fifo.db"])
         .succeeds();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 2}));
+    output.has_outcomes(&json!({"completed": 2}));
     assert_eq!(world.depth(), Depth::EMPTY);
     // For a group, this shows the message that the next receive would return.
     let messages = world.peek("sqlite:fifo.db");
@@ -368,10 +352,7 @@ fn an_output_that_nobody_reads_harms_nobody() {
     world.send(["ok"]);
     for command in ["queue peek sqlite:jobs.db", "completions bash", "--help", "queue stats sqlite:jobs.db"] {
         let script = format!("\"$0\" {command} >&-; exec \"$0\" {command} | true");
-        world
-            .program(std::path::Path::new("sh"))
-            .args(["-c", &script, env!("CARGO_BIN_EXE_wasmrun")])
-            .succeeds();
+        world.program(Path::new("sh")).args(["-c", &script]).arg(wasmrun()).succeeds();
     }
     wait_until("nothing changed", || world.depth() == Depth::visible(1));
 }

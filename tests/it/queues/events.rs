@@ -1,13 +1,14 @@
 //! Messages that announce objects, in the formats of their senders.
 
-use crate::harness::{Depth, World};
+use crate::harness::{Depth, World, event};
 use serde_json::{Value, json};
 
 /// A notification with one record, for an object of the store `in`.
 fn notification(world: &World, source: &str, event_name: &str, key: &str) -> Value {
-    let bucket = format!("dir:{}", world.path("in").display());
-    json!({"Records": [{"eventVersion": "2.1", "eventSource": source, "eventName": event_name,
-                        "s3": {"bucket": {"name": bucket}, "object": {"key": key, "size": 1}}}]})
+    let mut event = event(&world.bucket("in"), &[json!({"key": key, "size": 1})]);
+    event["Records"][0]["eventSource"] = source.into();
+    event["Records"][0]["eventName"] = event_name.into();
+    event
 }
 
 /// Outcome and reason of the task for this event.
@@ -80,7 +81,7 @@ fn an_event_that_cannot_be_understood_is_rejected_by_name_and_never_run() {
     world.send([unknown.to_string()]);
     world.run("empty").args(["--until-empty"]).succeeds();
     assert_eq!(world.dead(), Depth::visible(1));
-    let letter = &world.peek("sqlite:jobs.db#dead")[0];
+    let letter = &world.dead_letters()[0];
     assert!(letter.to_string().contains("acme:s3"), "{letter}");
 
     // Records of other services, and CloudTrail's events about S3, are ordinary messages.

@@ -1,15 +1,11 @@
 //! The advice in docs/src/guides/idempotency.md: messages that arrive twice, at once, late, or in the wrong order.
 
-use crate::harness::{Amazon, Depth, World, guest, wait_until};
+use crate::harness::{Amazon, Depth, World, event, guest};
 use serde_json::{Value, json};
 
 /// The event that S3 would send for an object of `in`.
-fn event(key: &str, sequencer: &str, version: Option<&str>) -> Value {
-    json!({"Records": [{
-        "eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
-        "s3": {"bucket": {"name": "dir:in"},
-               "object": {"key": key, "sequencer": sequencer, "versionId": version}},
-    }]})
+fn created(key: &str, sequencer: &str, version: Option<&str>) -> Value {
+    event("dir:in", &[json!({"key": key, "sequencer": sequencer, "versionId": version})])
 }
 
 /// Runs a worker on these messages, each of them sent twice and all at once.
@@ -33,7 +29,7 @@ fn in_world(world: &World, event: &Value) -> String {
 fn an_output_whose_key_the_input_decides_is_there_once_however_often_the_message_comes() {
     let world = World::with_queue(&[]);
     world.write("in/a.txt", "hello");
-    run_twice(&world, &[in_world(&world, &event("a.txt", "0A", None))]);
+    run_twice(&world, &[in_world(&world, &created("a.txt", "0A", None))]);
     assert_eq!(world.read("out/versions/a.txt/only"), b"HELLO");
     assert_eq!(world.keys("out/versions/a.txt"), ["only"]);
 }
@@ -57,7 +53,7 @@ fn the_newest_version_wins_in_whichever_order_events_come() {
         for index in order {
             // Simulates a versioned bucket: the announced version is read.
             world.write("in/a.txt", ["old", "new"][index]);
-            run_twice(&world, &[in_world(&world, &event("a.txt", OLD_AND_NEW[index], None))]);
+            run_twice(&world, &[in_world(&world, &created("a.txt", OLD_AND_NEW[index], None))]);
         }
         assert_eq!(world.read("out/latest/a.txt"), b"NEW", "{order:?}");
     }
@@ -66,7 +62,7 @@ fn the_newest_version_wins_in_whichever_order_events_come() {
 #[test]
 fn a_message_that_is_sent_twice_with_the_same_id_arrives_once_in_a_fifo_queue() {
     let world = World::new();
-    world.wasmrun(["queue", "create", "sqlite:ordered.db", "--fifo"]).succeeds();
+    world.create_queue("sqlite:ordered.db", &["--fifo"]);
     // Delivers the same message again, like after a worker was killed before it had deleted the message.
     for _ in 0..2 {
         let invoke =
@@ -83,7 +79,7 @@ fn a_version_that_was_announced_is_read_although_it_was_overwritten() {
     let first = amazon.put_version("bucket-in", "a.txt", "first");
     let second = amazon.put_version("bucket-in", "a.txt", "second");
     for version in [&first, &second] {
-        let event = event("a.txt", "0A", Some(version)).to_string().replace("dir:in", "bucket-in");
+        let event = created("a.txt", "0A", Some(version)).to_string().replace("dir:in", "bucket-in");
         amazon.send(&queue, &event);
     }
     let run = world.wasmrun(["run", "--queue", "jobs", "--until-empty"]).arg(guest("careful"));
@@ -104,7 +100,7 @@ fn a_task_that_writes_to_another_prefix_than_the_announced_one_does_not_start_it
     amazon.create_bucket("bucket");
     amazon.notify_of("bucket", "from/", "jobs");
     amazon.put("bucket", "from/a.txt", "hello");
-    wait_until("the bucket has told the queue", || amazon.depth(&queue)[0] >= 1);
+    amazon.wait_for_messages(&queue, 1);
     let run = world.wasmrun(["run", "--queue", "jobs", "--until-empty"]).arg(guest("careful"));
     let run = run
         .args(["--store", "input=s3://bucket/from:ro", "--store", "output=s3://bucket/to:rw"])
@@ -139,7 +135,7 @@ fn what_can_never_work_is_dead_lettered_at_its_first_receive() {
     world.send(["never this"]);
     let output = world.run("careful").arg("--until-empty").succeeds();
     assert_eq!(output.summary()["tasks"], 1, "{output}");
-    let letters = world.peek("sqlite:jobs.db#dead");
+    let letters = world.dead_letters();
     assert_eq!(letters[0]["body"], "never this", "{output}");
     assert_eq!(world.depth(), Depth::EMPTY);
 }

@@ -2,7 +2,6 @@
 
 use super::{helper, invoke, push, with_helper};
 use crate::harness::{Amazon, Command, DockerRegistry, Raw, World, certificate, guest, signed};
-use std::net::{Shutdown, TcpStream};
 
 const ECR: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
 
@@ -48,26 +47,6 @@ fn credentials_are_those_of_docker_login_and_its_helpers() {
     invoke(&world, &url).fails_with(3, "Docker's configuration");
 }
 
-/// A proxy that connects to one port, whatever it's asked for.
-fn connecting_to(port: u16) -> Raw {
-    Raw::serving(move |first, client| {
-        let Ok(mut server) = TcpStream::connect(("127.0.0.1", port)) else { return };
-        if !first.starts_with("CONNECT ")
-            || std::io::Write::write_all(client, b"HTTP/1.1 200 OK\r\n\r\n").is_err()
-        {
-            return;
-        }
-        let (Ok(mut from), Ok(mut to)) = (client.try_clone(), server.try_clone()) else { return };
-        let up = std::thread::spawn(move || {
-            let _ = std::io::copy(&mut from, &mut to);
-            let _ = to.shutdown(Shutdown::Write);
-        });
-        let _ = std::io::copy(&mut server, client);
-        let _ = client.shutdown(Shutdown::Both);
-        let _ = up.join();
-    })
-}
-
 #[test]
 fn a_registry_of_ecr_is_used_with_the_credentials_of_aws() {
     let world = World::new();
@@ -75,10 +54,10 @@ fn a_registry_of_ecr_is_used_with_the_credentials_of_aws() {
         return;
     }
     let (Some(registry), Some(amazon)) = (DockerRegistry::with_tls(&world), Amazon::moto()) else { return };
-    let proxy = connecting_to(registry.port());
+    let proxy = Raw::tunnel_to(registry.port());
     let trusting = |command: Command| {
         let command = command.env("SSL_CERT_FILE", world.path("ca.pem"));
-        command.env("HTTPS_PROXY", format!("http://127.0.0.1:{}", proxy.port()))
+        command.env("HTTPS_PROXY", proxy.endpoint())
     };
     let url = format!("oci://{ECR}/team/empty:1");
     let pushed = world.wasmrun(["push"]).arg(guest("empty")).arg(&url);

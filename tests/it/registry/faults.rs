@@ -1,19 +1,14 @@
 //! Registries that misbehave: each fault is one sentence, in bounded time, and nothing of it is run.
 
+use super::signing::digest;
 use super::{helper, with_helper};
 use crate::harness::{Answer, Command, Output, Raw, Request, Stub, World, guest};
-use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const MANIFEST: &str = "/v2/a/manifests/1";
 const BLOB: &str = "/v2/a/blobs/";
-
-fn digest(content: &[u8]) -> String {
-    let hex: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
-}
 
 fn component() -> Vec<u8> {
     std::fs::read(guest("empty")).expect("a component")
@@ -98,7 +93,7 @@ fn a_registry_that_stops_is_given_up() {
         // Until the client gives up.
         let _ = std::io::Read::read(client, &mut [0]);
     });
-    let stalling = format!("http://127.0.0.1:{}", stalling.port());
+    let stalling = stalling.endpoint();
     let asking = with_realm(|_| Answer::new(200, ""));
     let helped = World::new();
     helped.write(".docker/config.json", r#"{"credsStore": "test"}"#);
@@ -146,7 +141,7 @@ fn content_that_is_not_what_was_announced_is_not_taken() {
             while client.write_all(&component).is_ok() {}
         }
     });
-    let endless = inspect(&world, &format!("http://127.0.0.1:{}", endless.port()));
+    let endless = inspect(&world, &endless.endpoint());
     endless.fails_with(3, &format!("sends more than the {size} bytes"));
     let pinned = Stub::answering(|request| {
         if is_blob(request) { right(request) } else { Answer::new(200, manifest_of(&component(), 1)) }

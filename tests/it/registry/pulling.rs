@@ -60,10 +60,8 @@ fn what_names_a_component_of_a_registry_names_its_digest() {
     let output = worker.finish();
     // A series of metrics doesn't change its name with each digest.
     assert!(output.stdout.iter().any(|line| line.contains("\"service\":\"misbehave\"")), "{output}");
-    let usage = String::from_utf8(world.read("usage.jsonl")).expect("text");
-    let usage: Value = serde_json::from_str(usage.lines().next().expect("a line")).expect("JSON");
-    assert_eq!(usage["component"], name.as_str());
-    let letter = world.peek("sqlite:jobs.db#dead").remove(0);
+    assert_eq!(world.usage()[0]["component"], name.as_str());
+    let letter = world.dead_letters().remove(0);
     assert_eq!(why(&letter)["component"], name.as_str());
 }
 
@@ -75,18 +73,14 @@ fn a_tag_that_moves_is_a_new_version_of_the_component() {
     push(&world, "empty", &url);
     let options =
         ["--component-refresh", "1s", "--instances", "4", "--usage", "usage.jsonl", "--cache", "cache"];
-    let worker = world.wasmrun(["run", &url, "--queue", "sqlite:jobs.db"]).args(options).start();
-    worker.until_logged("\"ready\"");
+    let worker = world.wasmrun(["run", &url, "--queue", "sqlite:jobs.db"]).args(options).start_ready();
     let pinned = push(&world, "misbehave", &url);
     worker.until_logged("\"all new tasks run a new version of the component\"");
     world.send(["ok"]);
-    wait_until("all is done", || world.depth() == Depth::EMPTY);
-    worker.signal(rustix::process::Signal::TERM);
-    worker.finish().succeeded();
-    let usage = String::from_utf8(world.read("usage.jsonl")).expect("text");
-    let usage: Value = serde_json::from_str(usage.lines().next().expect("a line")).expect("JSON");
+    world.wait_until_empty();
+    worker.stop();
     let name = format!("any:1@{}", pinned.split_once('@').expect("a digest").1);
-    assert_eq!(usage["component"], name.as_str());
+    assert_eq!(world.usage()[0]["component"], name.as_str());
 }
 
 #[test]

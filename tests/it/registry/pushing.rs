@@ -4,7 +4,6 @@ use super::{invoke, push};
 use crate::harness::{Answer, Command, DockerRegistry, Stub, World, guest, installed, program};
 use serde_json::Value;
 use std::fs;
-use std::path::PathBuf;
 
 /// Runs a program of Python with ORAS.
 fn oras(world: &World, code: &str, arguments: &[&str]) -> Option<()> {
@@ -42,8 +41,7 @@ fn oras_pulls_what_wasmrun_pushes_and_wasmrun_runs_what_oras_pushes() {
 
 #[test]
 fn wkg_pulls_what_wasmrun_pushes_and_wasmrun_runs_what_wkg_pushes() {
-    let wkg = std::env::var_os("WASMRUN_WKG").map(PathBuf::from);
-    let Some(wkg) = installed("wkg", wkg) else { return };
+    let Some(wkg) = installed("wkg", "WASMRUN_WKG") else { return };
     let Some(registry) = DockerRegistry::start() else { return };
     let world = World::new();
     push(&world, "empty", &registry.url("a/ours:1"));

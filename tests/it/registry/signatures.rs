@@ -2,8 +2,7 @@
 
 use super::signing::{Key, SIGN, digest, payload, put_bundles, put_tag};
 use super::{invoke, push};
-use crate::harness::{Command, Depth, DockerRegistry, World, get, guest, status, wait_until};
-use rustix::process::Signal;
+use crate::harness::{Command, DockerRegistry, World, get, guest, status};
 
 const REFUSED: &str = "\"kept the component: its new version cannot run\"";
 const TOOK_OVER: &str = "\"all new tasks run a new version of the component\"";
@@ -277,7 +276,6 @@ fn an_unsigned_version_is_refused_once_and_taken_when_it_is_signed() {
     assert!(metrics.contains("wasmrun_component_refreshes_total{result=\"failed\"} 0"), "{metrics}");
     assert_eq!(status(address)["component"], second.as_str());
     world.send(["ok"]);
-    wait_until("all is done", || world.depth() == Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    world.wait_until_empty();
+    worker.stop();
 }

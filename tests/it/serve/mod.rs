@@ -26,7 +26,6 @@ mod waiting;
 mod watching;
 
 use crate::harness::{Command, Output, Process, Wire, World, guest};
-use rustix::process::Signal;
 use serde_json::Value;
 use std::net::SocketAddr;
 
@@ -93,9 +92,7 @@ impl Service {
     /// Stops the service. Returns its output, and the usage of its tasks in the order of their ends.
     #[track_caller]
     fn stop(self) -> (Output, Vec<Value>) {
-        self.process.signal(Signal::TERM);
-        let output = self.process.finish().succeeded();
-        let usage = String::from_utf8(self.world.read(USAGE)).expect("text");
-        (output, usage.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect())
+        let output = self.process.stop();
+        (output, self.world.usage())
     }
 }

@@ -1,7 +1,6 @@
 //! Components that were built for other runtimes, with the crates that their own examples use.
 
 use crate::harness::{Wire, World, guest};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// Each guest, and what it greets with.
@@ -28,8 +27,7 @@ fn components_for_other_runtimes_answer_unchanged() {
         ["first ", "second", ""].into_iter().for_each(|part| client.send_chunk(part));
         assert_eq!(client.response().text(), "first second", "{peer}");
         assert_eq!(client.get("/elsewhere").status(), 404, "{peer}");
-        process.signal(Signal::TERM);
-        let summary = process.finish().succeeded().summary();
+        let summary = process.stop().summary();
         assert_eq!(summary["outcomes"], json!({"completed": 4}), "{peer}");
     }
 }

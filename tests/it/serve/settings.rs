@@ -121,8 +121,7 @@ fn sighup_reads_the_configuration_of_a_service_again() {
     process.signal(Signal::HUP);
     process.until_logged("rejected the configuration");
     assert_eq!(Wire::to(address).get("/hello").status(), 200);
-    process.signal(Signal::TERM);
-    process.finish().succeeded();
+    process.stop();
 }
 
 #[test]

@@ -165,6 +165,5 @@ fn a_rolling_restart_under_load_loses_no_accepted_request() {
     let lost = lock(&fleet.lost);
     assert!(lost.is_empty(), "{} lost, such as {:?}", lost.len(), &lost[..lost.len().min(5)]);
     println!("{} requests were answered over {RESTARTS} restarts", fleet.answered.load(Ordering::SeqCst));
-    process.signal(Signal::TERM);
-    process.finish().succeeded();
+    process.stop();
 }

@@ -1,13 +1,7 @@
 //! The example `upload` with the example `thumbnail`: a picture that is sent over HTTP becomes a thumbnail.
 
-use crate::harness::{Amazon, Command, Depth, Process, Wire, World, guest, repository, wait_until};
-use rustix::process::Signal;
-use std::fs;
+use crate::harness::{Amazon, Command, Depth, Process, Wire, World, guest, photograph, wait_until};
 use std::net::SocketAddr;
-
-fn photograph() -> Vec<u8> {
-    fs::read(repository().join("demo/photographs/coffee cup.jpg")).expect("a photograph")
-}
 
 fn serve(world: &World) -> Command {
     let command = world.wasmrun(["serve", "--listen", "0", "--usage", "usage.jsonl"]);
@@ -24,11 +18,6 @@ fn local(world: &World) -> (Process, SocketAddr) {
     (process, address)
 }
 
-fn stop(process: Process) {
-    process.signal(Signal::TERM);
-    process.finish().succeeded();
-}
-
 #[test]
 fn an_upload_becomes_an_object_a_message_and_a_thumbnail() {
     let world = World::with_queue(&[]);
@@ -43,7 +32,7 @@ fn an_upload_becomes_an_object_a_message_and_a_thumbnail() {
     client.send_chunk("");
     assert_eq!(client.response().status(), 201);
     assert_eq!(world.depth(), Depth::visible(2));
-    stop(service);
+    service.stop();
 
     world.run("thumbnail").arg("--until-empty").succeeds().each_ran_once(2);
     for thumbnail in ["out/2026/cup.jpg.jpg", "out/tea.jpg.jpg"] {
@@ -80,7 +69,7 @@ fn an_upload_to_sqs_and_s3_becomes_an_object_with_its_content_type_and_a_thumbna
     assert_eq!(response.status(), 201, "{response:?}");
     assert_eq!(amazon.get("bucket-in", "new/cup.jpg"), Some((picture, Some("image/jpeg".into()))));
     wait_until("the message is there", || amazon.depth(&queue)[0] == 1);
-    stop(service);
+    service.stop();
 
     let worker = world.wasmrun(["run", "--queue", &queue, "--until-empty"]).arg(guest("thumbnail")).args([
         "--store",
@@ -107,7 +96,7 @@ fn a_wrong_name_or_method_is_answered_with_what_is_right() {
         assert_eq!((response.status(), response.header("allow")), (405, "PUT, POST"), "{method}");
     }
     assert_eq!((world.keys("in").len(), world.depth()), (0, Depth::EMPTY));
-    stop(service);
+    service.stop();
 }
 
 /// A status of 500 would tell the operator of an error that isn't the service's.
@@ -132,7 +121,7 @@ fn a_name_or_content_type_that_no_store_keeps_is_answered_as_the_clients_mistake
         assert_eq!(said, (400, true), "{path} {content_type}: {response:?}");
     }
     assert_eq!((world.keys("in"), world.depth()), (vec!["taken".to_owned()], Depth::visible(1)));
-    stop(service);
+    service.stop();
 }
 
 /// Whether the client has sent little or much of it, and whether it had said how much would come.
@@ -151,7 +140,7 @@ fn an_upload_that_breaks_off_leaves_no_object_and_no_message() {
     // Those that had begun have ended before this one, or are about to.
     let response = Wire::to(address).post("/whole.jpg", &[], "whole");
     assert_eq!(response.status(), 201);
-    stop(service);
+    service.stop();
     assert_eq!(world.keys("in"), ["whole.jpg"]);
     assert_eq!(world.depth(), Depth::visible(1));
 }
@@ -165,6 +154,6 @@ fn an_upload_that_cannot_be_announced_is_answered_with_an_error() {
     let response = Wire::to(process.serves_at()).post("/a.jpg", &[], "content");
     assert_eq!(response.status(), 500);
     assert!(!response.text().contains("BUCKET"), "{response:?}");
-    stop(process);
+    process.stop();
     assert_eq!((world.keys("in").len(), world.depth()), (0, Depth::EMPTY));
 }

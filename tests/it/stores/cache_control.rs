@@ -1,15 +1,12 @@
 //! `Cache-Control` of objects: what a guest sets arrives, and stays with a copy.
 
-use crate::harness::{Amazon, World, guest};
+use crate::harness::{Amazon, World};
 use serde_json::Value;
 
 /// One task of `misbehave` that reads from one store and writes to another.
 fn invoke(amazon: &Amazon, world: &World, message: &str, [input, output]: [&str; 2]) -> Value {
-    let command = world
-        .wasmrun(["invoke", "--json", "--message", message])
-        .arg(guest("misbehave"))
-        .args(["--store", &format!("input={input}:ro"), "--store", &format!("output={output}:rw")])
-        .args(["--send", "next=sqlite:next.db"]);
+    let command = world.wasmrun(["invoke", "--json", "--message", message]);
+    let command = command.misbehaving(&format!("{input}:ro"), &format!("{output}:rw"));
     amazon.environment(command).ends().json()
 }
 

@@ -1,7 +1,7 @@
 //! Objects with unusual headers, versions and keys. The writers of objects choose these, and must not be able to stop a
 //! worker with them.
 
-use crate::harness::{Amazon, Answer, Command, Depth, Request, Stub, World, guest, signed};
+use crate::harness::{Amazon, Answer, Command, Depth, Request, Stub, World, event, guest};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -24,11 +24,8 @@ fn put_with(amazon: &Amazon, path: &str, name: &str, value: &[u8]) {
 
 /// A worker on a local queue that allows a single receive, with stores in two buckets.
 fn worker(world: &World) -> Command {
-    world
-        .wasmrun(["run", "--queue", "sqlite:jobs.db", "--until-empty", "--log", "info,wasmrun_runtime=debug"])
-        .arg(guest("misbehave"))
-        .args(["--store", "input=s3://bucket-in/from:ro", "--store", "output=s3://bucket-out/to:rw"])
-        .args(["--send", "next=sqlite:next.db"])
+    let command = world.wasmrun(["run", "--queue", "sqlite:jobs.db", "--until-empty"]).logging_tasks();
+    command.misbehaving("s3://bucket-in/from:ro", "s3://bucket-out/to:rw")
 }
 
 #[test]
@@ -50,7 +47,7 @@ fn an_object_with_metadata_that_is_no_text_is_read_like_any_other() {
             .collect();
         world.send(&messages);
         let output = amazon.environment(worker(&world)).succeeds();
-        assert_eq!(output.summary()["outcomes"], json!({"completed": messages.len()}), "{output}");
+        output.has_outcomes(&json!({"completed": messages.len()}));
         assert_eq!(world.dead(), Depth::EMPTY);
         // The SDK can't read these objects' headers, so only the keys are compared.
         assert_eq!(amazon.keys("bucket-out"), objects.map(|key| format!("to/copied-{key}")));
@@ -60,18 +57,10 @@ fn an_object_with_metadata_that_is_no_text_is_read_like_any_other() {
     }
 }
 
-fn at(stub: &Stub, command: Command) -> Command {
-    signed(command).env("AWS_ENDPOINT_URL", stub.endpoint())
-}
-
 /// One task of `misbehave` that reads from a bucket and writes to another store.
 fn invoke(world: &World, stub: &Stub, message: &str, output: &str) -> Command {
-    let command = world
-        .wasmrun(["invoke", "--json", "--message", message])
-        .arg(guest("misbehave"))
-        .args(["--store", "input=s3://bucket-in/from:ro", "--store", &format!("output={output}:rw")])
-        .args(["--send", "next=sqlite:next.db"]);
-    at(stub, command)
+    let command = world.wasmrun(["invoke", "--json", "--message", message]);
+    stub.environment(command.misbehaving("s3://bucket-in/from:ro", &format!("{output}:rw")))
 }
 
 /// An S3 server that holds the object `from/x` with these headers.
@@ -146,12 +135,8 @@ fn metadata_beyond_ascii_goes_with_a_copy() {
     for how in ["copy", "put-like"] {
         let stub = holding(has);
         invoke(&world, &stub, &format!("{how} x y"), "dir:out").succeeds();
-        let back = world
-            .wasmrun(["invoke", "--json", "--message", &format!("{how} y z")])
-            .arg(guest("misbehave"))
-            .args(["--store", "input=dir:out:ro", "--store", "output=s3://bucket-out/to:rw"])
-            .args(["--send", "next=sqlite:next.db"]);
-        at(&stub, back).succeeds();
+        let back = world.wasmrun(["invoke", "--json", "--message", &format!("{how} y z")]);
+        stub.environment(back.misbehaving("dir:out:ro", "s3://bucket-out/to:rw")).succeeds();
         let put = stub.seen().into_iter().find(|request| request.method == "PUT").expect("a write");
         assert!(is_whole(&put), "{how}: {put:?}");
     }
@@ -177,11 +162,7 @@ fn metadata_beyond_ascii_goes_with_a_copy() {
 }
 
 fn announcement(key: &str, version: Option<&str>) -> String {
-    let object = json!({"key": key, "versionId": version});
-    let bucket = json!({"name": "bucket-in"});
-    let s3 = json!({"bucket": bucket, "object": object});
-    json!({"Records": [{"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": s3}]})
-        .to_string()
+    event("bucket-in", &[json!({"key": key, "versionId": version})]).to_string()
 }
 
 #[test]
@@ -207,8 +188,12 @@ fn a_server_that_ignores_versions_hands_over_nothing_in_their_place() {
             let answer = Answer::new(200, component.clone()).with("etag", "\"abc\"");
             answered.map_or(answer.clone(), |version| answer.with("x-amz-version-id", version))
         });
-        let run =
-            at(&stub, world.wasmrun(["invoke", "s3://components/x.wasm?version=v-1", "--message", "x"]));
+        let run = stub.environment(world.wasmrun([
+            "invoke",
+            "s3://components/x.wasm?version=v-1",
+            "--message",
+            "x",
+        ]));
         if is_right {
             run.succeeds();
         } else {
@@ -270,18 +255,14 @@ fn objects_of_odd_keys_are_read_and_written_on_a_server() {
     let messages = ODD_KEYS.map(|key| announcement(&format!("from/{key}"), None));
     world.send(&messages);
     let output = amazon.environment(worker(&world)).succeeds();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": messages.len()}), "{output}");
+    output.has_outcomes(&json!({"completed": messages.len()}));
     let mut keys = ODD_KEYS.map(|key| format!("to/{key}"));
     keys.sort();
     assert_eq!(amazon.keys("bucket-out"), keys, "{output}");
     let listed = |prefix: &str| {
-        let output =
-            amazon.environment(world.wasmrun(["invoke", "--json", "--message", &format!("list {prefix}")]));
-        let output = output
-            .arg(guest("misbehave"))
-            .args(["--store", "input=s3://bucket-in/from:ro", "--store", "output=dir:out:rw"])
-            .args(["--send", "next=sqlite:next.db"])
-            .succeeds();
+        let command = world.wasmrun(["invoke", "--json", "--message", &format!("list {prefix}")]);
+        let command = command.misbehaving("s3://bucket-in/from:ro", "dir:out:rw");
+        let output = amazon.environment(command).succeeds();
         output.logs_of("Guest")[0]["text"].as_str().expect("text").to_owned()
     };
     assert_eq!(listed("/"), "listed 2: //two /lead");

@@ -1,7 +1,6 @@
 //! Calls that transfer much data. They count however they end, and a slow call isn't a failure of the store.
 
 use crate::harness::World;
-use serde_json::Value;
 use std::fs::File;
 
 /// A world whose store has a sparse object, which is far too large to be copied in time.
@@ -25,14 +24,9 @@ fn a_copy_that_gets_on_but_not_to_its_end_is_the_tasks_own_and_counts() {
     assert_eq!((&outcomes["timed-out"], &outcomes["completed"]), (&2.into(), &1.into()), "{output}");
     assert!(outcomes["host-failed"].is_null(), "{output}");
     assert_eq!(world.dead().visible, 1, "it was received twice: {output}");
-    let usage = String::from_utf8(world.read("usage.jsonl")).expect("UTF-8");
-    let moved = usage
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
-        .filter(|line| line["outcome"] == "timed-out")
-        .map(|line| (line["bytes_read"].as_u64(), line["bytes_written"].as_u64()));
-    for (read, written) in moved {
-        assert!(read > Some(0) && read == written, "{usage}");
+    for record in world.usage().iter().filter(|record| record["outcome"] == "timed-out") {
+        let (read, written) = (record["bytes_read"].as_u64(), record["bytes_written"].as_u64());
+        assert!(read > Some(0) && read == written, "{record}");
     }
     assert_eq!(world.keys("out"), Vec::<String>::new());
 }
@@ -44,7 +38,6 @@ fn a_copy_beyond_what_may_be_read_ends_there() {
     let worker = world.run("misbehave").args(["--until-empty", "--on", "limit-exceeded=drop"]);
     let output = worker.args(["--read-size", "8MiB", "--usage", "usage.jsonl"]).succeeds();
     assert_eq!(output.summary()["limits"]["read-size"], 1, "{output}");
-    let usage = String::from_utf8(world.read("usage.jsonl")).expect("UTF-8");
-    let usage: Value = serde_json::from_str(&usage).expect("JSON");
-    assert_eq!(usage["bytes_read"], 8 << 20, "{usage}");
+    let [record] = &world.usage()[..] else { panic!("one task: {output}") };
+    assert_eq!(record["bytes_read"], 8 << 20, "{record}");
 }

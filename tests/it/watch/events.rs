@@ -1,6 +1,6 @@
 //! The stream of events that the page reads, and who may read the page and the other endpoints.
 
-use super::page::{stop, watched};
+use super::page::watched;
 use crate::harness::{Browser, World, exchange, get, status, wait_for_tasks, wait_until};
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -46,13 +46,13 @@ fn a_site_whose_name_leads_to_this_host_reads_nothing() {
             "{read}"
         );
     }
-    stop(worker);
+    worker.stop();
 
     // Who listens for others may have any name.
     let everywhere = world.run("misbehave").args(["--status", "0.0.0.0:0"]).start();
     let address = SocketAddr::from(([127, 0, 0, 1], everywhere.listens_on().port()));
     assert!(asked(address, "/status", "worker.internal").starts_with("HTTP/1.1 200 "));
-    stop(everywhere);
+    everywhere.stop();
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_stream_tells_the_status_each_second_and_ends_in_time() {
     let (worker, address) = watched(&world, &[]);
     wait_until("it has failed", || status(address)["failures"].as_array().is_some_and(|all| all.len() == 1));
     let seen = get(address, "/events");
-    assert!(seen.head.contains("content-type: text/event-stream"), "{}", seen.head);
+    assert_eq!(seen.content_type, "text/event-stream");
     let events: Vec<Value> = seen
         .body
         .lines()
@@ -73,7 +73,7 @@ fn a_stream_tells_the_status_each_second_and_ends_in_time() {
     let keys = |value: &Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
     assert_eq!(keys(&events[0]), keys(&status(address)));
     assert_eq!(events[8]["failures"][0]["reason"], "a\r\n\r\ndata: {}\u{2028}\u{85}.");
-    stop(worker);
+    worker.stop();
 }
 
 #[test]
@@ -99,6 +99,6 @@ fn clients_that_read_no_events_are_dropped_and_disturb_nobody() {
     // A worker doesn't wait for streams.
     let _open: Vec<TcpStream> = (0..10).map(open).collect();
     let began = Instant::now();
-    stop(worker);
+    worker.stop();
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }

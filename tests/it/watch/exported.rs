@@ -1,6 +1,6 @@
 //! `run --otlp URL`: the metrics of a worker, as a collector receives them.
 
-use crate::harness::{Answer, Collector, Depth, Process, World, attribute, get, wait_for_tasks, wait_until};
+use crate::harness::{Answer, Collector, Process, World, attribute, get, wait_for_tasks, wait_until};
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsPartialSuccess, ExportMetricsServiceResponse,
 };
@@ -11,7 +11,6 @@ use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics,
 };
 use prost::Message;
-use rustix::process::Signal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
@@ -114,7 +113,7 @@ fn each_family_of_the_metrics_arrives_with_the_same_values_and_description() {
     world.send(bodies);
     let (worker, address) = worker(&world, &collector);
     wait_for_tasks(address, bodies.len() as u64);
-    wait_until("all is settled", || world.depth() == Depth::EMPTY);
+    world.wait_until_empty();
     // Values that change by themselves are of some moment: the queue's depth, and ages.
     let changes = |name: &str| name.starts_with("wasmrun_queue_") && !name.contains("_info");
     let settled = || {
@@ -151,8 +150,7 @@ fn each_family_of_the_metrics_arrives_with_the_same_values_and_description() {
     assert_eq!(sent.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
     assert_eq!(sent["wasmrun_tasks_total{outcome=\"completed\"}"], 5.0);
     assert_eq!(sent["wasmrun_tasks_limited_total{limit=\"fuel\"}"], 1.0);
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! The page of a worker, in a real browser.
 
 use crate::harness::{
-    Browser, Process, World, installed, png, repository, status, wait_for_tasks, wait_until, wait_within,
+    Browser, Process, World, installed_below, png, repository, status, wait_for_tasks, wait_until,
+    wait_within,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 use std::{env, fs};
 
@@ -15,11 +15,6 @@ pub(super) fn watched(world: &World, arguments: &[&str]) -> (Process, SocketAddr
     let worker = world.run("misbehave").args(["--status", "0"]).args(arguments).start();
     let address = worker.listens_on();
     (worker, address)
-}
-
-pub(super) fn stop(worker: Process) {
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
 }
 
 /// Opens the page and waits until it shows the worker.
@@ -149,7 +144,7 @@ fn what_a_guest_says_is_text_on_the_page() {
     let wider = "document.documentElement.scrollWidth > innerWidth";
     assert_eq!(browser.value(wider), false, "a long reason makes the page scroll sideways");
     nothing_is_wrong(&mut browser, address);
-    stop(worker);
+    worker.stop();
 }
 
 /// Returns the lowest contrast between text and background (WCAG 2.2, 1.4.3) and its element.
@@ -235,7 +230,7 @@ fn the_page_is_read_on_a_phone_in_both_colour_schemes_and_used_with_a_keyboard()
     browser.press("Enter", "\r");
     browser.wait_until("it continues", &says("state", "ready"));
     nothing_is_wrong(&mut browser, address);
-    stop(worker);
+    worker.stop();
 }
 
 #[test]
@@ -253,9 +248,8 @@ fn the_page_says_that_a_worker_hangs_and_that_it_answers_again() {
 
 #[test]
 fn the_chart_library_is_the_published_one() {
-    let tools = env::var_os("WASMRUN_MONITORING_TOOLS").map(PathBuf::from);
-    let package = tools.map(|tools| tools.join("node/node_modules/uplot/package.json"));
-    let Some(package) = installed("uPlot", package) else { return };
+    let package = installed_below("WASMRUN_MONITORING_TOOLS", "node/node_modules/uplot/package.json");
+    let Some(package) = package else { return };
     let package = package.parent().expect("a folder");
     let here = repository().join("crates/watch/src/page");
     for (published, ours) in [

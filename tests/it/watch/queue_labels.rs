@@ -1,13 +1,12 @@
 //! The labels of queues and of components with the same name.
 
 use crate::harness::{World, get, guest, wait_for_tasks};
-use rustix::process::Signal;
 
 #[test]
 fn queues_whose_files_have_the_same_name_have_different_labels() {
     let world = World::new();
     for folder in ["a", "b"] {
-        std::fs::create_dir(world.path(folder)).expect("a directory");
+        world.create_dir(folder);
     }
     let queues = ["--queue", "sqlite:a/q.db", "--queue", "sqlite:b/q.db", "--queue", "sqlite:b/r.db"];
     let worker = world.wasmrun(["run", "--status", "0"]).args(queues).arg(guest("empty")).start();
@@ -21,8 +20,7 @@ fn queues_whose_files_have_the_same_name_have_different_labels() {
     ] {
         assert!(metrics.contains(&format!("\n{sample}\n")), "no {sample} in {metrics}");
     }
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }
 
 #[test]
@@ -30,7 +28,7 @@ fn components_whose_files_have_the_same_name_are_counted_apart() {
     let world = World::with_queue(&[]);
     let mut file = "unmatched = 'reject'\n".to_owned();
     for name in ["a", "b"] {
-        std::fs::create_dir(world.path(name)).expect("a directory");
+        world.create_dir(name);
         std::fs::copy(guest("empty"), world.path(name).join("x.wasm")).expect("a component");
         file += &format!(
             "[[route]]\nname = '{name}'\ncomponent = '{name}/x.wasm'\nmatch.attribute = {{ kind = '{name}' }}\n"
@@ -40,7 +38,7 @@ fn components_whose_files_have_the_same_name_are_counted_apart() {
     let queue = ["--queue", "sqlite:jobs.db"];
     let worker = world.wasmrun(["run", "--config", "wasmrun.toml", "--status", "0"]).args(queue).start();
     let address = worker.listens_on();
-    world.wasmrun(["enqueue", "--attribute", "kind=a", "--message", "x"]).args(queue).succeeds();
+    world.send_with(&["--attribute", "kind=a"], ["x"]);
     wait_for_tasks(address, 1);
     let metrics = get(address, "/metrics").body;
     for (component, completed) in [("a/x.wasm", 1), ("b/x.wasm", 0)] {
@@ -48,6 +46,5 @@ fn components_whose_files_have_the_same_name_are_counted_apart() {
         let sample = format!("\nwasmrun_component_tasks_total{{{labels}}} {completed}\n");
         assert!(metrics.contains(&sample), "no {sample} in {metrics}");
     }
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }

@@ -2,7 +2,6 @@
 
 use crate::harness::{World, field};
 use serde_json::{Value, json};
-use std::path::Path;
 
 /// Data that `wasmrun report` may have, in KiB: less than a hundred thousand keys would take.
 const LIMIT_KIB: u32 = 32768;
@@ -169,10 +168,8 @@ fn a_hundred_thousand_hostile_keys_take_bounded_memory_and_hide_no_large_key() {
     world.write("usage.jsonl", lines);
     let report = |option: &str| {
         // Each of these keys would take half a KiB.
-        let limited = format!("ulimit -d {LIMIT_KIB} && exec \"$@\"");
-        let shell =
-            world.program(Path::new("bash")).args(["-c", &limited, "sh", env!("CARGO_BIN_EXE_wasmrun")]);
-        shell.args(["report", "usage.jsonl", "--by", "key", option]).succeeds()
+        let limited = world.wasmrun_after(&format!("ulimit -d {LIMIT_KIB}"));
+        limited.args(["report", "usage.jsonl", "--by", "key", option]).succeeds()
     };
     let by_key = &report("--json").json()["by_key"];
     assert_eq!((&by_key["keys"][0]["key"], &by_key["keys"][0]["tasks"]), (&json!("large"), &json!(100)));

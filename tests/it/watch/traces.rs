@@ -1,11 +1,8 @@
 //! `run --otlp URL`: the traces of tasks, as a collector receives them.
 
-use crate::harness::{
-    Answer, Collector, Command, Depth, World, attribute, guest, repository, wait_until, why,
-};
+use crate::harness::{Answer, Collector, Command, World, attribute, guest, repository, wait_until, why};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use rustix::process::Signal;
 use std::fs;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -23,9 +20,7 @@ fn traced(world: &World, name: &str, collector: &Collector) -> Command {
 fn a_trace_goes_from_its_sender_through_two_queues_and_two_tasks() {
     let (world, collector) = (World::with_queue(&[]), Collector::start());
     let parent = format!("traceparent=00-{TRACE}-{SENDER}-01");
-    world
-        .wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--message", "get object", "--attribute", &parent])
-        .succeeds();
+    world.send_with(&["--attribute", &parent], ["get object"]);
     traced(&world, "forward", &collector).succeeds();
     world.write("in/object", "content");
     world
@@ -36,23 +31,16 @@ fn a_trace_goes_from_its_sender_through_two_queues_and_two_tasks() {
 
     let spans = collector.spans();
     assert!(spans.iter().all(|(_, span)| hex(&span.trace_id) == TRACE), "{spans:#?}");
-    let named = |name: &str| {
-        let found: Vec<_> = spans.iter().filter(|(_, span)| span.name == name).collect();
-        assert_eq!(found.len(), 1, "{name}: {spans:#?}");
-        found[0]
-    };
-    let ((first_service, first), (second_service, second)) =
-        (named("process jobs.db"), named("process next.db"));
-    assert_eq!((&**first_service, &**second_service), ("forward", "second"));
+    let (first, second) = (named(&spans, "process jobs.db"), named(&spans, "process next.db"));
+    for (service, span) in [("forward", first), ("second", second)] {
+        assert!(spans.contains(&(service.to_owned(), span.clone())), "{service}: {spans:#?}");
+    }
     assert_eq!(hex(&first.parent_span_id), SENDER);
     assert_eq!(second.parent_span_id, first.span_id);
     for (name, parent) in
         [("send next", first), ("delete jobs.db", first), ("get input", second), ("delete next.db", second)]
     {
-        let (_, child) = named(name);
-        assert_eq!(child.parent_span_id, parent.span_id, "{name}");
-        assert!(child.start_time_unix_nano >= parent.start_time_unix_nano, "{name}");
-        assert!(child.start_time_unix_nano <= child.end_time_unix_nano, "{name}");
+        is_child(parent, named(&spans, name));
     }
     let starts = spans.iter().filter(|(_, span)| span.name == "instantiate");
     assert_eq!(
@@ -75,8 +63,7 @@ fn a_failed_task_is_traced_whatever_the_sampling_is_and_its_reason_is_text() {
         .succeeds();
     assert_eq!(output.summary()["outcomes"]["completed"], 2, "{output}");
     let spans = collector.spans();
-    let tasks: Vec<_> =
-        spans.iter().map(|(_, span)| span).filter(|span| span.kind() == SpanKind::Consumer).collect();
+    let tasks = tasks(&spans);
     let mut seen: Vec<_> = tasks
         .iter()
         .map(|span| {
@@ -94,7 +81,7 @@ fn a_failed_task_is_traced_whatever_the_sampling_is_and_its_reason_is_text() {
 #[test]
 fn the_key_of_a_message_is_an_attribute_of_its_task_alone() {
     let (world, collector) = (World::with_queue(&[]), Collector::start());
-    world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--group", "acme", "--message", "ok"]).succeeds();
+    world.send_with(&["--group", "acme"], ["ok"]);
     traced(&world, "misbehave", &collector).args(["--key", "group"]).succeeds();
     let spans = collector.spans();
     let keys = |span: &Span| attribute(&span.attributes, "wasmrun.key");
@@ -108,8 +95,7 @@ fn each_delivery_of_a_message_belongs_to_the_same_new_trace() {
     world.send(["retry"]);
     traced(&world, "misbehave", &collector).args(["--backoff", "1ms..1ms"]).succeeds();
     let spans = collector.spans();
-    let tasks: Vec<_> =
-        spans.iter().map(|(_, span)| span).filter(|span| span.kind() == SpanKind::Consumer).collect();
+    let tasks = tasks(&spans);
     assert_eq!(tasks.len(), 3, "{spans:#?}");
     assert!(tasks.iter().all(|span| span.trace_id == tasks[0].trace_id));
     let mut counts: Vec<_> =
@@ -133,15 +119,13 @@ fn a_collector_that_fails_delays_no_task_and_is_said_once_for_traces_and_once_fo
             .env("OTEL_BSP_SCHEDULE_DELAY", "50")
             .env("OTEL_METRIC_EXPORT_INTERVAL", "50")
             .env("OTEL_EXPORTER_OTLP_TIMEOUT", "300")
-            .start();
-        worker.until_logged("\"ready\"");
+            .start_ready();
         world.send(["ok"; 3000]);
-        wait_until("all is done", || world.depth() == Depth::EMPTY);
+        world.wait_until_empty();
         wait_until("all is sent several times", || {
             ["/v1/traces", "/v1/metrics"].iter().all(|path| collector.seen(path).len() >= 3)
         });
-        worker.signal(Signal::TERM);
-        let output = worker.finish().succeeded();
+        let output = worker.stop();
         assert_eq!(output.summary()["outcomes"]["completed"], 3000);
         for said in [
             "cannot send spans to the collector: spans are dropped until it answers",
@@ -194,6 +178,11 @@ fn the_variables_of_opentelemetry_name_collector_headers_and_service() {
         .fails_with(2, "OTEL_EXPORTER_OTLP_PROTOCOL");
 }
 
+/// The spans of tasks.
+fn tasks(spans: &[(String, Span)]) -> Vec<&Span> {
+    spans.iter().map(|(_, span)| span).filter(|span| span.kind() == SpanKind::Consumer).collect()
+}
+
 /// The span with this name, which is the only one.
 #[track_caller]
 fn named<'a>(spans: &'a [(String, Span)], name: &str) -> &'a Span {
@@ -214,7 +203,7 @@ fn a_dead_letter_is_a_span_of_the_task_that_failed() {
     let (world, collector) = (World::with_queue(&[]), Collector::start());
     world.send(["reject it is no picture"]);
     traced(&world, "misbehave", &collector).args(["--trace-sampling", "0%"]).succeeds();
-    let dead = world.peek("sqlite:jobs.db#dead");
+    let dead = world.dead_letters();
     assert_eq!(why(&dead[0])["outcome"], "rejected");
     let spans = collector.spans();
     let (task, letter) = (named(&spans, "process jobs.db"), named(&spans, "dead-letter jobs.db#dead"));

@@ -2,7 +2,6 @@
 //! disk is full.
 
 use crate::harness::{Command, Depth, Disk, Output, Process, World, field, guest, wait_until};
-use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -110,7 +109,7 @@ fn each_kill_tears_at_most_the_last_line_and_the_next_worker_begins_a_new_one() 
     }
     let last = worker(&world).args(["--on", "rejected=drop"]).succeeds().summary();
 
-    let text = String::from_utf8(world.read(FILE)).expect("UTF-8");
+    let text = world.text(FILE);
     assert!(text.ends_with("}\n"), "the last worker left a torn line");
     let whole = text.lines().filter(|line| serde_json::from_str::<Value>(line).is_ok()).count();
     assert_eq!(text.lines().count() - whole, torn, "lines that are no records");
@@ -163,15 +162,15 @@ fn workers_that_share_a_file_lose_no_line_when_one_of_them_rotates_it() {
 fn a_full_disk_stops_no_task_and_loses_no_line() {
     const MESSAGES: usize = 100;
     let world = World::with_queue(&[]);
-    fs::create_dir(world.path("usage")).expect("a directory");
+    world.create_dir("usage");
     let arguments = ["--queue", "sqlite:jobs.db", "--usage", "usage/usage.jsonl"];
     let Some((disk, worker)) = Disk::start_on(&world, "usage", 1 << 20, &arguments) else {
         return;
     };
     let filler = disk.fill(&worker);
     world.send(["ok"; MESSAGES]);
-    worker.until_logged_times(MESSAGES, "\"task completed\"");
-    wait_until("the queue is empty", || world.depth() == Depth::EMPTY);
+    worker.until_completed(MESSAGES);
+    world.wait_until_empty();
     worker.until_logged(FAILS);
     fs::remove_file(filler).expect("removed");
     worker.until_logged(WORKS);
@@ -180,8 +179,7 @@ fn a_full_disk_stops_no_task_and_loses_no_line() {
     let lines = || fs::read_to_string(&file).unwrap_or_default().matches('\n').count();
     wait_until("all lines are written", || lines() == MESSAGES);
     assert_eq!(records(&file).len(), MESSAGES);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     assert_eq!(warnings(&output, FAILS), 1, "{output}");
     assert_eq!(warnings(&output, "lost lines of usage"), 0, "{output}");
 }
@@ -191,24 +189,20 @@ fn warnings(output: &Output, text: &str) -> usize {
 }
 
 fn in_directory(world: &World) -> Process {
-    fs::create_dir(world.path("usage")).expect("a directory");
-    let worker = world.run("misbehave").args(["--usage", "usage/usage.jsonl"]).start();
-    worker.until_logged("\"ready\"");
-    worker
+    world.create_dir("usage");
+    world.run("misbehave").args(["--usage", "usage/usage.jsonl"]).start_ready()
 }
 
 #[test]
 fn a_directory_that_vanishes_and_comes_back_loses_no_line() {
     let world = World::with_queue(&[]);
     let worker = in_directory(&world);
-    fs::rename(world.path("usage"), world.path("away")).expect("renamed");
-    world.send(["ok"; 20]);
-    worker.until_logged(FAILS);
-    assert!(!world.path("usage").exists(), "somebody made another directory");
-    fs::rename(world.path("away"), world.path("usage")).expect("renamed");
+    world.while_away("usage", || {
+        world.send(["ok"; 20]);
+        worker.until_logged(FAILS);
+    });
     worker.until_logged(WORKS);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     assert_eq!(records(&world.path("usage/usage.jsonl")).len(), 20, "{output}");
 }
 
@@ -218,10 +212,9 @@ fn a_worker_whose_usage_file_is_gone_ends_all_the_same_and_says_what_is_lost() {
     let worker = in_directory(&world);
     fs::remove_dir_all(world.path("usage")).expect("removed");
     world.send(["ok"; 20]);
-    worker.until_logged_times(20, "\"task completed\"");
+    worker.until_completed(20);
     worker.until_logged(FAILS);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     let lost = output.logs().into_iter().find(|log| !log["dropped"].is_null());
     assert_eq!(lost.expect("said")["dropped"], 20, "{output}");
     assert_eq!(output.summary()["tasks"], 20);
@@ -233,7 +226,7 @@ fn a_line_that_a_crash_tore_spoils_no_other() {
     world.write(FILE, "{\"time\":\"2026-");
     world.send(["ok"; 3]);
     worker(&world).succeeds();
-    let text = String::from_utf8(world.read(FILE)).expect("UTF-8");
+    let text = world.text(FILE);
     assert_eq!(text.lines().count(), 4, "{text}");
     let report = world.wasmrun(["report", "--json", FILE]).succeeds().json();
     assert_eq!((&report["tasks"], &report["bad_lines"]["count"]), (&3.into(), &1.into()));
@@ -249,7 +242,7 @@ fn no_guest_may_write_to_the_usage_file() {
         assert!(!world.path(file).exists(), "{file} was created");
     };
     refused("out/usage.jsonl");
-    fs::create_dir(world.path("out/deep")).expect("a directory");
+    world.create_dir("out/deep");
     refused("out/deep/usage.jsonl");
     std::os::unix::fs::symlink(world.path("out"), world.path("link")).expect("a link");
     refused("link/usage.jsonl");
@@ -305,7 +298,7 @@ fn a_hostile_reason_is_a_value_in_its_line() {
     let world = World::with_queue(&[]);
     world.send(["reject a\u{9b}2J\u{7f}\n{\"time\":\"forged\"}\u{2028}\u{202e}"]);
     worker(&world).succeeds();
-    let text = String::from_utf8(world.read(FILE)).expect("UTF-8");
+    let text = world.text(FILE);
     assert!(
         !text.trim_end().contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{202e}')),
         "{text:?}"

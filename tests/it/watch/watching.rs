@@ -1,31 +1,15 @@
 //! The HTTP endpoints and the metrics of a worker.
 
+use super::page::watched;
 use crate::harness::{
-    Amazon, Answer, Depth, Output, Process, Proxy, Seen, Stub, World, exchange, field, get, guest, installed,
-    program, repository, request, status, wait_for_tasks, wait_until,
+    Amazon, Answer, Proxy, Seen, Stub, World, exchange, field, get, guest, installed, program, repository,
+    request, status, wait_for_tasks, wait_until,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Command as Program, Stdio};
-
-const COMPLETED: &str = "\"task completed\"";
-
-/// Starts a worker with HTTP endpoints.
-fn watched(world: &World, arguments: &[&str]) -> (Process, SocketAddr) {
-    let worker = world.run("misbehave").args(["--status", "0"]).args(arguments).start();
-    let address = worker.listens_on();
-    (worker, address)
-}
-
-fn stop(worker: Process) -> Output {
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded()
-}
 
 /// The samples of Prometheus' text format, by name and labels.
 fn samples(text: &str) -> BTreeMap<String, f64> {
@@ -36,6 +20,35 @@ fn samples(text: &str) -> BTreeMap<String, f64> {
     };
     lines.map(parse).collect()
 }
+
+/// What the metrics count of the tasks below.
+const SAMPLES: [(&str, f64); 25] = [
+    ("wasmrun_tasks_total{outcome=\"completed\"}", 4.0),
+    ("wasmrun_tasks_total{outcome=\"limit-exceeded\"}", 2.0),
+    ("wasmrun_tasks_total{outcome=\"timed-out\"}", 1.0),
+    ("wasmrun_tasks_total{outcome=\"trapped\"}", 1.0),
+    ("wasmrun_tasks_total{outcome=\"retry\"}", 1.0),
+    ("wasmrun_tasks_total{outcome=\"rejected\"}", 3.0),
+    ("wasmrun_tasks_total{outcome=\"host-failed\"}", 0.0),
+    ("wasmrun_tasks_limited_total{limit=\"fuel\"}", 1.0),
+    ("wasmrun_tasks_limited_total{limit=\"memory\"}", 1.0),
+    ("wasmrun_task_duration_seconds_count", 12.0),
+    ("wasmrun_task_receives_bucket{le=\"1\"}", 12.0),
+    ("wasmrun_messages_received_total", 12.0),
+    ("wasmrun_messages_dead_lettered_total", 8.0),
+    ("wasmrun_leases_expired_total", 0.0),
+    ("wasmrun_refused_calls_total", 1.0),
+    ("wasmrun_store_calls_total{store=\"input\",call=\"get\",result=\"ok\"}", 1.0),
+    ("wasmrun_store_calls_total{store=\"input\",call=\"head\",result=\"not-found\"}", 1.0),
+    ("wasmrun_store_calls_total{store=\"output\",call=\"put\",result=\"ok\"}", 1.0),
+    ("wasmrun_store_read_bytes_total{store=\"input\"}", 5.0),
+    ("wasmrun_store_written_bytes_total{store=\"output\"}", 5.0),
+    ("wasmrun_sent_messages_total{queue=\"next\",result=\"ok\"}", 2.0),
+    ("wasmrun_instances_running", 0.0),
+    ("wasmrun_instances_max", 4.0),
+    ("wasmrun_ready", 1.0),
+    ("wasmrun_queue_messages{state=\"visible\"}", 0.0),
+];
 
 #[test]
 fn metrics_count_what_happened_and_are_what_prometheus_reads() {
@@ -59,60 +72,23 @@ fn metrics_count_what_happened_and_are_what_prometheus_reads() {
     let limits = ["--fuel", "100000000", "--memory", "16MiB", "--timeout", "1s", "--instances", "4"];
     let (worker, address) = watched(&world, &limits);
     wait_for_tasks(address, bodies.len() as u64);
-    wait_until("all is settled", || world.depth() == Depth::EMPTY);
-    let Seen { status, head, body } = get(address, "/metrics");
+    world.wait_until_empty();
+    let Seen { status, content_type, body } = get(address, "/metrics");
     assert_eq!(status, 200);
-    assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+    assert!(content_type.starts_with("text/plain; version=0.0.4"), "{content_type}");
     let samples = samples(&body);
-    for (name, count) in [
-        ("wasmrun_tasks_total{outcome=\"completed\"}", 4.0),
-        ("wasmrun_tasks_total{outcome=\"limit-exceeded\"}", 2.0),
-        ("wasmrun_tasks_total{outcome=\"timed-out\"}", 1.0),
-        ("wasmrun_tasks_total{outcome=\"trapped\"}", 1.0),
-        ("wasmrun_tasks_total{outcome=\"retry\"}", 1.0),
-        ("wasmrun_tasks_total{outcome=\"rejected\"}", 3.0),
-        ("wasmrun_tasks_total{outcome=\"host-failed\"}", 0.0),
-        ("wasmrun_tasks_limited_total{limit=\"fuel\"}", 1.0),
-        ("wasmrun_tasks_limited_total{limit=\"memory\"}", 1.0),
-        ("wasmrun_task_duration_seconds_count", 12.0),
-        ("wasmrun_task_receives_bucket{le=\"1\"}", 12.0),
-        ("wasmrun_messages_received_total", 12.0),
-        ("wasmrun_messages_dead_lettered_total", 8.0),
-        ("wasmrun_leases_expired_total", 0.0),
-        ("wasmrun_refused_calls_total", 1.0),
-        ("wasmrun_store_calls_total{store=\"input\",call=\"get\",result=\"ok\"}", 1.0),
-        ("wasmrun_store_calls_total{store=\"input\",call=\"head\",result=\"not-found\"}", 1.0),
-        ("wasmrun_store_calls_total{store=\"output\",call=\"put\",result=\"ok\"}", 1.0),
-        ("wasmrun_store_read_bytes_total{store=\"input\"}", 5.0),
-        ("wasmrun_store_written_bytes_total{store=\"output\"}", 5.0),
-        ("wasmrun_sent_messages_total{queue=\"next\",result=\"ok\"}", 2.0),
-        ("wasmrun_instances_running", 0.0),
-        ("wasmrun_instances_max", 4.0),
-        ("wasmrun_ready", 1.0),
-        ("wasmrun_queue_messages{state=\"visible\"}", 0.0),
-    ] {
+    for (name, count) in SAMPLES {
         let told = samples.get(name);
         // The queue's depth is of a moment in between.
         let is_near = name.contains("queue_messages");
         assert!(told == Some(&count) || is_near && told.is_some(), "{name}: {told:?}\n{body}");
     }
     assert!(samples.keys().all(|name| !name.contains("nobody")), "what a guest invents is no label: {body}");
-    stop(worker);
+    worker.stop();
 
-    let promtool = std::env::var_os("WASMRUN_PROMTOOL").map(PathBuf::from);
-    let Some(promtool) = installed("promtool", promtool) else { return };
-    let mut check = Program::new(promtool)
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    check.stdin.take().expect("a pipe").write_all(body.as_bytes()).expect("written");
-    let output = check.wait_with_output().expect("it ends");
-    let said =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.is_empty(), "{said}");
+    let Some(promtool) = installed("promtool", "WASMRUN_PROMTOOL") else { return };
+    let checked = world.program(&promtool).args(["check", "metrics"]).input(body).succeeds();
+    assert!(checked.stdout.is_empty() && checked.stderr.is_empty(), "{checked}");
 }
 
 #[test]
@@ -142,7 +118,7 @@ fn whatever_a_guest_says_is_a_string_in_the_status() {
     let obeyed = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     assert!(picture.concat().contains("rejected"), "{picture:?}");
     assert!(!picture.concat().contains(obeyed), "{picture:?}");
-    stop(worker);
+    worker.stop();
 }
 
 /// Requests `/readyz` until it has this status code, and asserts that the worker is alive each time.
@@ -161,8 +137,8 @@ fn until_ready_is(address: SocketAddr, code: u16) -> String {
 #[test]
 fn a_worker_whose_queue_vanishes_is_not_ready_and_alive_and_ready_when_it_is_back() {
     let world = World::new();
-    fs::create_dir(world.path("queue")).expect("a directory");
-    world.wasmrun(["queue", "create", "sqlite:queue/jobs.db"]).succeeds();
+    world.create_dir("queue");
+    world.create_queue("sqlite:queue/jobs.db", &[]);
     let worker = world
         .wasmrun(["run", "--queue", "sqlite:queue/jobs.db", "--status", "0"])
         .arg(guest("misbehave"))
@@ -170,17 +146,16 @@ fn a_worker_whose_queue_vanishes_is_not_ready_and_alive_and_ready_when_it_is_bac
         .start();
     let address = worker.listens_on();
     until_ready_is(address, 200);
-    let (there, away) = (world.path("queue"), world.path("away"));
-    fs::rename(&there, &away).expect("renamed");
-    let why = until_ready_is(address, 503);
-    assert!(why.contains("queue"), "{why}");
     let open = || samples(&get(address, "/metrics").body)["wasmrun_circuit_open{cause=\"backend\"}"];
-    wait_until("the circuit is open", || open() == 1.0);
-    fs::rename(&away, &there).expect("renamed");
+    world.while_away("queue", || {
+        let why = until_ready_is(address, 503);
+        assert!(why.contains("queue"), "{why}");
+        wait_until("the circuit is open", || open() == 1.0);
+    });
     // The queue holds no message for a probe.
     assert_eq!(until_ready_is(address, 200), "ready\n");
     assert_eq!(open(), 0.0);
-    stop(worker);
+    worker.stop();
 }
 
 #[test]
@@ -267,7 +242,7 @@ fn health_tells_by_its_exit_code_whether_a_worker_is_alive() {
     assert!(hangs.stdout[0].contains("no answer within 2 s"), "{hangs}");
     worker.signal(Signal::CONT);
     assert_eq!(health(&port).exited_with(0).stdout, ["alive"]);
-    stop(worker);
+    worker.stop();
 
     // A port that nobody else can take, and on which nothing listens.
     let unheard = tokio::net::TcpSocket::new_v4().expect("a socket");
@@ -296,14 +271,14 @@ fn slow_clients_and_many_of_them_do_not_disturb_tasks() {
     };
     let slow: Vec<TcpStream> = (0..120).map(begin).collect();
     world.send((0..TASKS).map(|_| "ok"));
-    worker.until_logged_times(TASKS as usize, COMPLETED);
+    worker.until_completed(TASKS as usize);
     assert!(worker.vitals().files < 200, "{:?}", worker.vitals());
     // A proper request is still answered.
     assert_eq!(get(address, "/healthz").status, 200);
     drop(slow);
     wait_for_tasks(address, TASKS);
     assert_eq!(get(address, "/healthz").status, 200);
-    stop(worker);
+    worker.stop();
 }
 
 #[test]
@@ -341,7 +316,7 @@ fn what_is_no_request_is_refused_and_changes_nothing() {
     let head = request(address, "HEAD", "/metrics");
     assert_eq!((head.status, head.body.as_str()), (200, ""));
     assert_eq!(get(address, "/healthz?x=y").status, 200);
-    stop(worker);
+    worker.stop();
 }
 
 #[test]
@@ -375,13 +350,10 @@ schema = json.load(open(sys.argv[1]))
 jsonschema.Draft7Validator.check_schema(schema)
 jsonschema.Draft7Validator(schema).validate(json.loads(sys.argv[2]))";
     let schema = repository().join("tests/it/watch/emf-schema.json");
-    let validate = |line: &Value| {
-        let mut python = Program::new(&python);
-        python.args(["-c", check]).arg(&schema).arg(line.to_string()).output().expect("it starts")
-    };
+    let validate =
+        |line: &Value| world.program(&python).args(["-c", check]).arg(&schema).arg(line.to_string()).ends();
     for line in [&line, &default] {
-        let output = validate(line);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        validate(line).succeeded();
     }
     // The validator does detect an invalid line.
     let mut wrong = line;

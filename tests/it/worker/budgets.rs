@@ -1,8 +1,7 @@
 //! Budgets by key: a key that has used up its budget waits until the period ends, and others go on.
 
 use crate::harness::{Amazon, Depth, Process, World, get, guest, repository, status, wait_until};
-use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
 const QUEUE: &str = "sqlite:jobs.db";
 const STORE: [&str; 2] = ["--budget-store", "sqlite:budgets.db"];
@@ -12,8 +11,7 @@ const PARKED: &str = "a key is over its budget: its messages wait until the peri
 
 #[track_caller]
 fn send(world: &World, key: &str, count: usize) {
-    let enqueue = world.wasmrun(["enqueue", "--queue", QUEUE, "--group", key]);
-    (0..count).fold(enqueue, |command, _| command.args(["--message", "ok"])).succeeds();
+    world.send_with(&["--group", key], vec!["ok"; count]);
 }
 
 /// Starts a worker with one permit, which has the budget of all keys.
@@ -24,12 +22,6 @@ fn worker(world: &World, budget: &str, options: &[&str]) -> Process {
 
 fn keys_over_budget(worker: &Process) -> u64 {
     status(worker.listens_on())["over_budget"]["keys"].as_u64().expect("a number")
-}
-
-#[track_caller]
-fn stop(worker: Process) -> Value {
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded().summary()
 }
 
 /// The receive counts of the messages that are left.
@@ -45,12 +37,12 @@ fn is_shared(budget: &str) {
     send(&world, "acme", 1);
     let first = worker(&world, budget, &STORE);
     first.until_logged(PARKED);
-    assert_eq!(stop(first)["outcomes"], json!({"completed": 1}));
+    first.stop().has_outcomes(&json!({"completed": 1}));
 
     send(&world, "acme", 30);
     send(&world, "other", 1);
     let second = worker(&world, budget, &STORE);
-    second.until_logged("task completed");
+    second.until_completed(1);
     wait_until("both keys are over their budgets", || keys_over_budget(&second) == 2);
     let address = second.listens_on();
     assert_eq!(status(address)["over_budget"]["named"], json!(["acme", "other"]));
@@ -59,11 +51,11 @@ fn is_shared(budget: &str) {
     // A worker that has parked a key doesn't receive its messages. The third key shows that the worker goes on.
     send(&world, "acme", 20);
     send(&world, "third", 1);
-    second.until_logged_times(2, "task completed");
+    second.until_completed(2);
     second.until_logged_times(3, PARKED);
     let parked = status(address)["counts"]["parked_messages"].as_u64().expect("a number");
     assert!((1..=40).contains(&parked), "{parked} of 50");
-    let summary = stop(second);
+    let summary = second.stop().summary();
     assert_eq!(summary["outcomes"], json!({"completed": 2}), "{budget}: {summary}");
     assert_eq!(receive_counts(&world), [0; 50]);
 }
@@ -88,7 +80,7 @@ fn a_budget_of_cost_uses_the_prices_of_the_user() {
     let run = |prices: &str| world.run("misbehave").args(options).args(STORE).args(["--prices", prices]);
     send(&world, "acme", 20);
     let output = run("cheap.toml").arg("--until-empty").succeeds();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 20}), "{output}");
+    output.has_outcomes(&json!({"completed": 20}));
     assert_eq!(output.summary()["parked_messages"], 0, "{output}");
     world.write("wrong.toml", prices.replace("price = 0.04048", "price = -1"));
     run("wrong.toml").fails_with(2, "fargate.vcpu-hour is -1");
@@ -110,8 +102,10 @@ fn workers_that_run_at_the_same_time_learn_what_the_other_has_used() {
         send(&world, "acme", 1);
         workers.iter().all(|worker| keys_over_budget(worker) == 1)
     });
-    let completed: u64 =
-        workers.map(|worker| stop(worker)["outcomes"]["completed"].as_u64().unwrap_or(0)).iter().sum();
+    let completed: u64 = workers
+        .map(|worker| worker.stop().summary()["outcomes"]["completed"].as_u64().unwrap_or(0))
+        .iter()
+        .sum();
     let left = receive_counts(&world);
     assert!(completed >= 1 && left.len() >= 20, "{completed} of {}", left.len());
     assert!(left.iter().all(|count| *count == 0));
@@ -121,10 +115,9 @@ fn workers_that_run_at_the_same_time_learn_what_the_other_has_used() {
 fn a_budget_holds_for_the_messages_of_all_queues_of_a_worker() {
     const OTHER: &str = "sqlite:other.db";
     let world = World::with_queue(&["--max-receives", "1"]);
-    world.wasmrun(["queue", "create", OTHER, "--max-receives", "1"]).succeeds();
+    world.create_queue(OTHER, &["--max-receives", "1"]);
     let send = |queue: &str, key: &str, count: usize| {
-        let enqueue = world.wasmrun(["enqueue", "--queue", queue, "--group", key]);
-        (0..count).fold(enqueue, |command, _| command.args(["--message", "ok"])).succeeds();
+        world.send_to(queue, &["--group", key], vec!["ok"; count]);
     };
     let run = world.run("misbehave").args(["--queue", OTHER, "--key", "group", "--instances", "1"]);
     let worker = run.args(["--status", "0", "--budget", "acme=fuel:1/31d"]).args(STORE).start();
@@ -135,9 +128,9 @@ fn a_budget_holds_for_the_messages_of_all_queues_of_a_worker() {
         send(QUEUE, key, count);
         send(OTHER, key, count);
     }
-    worker.until_logged_times(11, "task completed");
+    worker.until_completed(11);
     assert_eq!(keys_over_budget(&worker), 1);
-    assert_eq!(stop(worker)["outcomes"], json!({"completed": 11}));
+    worker.stop().has_outcomes(&json!({"completed": 11}));
     assert_eq!(receive_counts(&world), [0; 30]);
     let left = world.depth_of(OTHER);
     assert_eq!((left.visible + left.delayed, left.in_flight), (30, 0));
@@ -150,7 +143,7 @@ fn in_the_next_period_a_parked_key_goes_on_and_no_message_is_lost() {
     send(&world, "acme", 3);
     let budget = ["--key", "group", "--budget", "acme=fuel:1/10s", "--until-empty", "--instances", "1"];
     let output = world.run("misbehave").args(budget).args(STORE).succeeds();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 3}), "{output}");
+    output.has_outcomes(&json!({"completed": 3}));
     assert!(output.summary()["parked_messages"].as_u64() >= Some(1), "{output}");
     assert!(output.logs_of(PARKED).len() >= 2, "once in each period: {output}");
     assert_eq!((world.depth(), world.dead()), (Depth::EMPTY, Depth::EMPTY));
@@ -162,7 +155,7 @@ fn with_trickle_a_key_over_its_budget_runs_one_task_at_a_time() {
     send(&world, "acme", 20);
     let budget = ["--key", "group", "--budget", "*=fuel:1/31d", "--over-budget", "trickle", "--until-empty"];
     let output = world.run("misbehave").args(budget).args(STORE).succeeds();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 20}), "{output}");
+    output.has_outcomes(&json!({"completed": 20}));
     assert_eq!(output.summary()["parked_messages"], 0);
     let told = "a key is over its budget: it runs one task at a time until the period ends";
     assert_eq!(output.logs_of(told).len(), 1, "{output}");
@@ -183,9 +176,7 @@ fn any_text_is_a_key_with_a_budget_of_its_own() {
     let world = World::with_queue(&[]);
     let sends = || {
         for key in hostile {
-            let attribute = format!("tenant={key}");
-            let enqueue = ["enqueue", "--queue", QUEUE, "--message", "ok", "--attribute", &attribute];
-            world.wasmrun(enqueue).succeeds();
+            world.send_of("--attribute", key, ["ok"]);
         }
     };
     sends();
@@ -194,7 +185,7 @@ fn any_text_is_a_key_with_a_budget_of_its_own() {
     let run = || world.run("misbehave").args(options).args(STORE).start();
     let first = run();
     first.until_logged_times(5, PARKED);
-    assert_eq!(stop(first)["outcomes"], json!({"completed": 5}), "two of them are one key");
+    assert_eq!(first.stop().summary()["outcomes"], json!({"completed": 5}), "two of them are one key");
     sends();
     let second = run();
     second.until_logged_times(5, PARKED);
@@ -203,8 +194,8 @@ fn any_text_is_a_key_with_a_budget_of_its_own() {
     assert!(logged.iter().all(|line| tame(line["key"].as_str().expect("a key"))), "{logged:?}");
     let shown = get(second.listens_on(), "/status").body;
     assert!(shown.contains("forged") && tame(&shown), "{shown}");
-    assert!(stop(second)["outcomes"].as_object().expect("an object").is_empty());
-    let accounts = rusqlite::Connection::open(world.path("budgets.db")).expect("a database");
+    assert!(second.stop().summary()["outcomes"].as_object().expect("an object").is_empty());
+    let accounts = world.open("budgets.db");
     let count: u32 =
         accounts.query_row("SELECT count(*) FROM account", [], |row| row.get(0)).expect("a number");
     assert_eq!((count, receive_counts(&world).len()), (5, 7));
@@ -213,38 +204,34 @@ fn any_text_is_a_key_with_a_budget_of_its_own() {
 #[test]
 fn while_the_store_fails_each_worker_counts_by_itself_and_no_message_is_blamed() {
     let world = World::with_queue(&["--max-receives", "1"]);
-    std::fs::create_dir(world.path("budgets")).expect("a directory");
+    world.create_dir("budgets");
     let worker = worker(&world, LEAST, &["--budget-store", "sqlite:budgets/budgets.db"]);
     send(&world, "acme", 1);
     worker.until_logged(PARKED);
     // Written, before the file is gone.
     let sum = || {
-        let file = rusqlite::Connection::open(world.path("budgets/budgets.db")).expect("a database");
+        let file = world.open("budgets/budgets.db");
         file.query_row("SELECT count(*) FROM account", [], |row| row.get::<_, u32>(0)).unwrap_or(0)
     };
     wait_until("the use is in the store", || sum() == 1);
-    let (there, away) = (world.path("budgets"), world.path("away"));
-    std::fs::rename(&there, &away).expect("renamed");
-    // A key that the worker hasn't seen runs, until it has used up its budget in this worker.
-    send(&world, "other", 5);
-    worker.until_logged("the budget store fails");
-    worker.until_logged_times(2, PARKED);
-    std::fs::rename(&away, &there).expect("renamed");
+    world.while_away("budgets", || {
+        // A key that the worker hasn't seen runs, until it has used up its budget in this worker.
+        send(&world, "other", 5);
+        worker.until_logged("the budget store fails");
+        worker.until_logged_times(2, PARKED);
+    });
     worker.until_logged("the budget store answers again");
     wait_until("the use of the other key is in the store, too", || sum() == 2);
     let counts = status(worker.listens_on())["counts"].clone();
     assert!(counts["failed_budget_calls"].as_u64() >= Some(1), "{counts}");
-    assert_eq!(stop(worker)["outcomes"], json!({"completed": 2}));
+    worker.stop().has_outcomes(&json!({"completed": 2}));
     assert_eq!(receive_counts(&world), [0; 4]);
     assert_eq!(world.dead(), Depth::EMPTY);
 }
 
 fn on_sqs(world: &World, amazon: &Amazon, jobs: &str, options: &[&str]) -> Process {
     let run = world.wasmrun(["run", "--queue", jobs, "--instances", "1", "--key", "attribute:tenant"]);
-    let run = run
-        .arg(guest("misbehave"))
-        .env("WASMRUN_LOG", "info,wasmrun_runtime=debug")
-        .args(["--budget", "acme=fuel:1/31d"]);
+    let run = run.arg(guest("misbehave")).logging_tasks().args(["--budget", "acme=fuel:1/31d"]);
     amazon.environment(run.args(["--budget-store", "s3://budgets/of-jobs"]).args(options)).start()
 }
 
@@ -259,7 +246,7 @@ fn workers_on_sqs_share_budgets_in_a_bucket() {
     sends("acme", 1);
     let first = on_sqs(&world, &amazon, &jobs, &[]);
     first.until_logged(PARKED);
-    assert_eq!(stop(first)["outcomes"], json!({"completed": 1}));
+    first.stop().has_outcomes(&json!({"completed": 1}));
     let objects = amazon.keys("budgets");
     assert_eq!(objects.len(), 1, "{objects:?}");
 
@@ -270,7 +257,7 @@ fn workers_on_sqs_share_budgets_in_a_bucket() {
     second.until_logged(PARKED);
     let parked = || status(second.listens_on())["counts"]["parked_messages"].as_u64();
     wait_until("all messages of the key are parked", || parked() >= Some(20));
-    assert_eq!(stop(second)["outcomes"], json!({"completed": 5}));
+    second.stop().has_outcomes(&json!({"completed": 5}));
     assert_eq!(amazon.depth(&jobs).iter().sum::<u64>(), 20);
 }
 
@@ -298,7 +285,7 @@ fn a_message_on_sqs_whose_receives_belong_to_errors_runs_and_is_not_dead_lettere
     let messages = (0..10).map(|_| ("ok".to_owned(), "acme".to_owned()));
     amazon.send_all_with(&jobs, "tenant", messages);
     let output = on_sqs(&world, &amazon, &jobs, &["--until-empty"]).finish().succeeded();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 10}), "{output}");
+    output.has_outcomes(&json!({"completed": 10}));
     assert_eq!(output.summary()["parked_messages"], 0, "{output}");
 }
 

@@ -1,7 +1,6 @@
 //! An operator pauses a worker, lets it go on, and cancels messages.
 
-use crate::harness::{Amazon, Command, Depth, Process, World, guest, wait_until, why};
-use rustix::process::Signal;
+use crate::harness::{Amazon, Command, Depth, Process, World, wait_until, why};
 use serde_json::json;
 use std::fs;
 use std::io::{Read, Write};
@@ -13,18 +12,11 @@ const SOCKET: [&str; 2] = ["--control", "control.sock"];
 /// Starts a worker with one instance and a control socket, and waits until it's ready.
 fn started(world: &World, options: &[&str]) -> Process {
     let worker = world.run("misbehave").args(["--instances", "1", "--timeout", "10m"]).args(SOCKET);
-    let worker = worker.args(options).start();
-    worker.until_logged("\"ready\"");
-    worker
+    worker.args(options).start_ready()
 }
 
 fn control<'a>(world: &World, arguments: impl IntoIterator<Item = &'a str>) -> Command {
     world.wasmrun(arguments).args(SOCKET)
-}
-
-fn stopped(worker: Process) -> serde_json::Value {
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded().summary()
 }
 
 #[test]
@@ -35,11 +27,11 @@ fn a_paused_worker_receives_nothing_until_it_is_resumed() {
     world.send(["ok"]);
     // Another worker, which isn't paused, gets the message.
     let other = world.run("misbehave").args(["--until-empty"]).succeeds();
-    assert_eq!(other.summary()["outcomes"], json!({"completed": 1}));
+    other.has_outcomes(&json!({"completed": 1}));
     world.send(["ok"]);
     control(&world, ["resume"]).succeeds();
-    worker.until_logged("task completed");
-    assert_eq!(stopped(worker)["outcomes"], json!({"completed": 1}));
+    worker.until_completed(1);
+    worker.stop().has_outcomes(&json!({"completed": 1}));
 }
 
 #[test]
@@ -51,9 +43,9 @@ fn a_pause_lets_the_running_task_end_and_keeps_the_next_message_in_the_queue_unc
         wait_until("it runs", || world.depth().in_flight == 1);
         control(&world, ["pause"]).succeeds();
         world.send(["ok"]);
-        worker.until_logged("task completed");
+        worker.until_completed(1);
         wait_until("only the next message is left", || world.depth() == Depth::visible(1));
-        let summary = stopped(worker);
+        let summary = worker.stop().summary();
         assert_eq!(summary["outcomes"], json!({"completed": 1}), "{options:?}");
         assert_eq!(world.peek("sqlite:jobs.db")[0]["receive_count"], 0);
     }
@@ -62,18 +54,15 @@ fn a_pause_lets_the_running_task_end_and_keeps_the_next_message_in_the_queue_unc
 #[test]
 fn a_pause_ends_the_long_poll_of_sqs() {
     let Some((world, amazon, queue)) = Amazon::with_jobs(120, 3) else { return };
-    let run =
-        world.wasmrun(["run", "--queue", "jobs"]).arg(guest("misbehave")).args(World::grants()).args(SOCKET);
-    let worker = amazon.environment(run).env("WASMRUN_LOG", "debug").start();
-    worker.until_logged("\"ready\"");
+    let worker = amazon.environment(world.run_on("jobs", "misbehave").args(SOCKET)).start_ready();
     amazon.send(&queue, "ok");
-    worker.until_logged("task completed");
+    worker.until_completed(1);
     control(&world, ["pause"]).succeeds();
     amazon.send(&queue, "ok");
     // What a receive under way had brought would be released with a receive count of 1.
     control(&world, ["resume"]).succeeds();
-    worker.until_logged_times(2, "task completed");
-    assert_eq!(stopped(worker)["outcomes"], json!({"completed": 2}));
+    worker.until_completed(2);
+    worker.stop().has_outcomes(&json!({"completed": 2}));
 }
 
 #[test]
@@ -88,7 +77,7 @@ fn a_paused_worker_is_alive_and_not_ready_and_stops_on_a_signal() {
     control(&world, ["resume"]).succeeds();
     wait_until("it is ready", || answer("/readyz") == 200);
     control(&world, ["pause"]).succeeds();
-    stopped(worker);
+    worker.stop().summary();
     assert!(!world.path("control.sock").exists(), "the socket is removed");
 }
 
@@ -98,15 +87,15 @@ fn a_cancelled_task_ends_and_its_message_is_dead_lettered_retried_or_dropped() {
         // With one receive, the queue's last, a retry becomes a dead letter with the reason.
         let world = World::with_queue(&["--max-receives", "1"]);
         world.send(["sleep-forever"]);
-        let id = world.peek("sqlite:jobs.db")[0]["id"].as_str().expect("an ID").to_owned();
+        let id = world.messages().remove(0).0;
         let worker = started(&world, &[]);
         wait_until("it runs", || world.depth().in_flight == 1);
         control(&world, ["cancel", &id, "--then", then]).succeeds();
         worker.until_logged("task did not complete");
-        assert_eq!(stopped(worker)["outcomes"], json!({"cancelled": 1}), "{then}");
+        assert_eq!(worker.stop().summary()["outcomes"], json!({"cancelled": 1}), "{then}");
         assert_eq!((world.depth(), world.dead()), (Depth::EMPTY, Depth::visible(dead)), "{then}");
         if dead == 1 {
-            assert_eq!(why(&world.peek("sqlite:jobs.db#dead")[0])["outcome"], "cancelled");
+            assert_eq!(why(&world.dead_letters()[0])["outcome"], "cancelled");
         }
     }
 }
@@ -115,13 +104,13 @@ fn a_cancelled_task_ends_and_its_message_is_dead_lettered_retried_or_dropped() {
 fn a_message_that_waits_in_the_worker_is_cancelled_before_its_task_starts() {
     let world = World::with_queue(&["--max-receives", "3"]);
     world.send(["sleep 1500", "put started x"]);
-    let id = world.peek("sqlite:jobs.db")[1]["id"].as_str().expect("an ID").to_owned();
+    let id = world.messages().remove(1).0;
     let worker = started(&world, &["--key", "group"]);
     wait_until("both are held", || world.depth().in_flight == 2);
     control(&world, ["cancel", &id]).succeeds();
     control(&world, ["cancel", &id, "--then", "drop"]).fails_with(1, "--then dead-letter");
     wait_until("it is a dead letter", || world.dead() == Depth::visible(1));
-    assert_eq!(stopped(worker)["outcomes"], json!({"completed": 1, "cancelled": 1}));
+    worker.stop().has_outcomes(&json!({"completed": 1, "cancelled": 1}));
     assert!(world.keys("out").is_empty(), "no task ran");
 }
 
@@ -129,14 +118,14 @@ fn a_message_that_waits_in_the_worker_is_cancelled_before_its_task_starts() {
 fn a_cancellation_that_can_not_be_carried_out_is_refused_and_changes_nothing() {
     let world = World::with_queue(&["--dead-letter", "none"]);
     world.send(["sleep-forever"]);
-    let id = world.peek("sqlite:jobs.db")[0]["id"].as_str().expect("an ID").to_owned();
+    let id = world.messages().remove(0).0;
     let worker = started(&world, &["--stop-timeout", "100ms"]);
     wait_until("it runs", || world.depth().in_flight == 1);
     control(&world, ["cancel", "\u{1b}[2J'; DROP TABLE messages"]).ends().exited_with(1);
     control(&world, ["cancel", &id]).fails_with(1, "no dead-letter queue");
     control(&world, ["cancel", &id, "--then", "burn"]).ends().exited_with(2);
     assert_eq!(world.depth().in_flight, 1);
-    stopped(worker);
+    worker.stop().summary();
     // No worker, or a file that isn't its socket.
     control(&world, ["pause"]).fails_with(3, "control.sock");
     world.write("control.sock", "mine");
@@ -174,5 +163,5 @@ fn no_guest_and_no_stranger_reaches_the_socket_and_what_comes_is_bounded() {
     assert!(socket.exists());
     let worker = started(&world, &[]);
     control(&world, ["resume"]).succeeds();
-    stopped(worker);
+    worker.stop().summary();
 }

@@ -1,7 +1,6 @@
 //! The first minutes: `wasmrun run COMPONENT --queue URL`, whether or not the queue exists or names a dead-letter queue.
 
-use crate::harness::{Amazon, Depth, Output, World, get, guest, status, wait_until};
-use rustix::process::Signal;
+use crate::harness::{Amazon, Output, World, get, guest, status, wait_until};
 use serde_json::json;
 
 const NO_DEAD_LETTERS: &str = "no dead-letter queue: rejected messages are tried again";
@@ -25,15 +24,13 @@ fn without_a_dead_letter_queue_rejected_messages_are_tried_again_and_never_delet
     assert!(metrics.contains("\nwasmrun_dead_letter_queue 0\n"), "{metrics}");
     assert!(metrics.contains("\nwasmrun_messages_dead_lettered_total 0\n"), "{metrics}");
     assert_eq!(status(address)["has_dead_letter_queue"], false);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     assert_eq!(said(&output, NO_DEAD_LETTERS), 1, "{output}");
     let logs = output.logs();
     let warning = logs.iter().find(|log| log["level"] == "WARN").expect("a warning");
     assert!(warning["message"].as_str().is_some_and(|text| text.contains("--dead-letter URL")), "{warning}");
     assert_eq!(warning["longest_backoff"], "50ms");
-    let Depth { visible, in_flight, delayed } = world.depth();
-    assert_eq!(visible + in_flight + delayed, 1, "it is still there");
+    assert_eq!(world.depth().total(), 1, "it is still there");
 }
 
 #[test]
@@ -42,8 +39,7 @@ fn with_a_dead_letter_queue_nothing_is_said_of_it_and_the_metric_is_one() {
     let worker = world.run("misbehave").args(["--status", "0"]).start();
     let metrics = get(worker.listens_on(), "/metrics").body;
     assert!(metrics.contains("\nwasmrun_dead_letter_queue 1\n"), "{metrics}");
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     assert_eq!(said(&output, "dead-letter queue"), 0, "{output}");
 }
 
@@ -64,7 +60,7 @@ fn a_queue_of_sqs_without_a_dead_letter_queue_is_worked_on() {
     let world = World::new();
     let run = world.wasmrun(["run", "--until-empty", "--queue", &queue]).arg(guest("empty"));
     let output = amazon.environment(run).succeeds();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 1}), "{output}");
+    output.has_outcomes(&json!({"completed": 1}));
     assert_eq!(said(&output, NO_DEAD_LETTERS), 1, "{output}");
 }
 
@@ -95,8 +91,7 @@ fn a_worker_that_created_its_queue_shows_the_url_of_that_queue() {
     let shown = status(worker.listens_on())["queue"].clone();
     let url = shown.as_str().expect("a URL");
     assert!(url.starts_with("sqlite:/") && url.ends_with("/new.db"), "{url}");
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }
 
 /// A user who mistypes a queue's name and makes another mistake must not find a new file of that name.

@@ -1,22 +1,20 @@
 //! Groups of messages: who is told when all of them have ended.
 
 use crate::harness::{Amazon, Depth, Output, World, guest};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 const DONE: &str = "sqlite:done.db";
 
 fn world() -> World {
     let world = World::with_queue(&["--max-receives", "2"]);
-    world.wasmrun(["queue", "create", DONE]).succeeds();
+    world.create_queue(DONE, &[]);
     world
 }
 
 /// Sends messages of one group, which say that it has this number of messages.
 fn send(world: &World, group: &str, count: &str, bodies: &[&str]) {
     let (name, count) = (format!("batch={group}"), format!("batch.count={count}"));
-    let enqueue = ["enqueue", "--queue", "sqlite:jobs.db", "--attribute", &name, "--attribute", &count];
-    bodies.iter().fold(world.wasmrun(enqueue), |command, body| command.args(["--message", body])).succeeds();
+    world.send_with(&["--attribute", &name, "--attribute", &count], bodies);
 }
 
 /// Runs a worker until the queue is empty. Returns its summary.
@@ -28,11 +26,9 @@ fn works_off(world: &World, options: &[&str]) -> Value {
 
 /// The notifications of groups.
 fn complete(world: &World) -> Vec<Value> {
-    let body = |message: Value| -> Value {
-        serde_json::from_str(message["body"].as_str().expect("text")).expect("JSON")
-    };
-    let all = world.peek(DONE).into_iter().map(body);
-    all.filter(|notification| notification["complete_group"].is_string()).collect()
+    let mut all = world.peek_bodies(DONE);
+    all.retain(|notification| notification["complete_group"].is_string());
+    all
 }
 
 #[test]
@@ -59,9 +55,7 @@ fn what_a_sender_writes_wrongly_costs_its_group_and_no_message() {
     for count in ["0", "-1", "+1", "0001", "10001", "99999999999999999999", "many"] {
         send(&world, "wrong", count, &["ok"]);
     }
-    let enqueue =
-        ["enqueue", "--queue", "sqlite:jobs.db", "--message", "ok", "--attribute", "batch=no count"];
-    world.wasmrun(enqueue).succeeds();
+    world.send_with(&["--attribute", "batch=no count"], ["ok"]);
     send(&world, &"x".repeat(257), "1", &["ok"]);
     // The number of the message that is counted first counts. Two that run one after the other may be counted together.
     send(&world, "differs", "2", &["ok"]);
@@ -101,15 +95,14 @@ fn a_notification_that_a_dead_worker_did_not_send_is_sent_when_another_starts() 
     let world = world();
     send(&world, "a", "1", &["ok"]);
     works_off(&world, &[]);
-    let groups = rusqlite::Connection::open(world.path("groups.db")).expect("a database");
+    let groups = world.open("groups.db");
     let unsent = "UPDATE completion SET sent = 0, counted_ms = counted_ms - 400000;
         INSERT INTO member SELECT id, 'm', 'completed', 'completed' FROM completion";
     groups.execute_batch(unsent).expect("changed");
     let options = ["--notify", DONE, "--complete-group", "batch", "--group-store", "sqlite:groups.db"];
     let worker = world.run("misbehave").args(options).start();
     worker.until_logged("all messages of a group have ended");
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
     assert_eq!(complete(&world).len(), 2);
 }
 
@@ -117,8 +110,8 @@ fn a_notification_that_a_dead_worker_did_not_send_is_sent_when_another_starts() 
 fn messages_of_different_keys_share_no_group() {
     let world = world();
     for tenant in ["acme", "other"] {
-        let enqueue = ["enqueue", "--queue", "sqlite:jobs.db", "--message", "ok", "--group", tenant];
-        world.wasmrun(enqueue).args(["--attribute", "batch=1", "--attribute", "batch.count=2"]).succeeds();
+        let group = ["--attribute", "batch=1", "--attribute", "batch.count=2"];
+        world.send_with(&[&group[..], &["--group", tenant]].concat(), ["ok"]);
     }
     assert_eq!(works_off(&world, &["--key", "group"])["complete_groups"], 0);
     assert_eq!(works_off(&world, &[])["complete_groups"], 0);
@@ -127,41 +120,30 @@ fn messages_of_different_keys_share_no_group() {
 #[test]
 fn a_group_store_that_fails_loses_no_message() {
     let world = world();
-    std::fs::create_dir(world.path("groups")).expect("a directory");
+    world.create_dir("groups");
     let options = ["--notify", DONE, "--complete-group", "batch", "--backoff", "100ms..1s"];
     let worker =
         world.run("misbehave").args(options).args(["--group-store", "sqlite:groups/groups.db"]).start();
     send(&world, "first", "1", &["ok"]);
     worker.until_logged("all messages of a group have ended");
-    let (there, away) = (world.path("groups"), world.path("away"));
-    std::fs::rename(&there, &away).expect("renamed");
-    send(&world, "second", "1", &["ok"]);
-    worker.until_logged("cannot count a message in its group");
-    assert_ne!(world.depth(), Depth::EMPTY);
-    std::fs::rename(&away, &there).expect("renamed");
+    world.while_away("groups", || {
+        send(&world, "second", "1", &["ok"]);
+        worker.until_logged("cannot count a message in its group");
+        assert_ne!(world.depth(), Depth::EMPTY);
+    });
     worker.until_logged_times(2, "all messages of a group have ended");
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
     assert_eq!((world.depth(), world.dead(), complete(&world).len()), (Depth::EMPTY, Depth::EMPTY, 2));
 }
 
 #[test]
 fn workers_on_sqs_count_in_a_bucket() {
     let Some((world, amazon, jobs)) = Amazon::with_jobs(30, 3) else { return };
-    amazon.create_queue("done", 30, 3);
+    let done = amazon.create_queue("done", 30, 3);
     amazon.create_bucket("groups");
-    let done = jobs.replace("/jobs", "/done");
-    let message = |body: &str| {
-        use aws_sdk_sqs::types::MessageAttributeValue;
-        let value = |kind: &str, text: &str| {
-            MessageAttributeValue::builder().data_type(kind).string_value(text).build().expect("a type")
-        };
-        let request = amazon.sqs.send_message().queue_url(&jobs).message_body(body);
-        let request = request.message_attributes("batch", value("String", "night"));
-        amazon.wait(request.message_attributes("batch.count", value("Number", "30")).send()).expect("sent");
-    };
-    (0..29).for_each(|_| message("ok"));
-    message("reject it");
+    for body in [&["ok"; 29][..], &["reject it"]].concat() {
+        amazon.send_with(&jobs, body, &[("batch", "String", "night"), ("batch.count", "Number", "30")]);
+    }
     let worker = |group_store: &str| {
         let run = ["run", "--queue", &jobs, "--until-empty", "--instances", "8", "--notify", &done];
         let worker = world.wasmrun(run).arg(guest("misbehave"));

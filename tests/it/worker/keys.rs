@@ -1,19 +1,10 @@
 //! Messages of many keys on one queue: fair shares and caps.
 
-use crate::harness::{Depth, World, get, status, wait_until};
-use rustix::process::Signal;
+use crate::harness::{World, get, status, wait_until};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
 const QUEUE: &str = "sqlite:jobs.db";
-
-/// Sends messages of one key: with a message group, or with the attribute `tenant`.
-#[track_caller]
-fn send(world: &World, flag: &str, key: &str, bodies: &[&str]) {
-    let key = if flag == "--attribute" { format!("tenant={key}") } else { key.to_owned() };
-    let enqueue = world.wasmrun(["enqueue", "--queue", QUEUE, flag, &key]);
-    bodies.iter().fold(enqueue, |command, body| command.args(["--message", body])).succeeds();
-}
 
 /// Runs a worker until the queue is empty. Returns the keys of the messages in the order in which their tasks ended.
 fn keys_in_order(world: &World, options: &[&str]) -> Vec<String> {
@@ -22,22 +13,18 @@ fn keys_in_order(world: &World, options: &[&str]) -> Vec<String> {
         messages.iter().map(|message| (&message["id"], &message["group"])).collect();
     let worker = world.run("misbehave").args(["--instances", "1", "--until-empty", "--usage", "usage.jsonl"]);
     let output = worker.args(options).succeeds();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": messages.len()}), "{output}");
-    let usage = String::from_utf8(world.read("usage.jsonl")).expect("UTF-8");
-    let key_of = |line: &str| {
-        let record: Value = serde_json::from_str(line).expect("JSON");
-        group_of[&record["message_id"]].as_str().unwrap_or("-").to_owned()
-    };
-    usage.lines().map(key_of).collect()
+    output.has_outcomes(&json!({"completed": messages.len()}));
+    let key_of = |record: &Value| group_of[&record["message_id"]].as_str().unwrap_or("-").to_owned();
+    world.usage().iter().map(key_of).collect()
 }
 
 #[test]
 fn keys_with_few_messages_end_long_before_the_backlog_of_another() {
     let last_small = |options: &[&str]| {
         let world = World::with_queue(&[]);
-        send(&world, "--group", "big", &["ok"; 400]);
+        world.send_of("--group", "big", ["ok"; 400]);
         for key in ["a", "b", "c", "d"] {
-            send(&world, "--group", key, &["ok"; 5]);
+            world.send_of("--group", key, ["ok"; 5]);
         }
         let keys = keys_in_order(&world, options);
         keys.iter().rposition(|key| key != "big").expect("a small key")
@@ -51,18 +38,16 @@ fn keys_with_few_messages_end_long_before_the_backlog_of_another() {
 /// of another key runs nevertheless.
 fn another_key_passes(flag: &str, source: &str, backlog: usize) {
     let world = World::with_queue(&[]);
-    send(&world, flag, "greedy", &vec!["sleep-forever"; backlog]);
+    world.send_of(flag, "greedy", vec!["sleep-forever"; backlog]);
     let worker = world.run("misbehave").args(["--instances", "2", "--stop-timeout", "100ms"]);
     let worker = worker.args(["--timeout", "10m", "--key", source, "--max-per-key", "1"]).start();
     wait_until("a task of the greedy key runs", || world.depth().in_flight > 0);
-    send(&world, flag, "modest", &["ok"]);
-    worker.until_logged("task completed");
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
-    assert_eq!(output.summary()["outcomes"], json!({"cancelled": 1, "completed": 1}), "{output}");
+    world.send_of(flag, "modest", ["ok"]);
+    worker.until_completed(1);
+    let output = worker.stop();
+    output.has_outcomes(&json!({"cancelled": 1, "completed": 1}));
     // All that was held is back, and no receive of it counts.
-    let Depth { visible, in_flight, delayed } = world.depth();
-    assert_eq!(visible + in_flight + delayed, backlog as u64);
+    assert_eq!(world.depth().total(), backlog as u64);
     let database = world.database();
     let most: u32 =
         database.query_row("SELECT max(receive_count) FROM message", [], |row| row.get(0)).expect("a number");
@@ -88,21 +73,20 @@ fn a_key_whose_tasks_all_fail_does_not_keep_others_from_being_probes() {
     const ENDS: [&str; 2] = ["task completed", "task did not complete"];
     let world = World::with_queue(&[]);
     // The round of groups begins with it.
-    send(&world, "--group", "a-bad", &["reject no"; 30]);
+    world.send_of("--group", "a-bad", ["reject no"; 30]);
     for key in ["b", "c", "d"] {
-        send(&world, "--group", key, &["ok"]);
+        world.send_of("--group", key, ["ok"]);
     }
     let options = ["--instances", "1", "--key", "group", "--max-consecutive-failures", "1"];
     let worker = world.run("misbehave").args(options).start();
     // The first task fails. The next key's message is the probe, whose task completes.
-    worker.until_logged_times(3, "\"task completed\"");
+    worker.until_completed(3);
     // One more task of that key fails, and is the first of many probes that fail. Then a message of another key arrives.
     worker.until_logged_times(2, SLOW);
     worker.until_logged("still no task completes");
-    send(&world, "--group", "e", &["ok"]);
-    worker.until_logged_times(4, "\"task completed\"");
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    world.send_of("--group", "e", ["ok"]);
+    worker.until_completed(4);
+    let output = worker.stop();
     let mut logs = output.logs();
     let at =
         |message: &str, nth| logs.iter().enumerate().filter(|(_, line)| line["message"] == message).nth(nth);
@@ -118,23 +102,22 @@ fn a_key_whose_tasks_all_fail_does_not_keep_others_from_being_probes() {
 #[test]
 fn the_number_of_held_messages_is_in_status_and_metrics() {
     let world = World::with_queue(&[]);
-    send(&world, "--group", "greedy", &["sleep-forever"; 4]);
+    world.send_of("--group", "greedy", ["sleep-forever"; 4]);
     let worker = world.run("misbehave").args(["--key", "group", "--max-per-key", "1", "--timeout", "10m"]);
     let worker = worker.args(["--stop-timeout", "100ms", "--status", "0"]).start();
     let address = worker.listens_on();
     wait_until("three messages are held", || status(address)["held"] == 3);
     assert!(get(address, "/metrics").body.contains("\nwasmrun_held_messages 3\n"));
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }
 
 #[test]
 fn usage_and_costs_are_split_by_key() {
     const HOSTILE: &str = "\r\ntasks 1000000\u{202e}\u{9b}2J";
     let world = World::with_queue(&["--max-receives", "1"]);
-    send(&world, "--attribute", "acme", &["ok", "ok", "reject no"]);
-    send(&world, "--attribute", "zoo", &["ok"; 5]);
-    send(&world, "--attribute", HOSTILE, &["reject no"]);
+    world.send_of("--attribute", "acme", ["ok", "ok", "reject no"]);
+    world.send_of("--attribute", "zoo", ["ok"; 5]);
+    world.send_of("--attribute", HOSTILE, ["reject no"]);
     world.send(["ok"]);
     let worker = world.run("misbehave").args(["--instances", "2", "--until-empty", "--usage", "usage.jsonl"]);
     let output = worker.args(["--key", "attribute:tenant"]).succeeds();

@@ -1,7 +1,6 @@
 //! Notifications about messages that have ended.
 
 use crate::harness::{Amazon, Answer, Depth, Stub, World, wait_until};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,28 +13,17 @@ const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 /// A world with a queue for notifications.
 fn world(options: &[&str]) -> World {
     let world = World::with_queue(options);
-    std::fs::create_dir(world.path("done")).expect("a directory");
-    world.wasmrun(["queue", "create", DONE]).succeeds();
+    world.create_dir("done");
+    world.create_queue(DONE, &[]);
     world
-}
-
-/// The notifications that were sent, and the messages that carry them.
-fn notifications(world: &World) -> Vec<(Value, Value)> {
-    let of = |message: Value| {
-        let body = message["body"].as_str().expect("text");
-        (serde_json::from_str(body).expect("JSON"), message)
-    };
-    world.peek(DONE).into_iter().map(of).collect()
 }
 
 /// The notification about each message, by the message's body.
 fn by_body(world: &World, sent: &[(String, String)]) -> BTreeMap<String, Value> {
     let body_of = |id: &Value| sent.iter().find(|(sent, _)| id == sent).expect("it was sent").1.clone();
-    let all = notifications(world);
-    let found: BTreeMap<_, _> = all
-        .iter()
-        .map(|(notification, _)| (body_of(&notification["message_id"]), notification.clone()))
-        .collect();
+    let all = world.peek_bodies(DONE);
+    let found: BTreeMap<_, _> =
+        all.iter().map(|notification| (body_of(&notification["message_id"]), notification.clone())).collect();
     assert_eq!(found.len(), all.len(), "one for each message: {all:?}");
     found
 }
@@ -86,12 +74,12 @@ fn each_message_that_ends_has_one_notification_and_a_retry_has_none() {
 #[test]
 fn a_notification_has_the_group_the_key_and_the_trace_of_its_message() {
     let world = world(&[]);
-    let trace = format!("traceparent={TRACE}");
-    let enqueue = ["enqueue", "--queue", QUEUE, "--message", "ok", "--group", "acme", "--attribute", &trace];
-    world.wasmrun(enqueue).succeeds();
+    world.send_with(&["--group", "acme", "--attribute", &format!("traceparent={TRACE}")], ["ok"]);
     let worker = world.run("misbehave").args(["--until-empty", "--key", "group"]);
     worker.env("WASMRUN_NOTIFY", DONE).succeeds();
-    let [(notification, message)] = &notifications(&world)[..] else { panic!("one") };
+    let ([notification], [message]) = (&world.peek_bodies(DONE)[..], &world.peek(DONE)[..]) else {
+        panic!("one")
+    };
     assert_eq!((&notification["group"], &notification["key"]), (&json!("acme"), &json!("acme")));
     assert_eq!(message["group"], "acme");
     let parent = notification["traceparent"].as_str().expect("a trace");
@@ -108,16 +96,15 @@ fn a_queue_of_notifications_that_fails_costs_time_and_no_message() {
     let options =
         ["--until-empty", "--instances", "2", "--backoff", "100ms..1s", "--rate", "20/s", "--notify", DONE];
     let worker = world.run("misbehave").args(options).start();
-    worker.until_logged("\"task completed\"");
-    let (there, away) = (world.path("done"), world.path("away"));
-    std::fs::rename(&there, &away).expect("renamed");
-    worker.until_logged("cannot send the notification of a message");
-    worker.until_logged("receiving is still paused");
-    std::fs::rename(&away, &there).expect("renamed");
+    worker.until_completed(1);
+    world.while_away("done", || {
+        worker.until_logged("cannot send the notification of a message");
+        worker.until_logged("receiving is still paused");
+    });
     let output = worker.finish().succeeded();
     assert!(output.summary()["failed_notifications"].as_u64() > Some(0), "{output}");
     assert_eq!((world.depth(), world.keys("out").len()), (Depth::EMPTY, bodies.len()), "{output}");
-    let told: Vec<_> = notifications(&world).into_iter().map(|(notification, _)| notification).collect();
+    let told = world.peek_bodies(DONE);
     for (id, body) in &sent {
         let end = if body == "reject it" { "dead-lettered" } else { "completed" };
         assert!(told.iter().any(|told| told["message_id"] == **id && told["end"] == end), "{body}: {output}");
@@ -145,17 +132,20 @@ fn a_recipient_that_cannot_work_is_refused_at_the_start() {
     assert_eq!(world.depth_of(DONE), Depth::EMPTY);
 }
 
+/// A server that answers its first requests with these statuses, and takes all others.
+fn answering_first(statuses: &[u16]) -> Stub {
+    let (seen, statuses) = (AtomicUsize::new(0), statuses.to_vec());
+    Stub::answering(move |_| {
+        Answer::new(statuses.get(seen.fetch_add(1, Ordering::Relaxed)).copied().unwrap_or(204), "")
+    })
+}
+
 #[test]
 fn a_notification_is_posted_until_the_server_takes_it() {
     let world = world(&[]);
     world.send(["put a.txt hello"]);
     // Refuses the first try as too large, and then fails for more tries than a notification has.
-    let seen = AtomicUsize::new(0);
-    let server = Stub::answering(move |_| match seen.fetch_add(1, Ordering::Relaxed) {
-        0 => Answer::new(413, ""),
-        1..=3 => Answer::new(503, "try later"),
-        _ => Answer::new(204, ""),
-    });
+    let server = answering_first(&[&[413][..], &[503; 3]].concat());
     let notify = format!("post:{}/hooks/secret?a=b", server.endpoint());
     let worker = world.run("misbehave").args(["--until-empty", "--backoff", "1ms..1ms", "--notify", &notify]);
     let output = worker.succeeds();
@@ -186,11 +176,7 @@ fn a_notification_is_posted_until_the_server_takes_it() {
 fn while_a_recipient_fails_only_the_notification_is_sent_again() {
     let world = world(&["--max-receives", "1"]);
     world.send(["reject it"]);
-    let seen = AtomicUsize::new(0);
-    let server = Stub::answering(move |_| match seen.fetch_add(1, Ordering::Relaxed) {
-        0..10 => Answer::new(503, "try later"),
-        _ => Answer::new(204, ""),
-    });
+    let server = answering_first(&[503; 10]);
     let options =
         ["--until-empty", "--backoff", "100ms..1s", "--notify", &format!("post:{}", server.endpoint())];
     let output = world.run("misbehave").args(options).succeeds();
@@ -208,24 +194,16 @@ fn while_a_recipient_fails_only_the_notification_is_sent_again() {
 fn a_worker_goes_on_when_its_recipient_works_again() {
     let world = world(&["--max-receives", "1"]);
     world.send(["reject first"]);
-    let fails = std::sync::Arc::new(AtomicUsize::new(4));
-    let server = Stub::answering({
-        let fails = fails.clone();
-        move |_| match fails.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) {
-            Ok(_) => Answer::new(503, "try later"),
-            Err(_) => Answer::new(204, ""),
-        }
-    });
+    let server = answering_first(&[503; 4]);
     let notify = format!("post:{}", server.endpoint());
     let options = ["--instances", "1", "--backoff", "100ms..1s", "--notify", &notify];
     let worker = world.run("misbehave").args(options).start();
     worker.until_logged("cannot send the notification of a message");
     world.send(["put a x", "put b x", "put c x"]);
     worker.until_logged("resumed receiving");
-    wait_until("all messages have ended", || world.depth() == Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 3, "rejected": 1}), "{output}");
+    world.wait_until_empty();
+    let output = worker.stop();
+    output.has_outcomes(&json!({"completed": 3, "rejected": 1}));
     assert_eq!((&output.summary()["notified"], world.dead()), (&json!(4), Depth::visible(1)), "{output}");
 }
 
@@ -239,8 +217,7 @@ fn a_worker_that_stops_releases_the_message_whose_notification_was_not_taken() {
     let worker = world.run("misbehave").args(options).start();
     worker.until_logged("cannot send the notification of a message");
     assert_eq!(world.depth().in_flight, 1);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     let summary = output.summary();
     assert_eq!(
         (&summary["outcomes"], &summary["notified"]),
@@ -280,15 +257,14 @@ fn a_notification_that_is_refused_for_its_content_is_sent_shortened_at_once() {
 #[test]
 fn a_message_that_completed_before_is_completed() {
     let world = world(&[]);
-    let enqueue = ["enqueue", "--queue", QUEUE, "--attribute", "order=7"];
-    world.wasmrun(enqueue).args(["--message", "put a first", "--message", "put a second"]).succeeds();
+    world.send_with(&["--attribute", "order=7"], ["put a first", "put a second"]);
     let options = ["--instances", "1", "--until-empty", "--notify", DONE];
     let once = ["--once", "sqlite:ledger.db", "--once-by", "attribute:order"];
     world.run("misbehave").args(options).args(once).succeeds();
-    let told = notifications(&world);
-    let ends: Vec<_> = told.iter().map(|(told, _)| [&told["end"], &told["outcome"]]).collect();
+    let told = world.peek_bodies(DONE);
+    let ends: Vec<_> = told.iter().map(|told| [&told["end"], &told["outcome"]]).collect();
     assert_eq!(json!(ends), json!([["completed", "completed"], ["completed", "repeated"]]));
-    assert_eq!((&told[1].0["outputs"], &told[1].0["usage"]["fuel"]), (&json!([]), &json!(0)));
+    assert_eq!((&told[1]["outputs"], &told[1]["usage"]["fuel"]), (&json!([]), &json!(0)));
 }
 
 #[test]

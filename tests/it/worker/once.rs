@@ -1,8 +1,7 @@
 //! `--once`: a message whose ID or key has completed is settled without a task, and outputs appear together or not at all.
 
 use crate::harness::{Depth, Output, World, wait_until, why};
-use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 const QUEUE: &str = "sqlite:jobs.db";
@@ -12,8 +11,7 @@ const BY_ORDER: [&str; 2] = ["--once-by", "attribute:order"];
 /// Sends a message with an order.
 #[track_caller]
 fn send(world: &World, order: &str, body: &str) {
-    let order = format!("order={order}");
-    world.wasmrun(["enqueue", "--queue", QUEUE, "--attribute", &order, "--message", body]).succeeds();
+    world.send_with(&["--attribute", &format!("order={order}")], [body]);
 }
 
 /// Runs a worker until the queue is empty.
@@ -28,7 +26,7 @@ fn staged(world: &World) -> usize {
 
 /// Returns the number of entries of the ledger in each state.
 fn entries(world: &World) -> Vec<(i64, i64)> {
-    let ledger = rusqlite::Connection::open(world.path("ledger.db")).expect("a ledger");
+    let ledger = world.open("ledger.db");
     let mut query =
         ledger.prepare("SELECT state, count(*) FROM entry GROUP BY 1 ORDER BY 1").expect("a query");
     let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows");
@@ -45,16 +43,15 @@ fn a_key_that_has_completed_is_settled_without_a_task_and_usage_says_so() {
     }
     send(&world, "8", "put b other");
     let output = work(&world, &[&BY_ORDER[..], &["--usage", "usage.jsonl"]].concat());
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 2, "repeated": 2}), "{output}");
+    output.has_outcomes(&json!({"completed": 2, "repeated": 2}));
     assert_eq!((world.read("out/a"), world.depth()), (b"first".to_vec(), Depth::EMPTY));
-    let usage = String::from_utf8(world.read("usage.jsonl")).expect("UTF-8");
-    let repeated = usage.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-    let repeated: Vec<_> = repeated.filter(|line| line["outcome"] == "repeated").collect();
+    let mut repeated = world.usage();
+    repeated.retain(|record| record["outcome"] == "repeated");
     assert_eq!((repeated.len(), &repeated[0]["fuel"]), (2, &json!(0)));
     // Another worker, another time, the same ledger.
     send(&world, "7", "put a fourth");
     let output = work(&world, &BY_ORDER);
-    assert_eq!(output.summary()["outcomes"], json!({"repeated": 1}), "{output}");
+    output.has_outcomes(&json!({"repeated": 1}));
     assert_eq!((world.read("out/a"), entries(&world)), (b"first".to_vec(), vec![(COMPLETED, 2)]));
 }
 
@@ -70,8 +67,7 @@ fn messages_without_the_key_or_with_hostile_keys_are_never_taken_for_each_other(
         send(&world, key, &format!("put key{number} y"));
     }
     let output = work(&world, &BY_ORDER);
-    let outcomes = json!({"completed": 2 + keys.len(), "repeated": keys.len()});
-    assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
+    output.has_outcomes(&json!({"completed": 2 + keys.len(), "repeated": keys.len()}));
     assert_eq!(world.keys("out").len(), 2 + keys.len());
 }
 
@@ -83,13 +79,12 @@ fn a_task_that_does_not_complete_leaves_no_output_and_no_claim() {
     }
     world.write("out/kept", "kept");
     let output = work(&world, &[&BY_ORDER[..], &["--timeout", "300ms"]].concat());
-    let outcomes = json!({"rejected": 1, "trapped": 2, "retry": 2, "timed-out": 2});
-    assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
+    output.has_outcomes(&json!({"rejected": 1, "trapped": 2, "retry": 2, "timed-out": 2}));
     assert_eq!((world.keys("out"), world.dead()), (vec!["kept".to_owned()], Depth::visible(4)));
     assert_eq!((staged(&world), entries(&world)), (0, vec![]));
     // The key isn't used up.
     send(&world, "0", "put a done");
-    assert_eq!(work(&world, &BY_ORDER).summary()["outcomes"], json!({"completed": 1}));
+    work(&world, &BY_ORDER).has_outcomes(&json!({"completed": 1}));
 }
 
 #[test]
@@ -99,7 +94,7 @@ fn a_task_does_not_see_its_own_outputs_and_the_last_of_each_key_counts() {
     let script = "all put a 1; put a 2; delete old; put old new; put gone x; delete gone; get @output old; list @output ";
     send(&world, "1", script);
     let output = work(&world, &BY_ORDER);
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 1}), "{output}");
+    output.has_outcomes(&json!({"completed": 1}));
     assert!(output.stderr.iter().any(|line| line.contains("got 3 bytes: old")), "{output}");
     assert_eq!(
         (world.keys("out"), world.read("out/a"), world.read("out/old")),
@@ -113,9 +108,9 @@ fn conditional_writes_and_keys_that_exclude_each_other_are_refused() {
     let world = World::with_queue(&["--max-receives", "1"]);
     world.send(["put-new a x", "all put a x; put a/b x", "put .wasmrun/staged/x y", "put ../x y"]);
     let output = work(&world, &[]);
-    assert_eq!(output.summary()["outcomes"], json!({"rejected": 4}), "{output}");
+    output.has_outcomes(&json!({"rejected": 4}));
     assert_eq!((world.keys("out"), staged(&world)), (Vec::<String>::new(), 0));
-    let reasons: Vec<_> = world.peek("sqlite:jobs.db#dead").iter().map(|letter| letter.to_string()).collect();
+    let reasons: Vec<_> = world.dead_letters().iter().map(|letter| letter.to_string()).collect();
     assert!(reasons.iter().any(|reason| reason.contains("on a condition")), "{reasons:?}");
 }
 
@@ -124,7 +119,7 @@ fn a_deletion_of_a_key_that_a_directory_cannot_hold_is_refused_and_keeps_no_comm
     let world = World::with_queue(&["--max-receives", "1"]);
     world.send(["delete a//b", "all put b x; delete x/", "put c x"]);
     let output = work(&world, &[]);
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 1, "rejected": 2}), "{output}");
+    output.has_outcomes(&json!({"completed": 1, "rejected": 2}));
     assert_eq!((world.keys("out"), entries(&world)), (vec!["c".to_owned()], vec![(COMPLETED, 1)]));
 }
 
@@ -136,9 +131,8 @@ fn a_key_whose_task_runs_keeps_another_message_waiting_without_counting_its_rece
     let worker = worker.args(BY_ORDER).args(["--timeout", "2s"]).start();
     wait_until("the task runs", || world.depth().in_flight == 1);
     send(&world, "1", "put-nonce b");
-    wait_until("both are settled", || world.depth() == Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    world.wait_until_empty();
+    let output = worker.stop();
     let outcomes = &output.summary()["outcomes"];
     assert_eq!((&outcomes["completed"], &outcomes["repeated"]), (&json!(1), &json!(1)), "{output}");
     assert!(outcomes["cancelled"].as_u64() >= Some(1), "it waited: {output}");
@@ -151,16 +145,15 @@ fn a_ledger_that_cannot_be_used_is_the_hosts_fault_and_counts_against_no_message
     world.send(["put a x", "put b x"]);
     let worker =
         world.run("misbehave").args(["--instances", "2", "--backoff", "10ms..20ms"]).args(ONCE).start();
-    wait_until("both have completed", || world.depth() == Depth::EMPTY);
-    std::fs::rename(world.path("ledger.db"), world.path("elsewhere.db")).expect("moved");
-    world.send(["put c x"]);
-    worker.until_logged("paused receiving");
-    assert_eq!((world.keys("out").len(), world.dead()), (2, Depth::EMPTY));
-    std::fs::rename(world.path("elsewhere.db"), world.path("ledger.db")).expect("moved back");
+    world.wait_until_empty();
+    world.while_away("ledger.db", || {
+        world.send(["put c x"]);
+        worker.until_logged("paused receiving");
+        assert_eq!((world.keys("out").len(), world.dead()), (2, Depth::EMPTY));
+    });
     wait_until("it goes on", || world.keys("out").len() == 3);
-    wait_until("it is settled", || world.depth() == Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    world.wait_until_empty();
+    let output = worker.stop();
     assert!(output.summary()["outcomes"]["host-failed"].as_u64() > Some(2), "{output}");
     assert_eq!(world.dead(), Depth::EMPTY);
 }
@@ -196,7 +189,7 @@ fn aliases_of_one_store_and_stores_next_to_each_other_are_staged_apart() {
     world.send(["put a x"]);
     let stores = ["again=dir:out:rw", "below=dir:out/below:ro", "outer=dir:outer:rw"];
     let stores: Vec<_> = stores.iter().flat_map(|store| ["--store", store]).collect();
-    assert_eq!(work(&world, &stores).summary()["outcomes"], json!({"completed": 1}));
+    work(&world, &stores).has_outcomes(&json!({"completed": 1}));
     assert_eq!((world.read("out/a"), staged(&world)), (b"x".to_vec(), 0));
 }
 
@@ -206,12 +199,10 @@ fn the_key_of_one_tenant_does_not_keep_the_same_key_of_another_from_running() {
     for (tenant, script) in
         [("evil", "put e 1"), ("acme", "put a 1"), ("evil", "put e 2"), ("acme", "put a 2")]
     {
-        let enqueue =
-            world.wasmrun(["enqueue", "--queue", QUEUE, "--group", tenant, "--attribute", "order=42"]);
-        enqueue.args(["--message", script]).succeeds();
+        world.send_with(&["--group", tenant, "--attribute", "order=42"], [script]);
     }
     let output = work(&world, &[&BY_ORDER[..], &["--key", "group"]].concat());
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 2, "repeated": 2}), "{output}");
+    output.has_outcomes(&json!({"completed": 2, "repeated": 2}));
     assert_eq!((world.read("out/a"), world.read("out/e")), (b"1".to_vec(), b"1".to_vec()));
 }
 
@@ -224,16 +215,15 @@ fn an_output_whose_place_another_object_took_delays_no_other_message_and_is_plac
     send(&world, "2", "put b x");
     holds_commit(&world);
     let output = work(&world, &BY_ORDER);
-    let outcomes = json!({"host-failed": 2, "completed": 1});
-    assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
+    output.has_outcomes(&json!({"host-failed": 2, "completed": 1}));
     assert!(!output.to_string().contains("paused receiving"), "{output}");
     assert_eq!((world.dead(), staged(&world)), (Depth::visible(1), 1));
-    assert_eq!(why(&world.peek("sqlite:jobs.db#dead")[0])["outcome"], "host-failed");
+    assert_eq!(why(&world.dead_letters()[0])["outcome"], "host-failed");
     // Nothing is lost: its commit is still there.
     std::fs::remove_file(world.path("out/deep")).expect("removed");
     world.wasmrun(["queue", "redrive", "sqlite:jobs.db#dead"]).succeeds();
     holds_commit(&world);
-    assert_eq!(work(&world, &BY_ORDER).summary()["outcomes"], json!({"repeated": 1}));
+    work(&world, &BY_ORDER).has_outcomes(&json!({"repeated": 1}));
     assert_eq!((world.read("out/deep/late"), staged(&world)), (b"from before the crash".to_vec(), 0));
 }
 
@@ -253,7 +243,7 @@ fn a_message_that_has_committed_is_repeated_however_old_it_is() {
     age(&world);
     holds_commit(&world);
     let output = work(&world, &[&BY_ORDER[..], &MAX_AGE].concat());
-    assert_eq!(output.summary()["outcomes"], json!({"repeated": 2, "expired": 1}), "{output}");
+    output.has_outcomes(&json!({"repeated": 2, "expired": 1}));
     assert_eq!(world.read("out/deep/late"), b"from before the crash");
     assert_eq!((world.path("out/a").exists(), world.dead()), (false, Depth::visible(1)));
     assert_eq!(entries(&world), [(COMPLETED, 1)], "the claim of the expired message is given up");
@@ -264,7 +254,7 @@ fn a_cancelled_message_that_has_committed_is_repeated_and_one_that_has_not_leave
     const KEY: [&str; 2] = ["--key", "group"];
     let world = World::with_queue(&[]);
     send(&world, "7", "put a first");
-    assert_eq!(work(&world, &[BY_ORDER, KEY].concat()).summary()["outcomes"], json!({"completed": 1}));
+    work(&world, &[BY_ORDER, KEY].concat()).has_outcomes(&json!({"completed": 1}));
     for (order, script) in [("8", "sleep 1500"), ("7", "put a second"), ("9", "put a third")] {
         send(&world, order, script);
     }
@@ -276,11 +266,9 @@ fn a_cancelled_message_that_has_committed_is_repeated_and_one_that_has_not_leave
         let id = id.as_str().expect("an ID");
         world.wasmrun(["cancel", id, "--control", "control.sock"]).succeeds();
     }
-    wait_until("all are settled", || world.depth() == Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
-    let outcomes = json!({"completed": 1, "repeated": 1, "cancelled": 1});
-    assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
+    world.wait_until_empty();
+    let output = worker.stop();
+    output.has_outcomes(&json!({"completed": 1, "repeated": 1, "cancelled": 1}));
     assert_eq!((world.read("out/a"), world.dead()), (b"first".to_vec(), Depth::visible(1)));
     assert_eq!(entries(&world), [(COMPLETED, 2)]);
 }
@@ -289,8 +277,8 @@ fn a_cancelled_message_that_has_committed_is_repeated_and_one_that_has_not_leave
 /// object `late` in the store with this URL.
 fn die_after_commit(world: &World, store: &str) {
     send(world, "1", "ok");
-    assert_eq!(work(world, &BY_ORDER).summary()["outcomes"], json!({"completed": 1}));
-    let ledger = rusqlite::Connection::open(world.path("ledger.db")).expect("a ledger");
+    work(world, &BY_ORDER).has_outcomes(&json!({"completed": 1}));
+    let ledger = world.open("ledger.db");
     let id: i64 = ledger.query_row("SELECT id FROM ledger", [], |row| row.get(0)).expect("an id");
     let mut run = [7; 24];
     run[..8].copy_from_slice(&id.to_be_bytes());
@@ -304,13 +292,13 @@ fn die_after_commit(world: &World, store: &str) {
 }
 
 fn change_commit(world: &World, changes: &str, values: impl rusqlite::Params) {
-    let ledger = rusqlite::Connection::open(world.path("ledger.db")).expect("a ledger");
+    let ledger = world.open("ledger.db");
     ledger.execute(&format!("UPDATE entry SET {changes}"), values).expect("an entry");
 }
 
 /// Makes the first message of the queue the one whose run has committed.
 fn holds_commit(world: &World) {
-    let id = world.peek(QUEUE)[0]["id"].as_str().expect("an ID").to_owned();
+    let id = world.messages().remove(0).0;
     change_commit(world, "message = ?1", [&Sha256::digest(&id)[..16]]);
 }
 
@@ -325,7 +313,7 @@ fn whoever_finds_a_commit_that_a_crash_left_finishes_it_without_a_task() {
     send(&world, "1", "put deep/late again");
     holds_commit(&world);
     let output = work(&world, &BY_ORDER);
-    assert_eq!(output.summary()["outcomes"], json!({"repeated": 1}), "{output}");
+    output.has_outcomes(&json!({"repeated": 1}));
     assert_eq!(world.read("out/deep/late"), b"from before the crash");
     assert_eq!((staged(&world), entries(&world)), (0, vec![(COMPLETED, 1)]));
 }
@@ -335,11 +323,9 @@ fn a_sweep_finishes_a_commit_whose_message_never_comes_again() {
     let world = World::with_queue(&[]);
     die_after_commit(&world, &url_of(&world, "out"));
     change_commit(&world, "expires_ms = 0", []);
-    let worker = world.run("misbehave").args(ONCE).start();
-    worker.until_logged("\"ready\"");
+    let worker = world.run("misbehave").args(ONCE).start_ready();
     wait_until("the sweep has finished it", || entries(&world) == [(COMPLETED, 1)]);
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
     assert_eq!((world.read("out/deep/late"), staged(&world)), (b"from before the crash".to_vec(), 0));
 }
 
@@ -351,8 +337,7 @@ fn a_commit_with_outputs_in_a_store_that_is_not_granted_waits_for_the_grant_and_
     holds_commit(&world);
     let worker = world.run("misbehave").args(["--backoff", "10ms..20ms"]).args(ONCE).args(BY_ORDER).start();
     worker.until_logged("has a commit with outputs in");
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
     assert_eq!((world.dead(), staged(&world)), (Depth::EMPTY, 1));
     assert!(world.keys("in").is_empty() && !world.path("out/deep").exists());
     let stores = ["--store", "late=dir:in:rw"];
@@ -361,6 +346,6 @@ fn a_commit_with_outputs_in_a_store_that_is_not_granted_waits_for_the_grant_and_
     let name = name.expect("a file").file_name().into_string().expect("UTF-8");
     world.write(&format!("in/.wasmrun/staged/{name}"), content);
     let output = work(&world, &[&BY_ORDER[..], &stores].concat());
-    assert_eq!(output.summary()["outcomes"], json!({"repeated": 1}), "{output}");
+    output.has_outcomes(&json!({"repeated": 1}));
     assert_eq!(world.read("in/deep/late"), b"from before the crash");
 }

@@ -1,6 +1,6 @@
 //! How tasks fail, and the effect on their messages.
 
-use crate::harness::{Depth, Output, World, field, why};
+use crate::harness::{Depth, Output, World, event, field, why};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -33,7 +33,7 @@ fn each_failure_has_its_outcome_is_retried_and_dead_lettered_with_the_reason_whi
         .succeeds();
 
     assert_eq!(world.depth(), Depth::EMPTY);
-    let dead = world.peek("sqlite:jobs.db#dead");
+    let dead = world.dead_letters();
     assert_eq!(dead.len(), FAILURES.len());
     for (body, outcome, reason, receives) in FAILURES {
         let letter = dead.iter().find(|letter| letter["body"] == body);
@@ -107,8 +107,7 @@ fn the_user_decides_what_follows_from_an_outcome() {
         .args(["--on", "trapped=drop", "--on", "rejected=retry"])
         .args(["--on", "retry=dead-letter", "--on", "timed-out=drop"])
         .succeeds();
-    let outcomes = json!({"trapped": 1, "rejected": 2, "retry": 1, "timed-out": 1});
-    assert_eq!(output.summary()["outcomes"], outcomes);
+    output.has_outcomes(&json!({"trapped": 1, "rejected": 2, "retry": 1, "timed-out": 1}));
     let mut dead: Vec<_> = world
         .peek("sqlite:jobs.db#dead")
         .iter()
@@ -129,7 +128,7 @@ fn without_a_dead_letter_queue_rejected_messages_may_be_dropped_but_not_dead_let
     run().args(["--config", "wasmrun.toml"]).fails_with(2, "--dead-letter URL");
     world.send(["reject it", "ok"]);
     let output = run().args(["--on", "rejected=drop"]).succeeds();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 1, "rejected": 1}));
+    output.has_outcomes(&json!({"completed": 1, "rejected": 1}));
     assert!(!output.to_string().contains("no dead-letter queue"), "nothing is kept: {output}");
     assert_eq!(world.depth(), Depth::EMPTY);
 }
@@ -137,7 +136,7 @@ fn without_a_dead_letter_queue_rejected_messages_may_be_dropped_but_not_dead_let
 #[test]
 fn a_dead_letter_queue_of_its_own_file_is_used_when_it_is_named() {
     let world = World::with_queue(&["--dead-letter", "none"]);
-    world.wasmrun(["queue", "create", "sqlite:dead.db"]).succeeds();
+    world.create_queue("sqlite:dead.db", &[]);
     world.send(["reject it"]);
     world.run("misbehave").args(["--until-empty", "--dead-letter", "sqlite:dead.db"]).succeeds();
     let dead = world.peek("sqlite:dead.db");
@@ -148,9 +147,8 @@ fn a_dead_letter_queue_of_its_own_file_is_used_when_it_is_named() {
 #[test]
 fn an_event_outside_every_grant_is_rejected_and_a_test_event_runs_nothing() {
     let world = World::new();
-    let event = json!({"Records": [{"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
-        "s3": {"bucket": {"name": "elsewhere"}, "object": {"key": "secret"}}}]});
-    let (outcome, reason) = world.outcome(&event.to_string());
+    let outside = event("elsewhere", &[json!({"key": "secret"})]);
+    let (outcome, reason) = world.outcome(&outside.to_string());
     assert_eq!(outcome, "rejected");
     assert!(reason.starts_with("no grant"), "{reason}");
     assert!(!reason.contains("elsewhere"), "{reason}");

@@ -1,10 +1,8 @@
 //! One worker on several queues: strict queues, weights, and what stays apart by queue.
 
 use crate::harness::{
-    Amazon, Call, Command, Depth, ScriptedSqs, World, field, get, guest, refusal, signed, status, wait_until,
-    why,
+    Amazon, Call, Command, Depth, ScriptedSqs, World, field, get, refusal, signed, status, wait_until, why,
 };
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 const URGENT: &str = "sqlite:urgent.db";
@@ -15,44 +13,33 @@ const SLOW: &str = "sqlite:slow.db";
 fn world(options: &[&str]) -> World {
     let world = World::with_queue(options);
     for queue in [URGENT, SLOW] {
-        world.wasmrun(["queue", "create", queue]).args(options).succeeds();
+        world.create_queue(queue, options);
     }
     world
 }
 
-#[track_caller]
-fn send(world: &World, queue: &str, bodies: &[&str]) {
-    let enqueue = world.wasmrun(["enqueue", "--queue", queue]);
-    bodies.iter().fold(enqueue, |command, body| command.args(["--message", body])).succeeds();
-}
-
 /// A worker on these queues, with all grants.
 fn run(world: &World, queues: &[&str]) -> Command {
-    let run = world.wasmrun(["run"]).arg(guest("misbehave")).args(World::grants());
-    let run = run.env("WASMRUN_LOG", "info,wasmrun_runtime=debug");
+    let run = world.wasmrun(["run"]).misbehaving("dir:in:ro", "dir:out:rw").logging_tasks();
     queues.iter().fold(run, |command, queue| command.args(["--queue", queue]))
 }
 
 /// The name of each task's queue, in the order in which the tasks ended.
 fn queues_in_order(world: &World) -> Vec<String> {
-    let usage = String::from_utf8(world.read("usage.jsonl")).expect("UTF-8");
-    let queue_of = |line: &str| {
-        let record: Value = serde_json::from_str(line).expect("JSON");
-        field(&record, "queue").rsplit('/').next().unwrap_or_default().to_owned()
-    };
-    usage.lines().map(queue_of).collect()
+    let queue_of = |record: &Value| field(record, "queue").rsplit('/').next().unwrap_or_default().to_owned();
+    world.usage().iter().map(queue_of).collect()
 }
 
 #[test]
 fn strict_queues_come_first_and_the_others_share_by_weight() {
     let world = world(&[]);
-    send(&world, SLOW, &["ok"; 120]);
-    send(&world, JOBS, &["ok"; 120]);
-    send(&world, URGENT, &["ok"; 20]);
+    world.send_to(SLOW, &[], ["ok"; 120]);
+    world.send_to(JOBS, &[], ["ok"; 120]);
+    world.send_to(URGENT, &[], ["ok"; 20]);
     let queues = ["sqlite:jobs.db;weight=3", "sqlite:slow.db", "sqlite:urgent.db;strict"];
     let worker = run(&world, &queues).args(["--instances", "1", "--until-empty", "--usage", "usage.jsonl"]);
     let output = worker.succeeds();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 260}), "{output}");
+    output.has_outcomes(&json!({"completed": 260}));
     let order = queues_in_order(&world);
     assert!(order[..20].iter().all(|queue| queue == "urgent.db"), "{order:?}");
     let of_jobs = order[20..140].iter().filter(|queue| *queue == "jobs.db").count();
@@ -62,12 +49,12 @@ fn strict_queues_come_first_and_the_others_share_by_weight() {
 #[test]
 fn a_rejected_message_goes_to_the_dead_letter_queue_of_its_own_queue() {
     let world = world(&["--max-receives", "2"]);
-    world.wasmrun(["queue", "create", "sqlite:once.db", "--max-receives", "1"]).succeeds();
-    world.wasmrun(["queue", "create", "sqlite:told.db"]).succeeds();
+    world.create_queue("sqlite:once.db", &["--max-receives", "1"]);
+    world.create_queue("sqlite:told.db", &[]);
     let bodies = |name: &str| [format!("reject from {name}"), format!("retry 0 {name}")];
     let all = [URGENT, JOBS, SLOW, "sqlite:once.db"];
     for queue in all {
-        send(&world, queue, &bodies(queue).each_ref().map(String::as_str));
+        world.send_to(queue, &[], bodies(queue));
     }
     let queues = ["sqlite:urgent.db;strict", JOBS, SLOW, "sqlite:once.db"];
     let worker =
@@ -88,12 +75,8 @@ fn a_rejected_message_goes_to_the_dead_letter_queue_of_its_own_queue() {
             assert_eq!(why["receive_count"], receives, "{why}");
         }
     }
-    let told = world.peek("sqlite:told.db");
-    let queue_of = |message: &Value| {
-        let body: Value = serde_json::from_str(field(message, "body")).expect("JSON");
-        field(&body, "queue").to_owned()
-    };
-    let of_slow = told.iter().filter(|message| queue_of(message).ends_with("/slow.db")).count();
+    let told = world.peek_bodies("sqlite:told.db");
+    let of_slow = told.iter().filter(|told| field(told, "queue").ends_with("/slow.db")).count();
     assert_eq!((told.len(), of_slow), (8, 2));
 }
 
@@ -101,7 +84,7 @@ fn a_rejected_message_goes_to_the_dead_letter_queue_of_its_own_queue() {
 fn a_named_dead_letter_queue_is_that_of_all_queues() {
     let world = world(&[]);
     for queue in [URGENT, JOBS] {
-        send(&world, queue, &["reject no"]);
+        world.send_to(queue, &[], ["reject no"]);
     }
     let worker = run(&world, &[URGENT, JOBS]).args(["--until-empty", "--dead-letter", "sqlite:next.db"]);
     worker.succeeds();
@@ -112,14 +95,12 @@ fn a_named_dead_letter_queue_is_that_of_all_queues() {
 fn an_idle_worker_starts_what_arrives_in_any_queue() {
     let world = world(&[]);
     let queues = ["sqlite:urgent.db;strict", JOBS, "sqlite:slow.db;weight=1000"];
-    let worker = run(&world, &queues).start();
-    worker.until_logged("\"ready\"");
+    let worker = run(&world, &queues).start_ready();
     for (round, queue) in [SLOW, URGENT, JOBS, SLOW].into_iter().enumerate() {
-        send(&world, queue, &["ok"]);
-        worker.until_logged_times(round + 1, "\"task completed\"");
+        world.send_to(queue, &[], ["ok"]);
+        worker.until_completed(round + 1);
     }
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }
 
 #[test]
@@ -128,18 +109,16 @@ fn a_worker_that_stops_leaves_all_other_messages_visible_and_uncounted() {
     let queues = ["sqlite:urgent.db;strict", JOBS, SLOW];
     let worker =
         run(&world, &queues).args(["--instances", "1", "--timeout", "10m", "--stop-timeout", "100ms"]);
-    let worker = worker.start();
-    worker.until_logged("\"ready\"");
+    let worker = worker.start_ready();
     let in_flight = || [URGENT, JOBS, SLOW].map(|queue| world.depth_of(queue).in_flight).iter().sum::<u64>();
-    send(&world, JOBS, &["sleep-forever"]);
+    world.send_to(JOBS, &[], ["sleep-forever"]);
     wait_until("its task runs", || world.depth_of(JOBS).in_flight == 1);
     // The watches of the other queues bring these, and no permit is free.
-    send(&world, URGENT, &["ok"; 2]);
-    send(&world, SLOW, &["ok"; 2]);
+    world.send_to(URGENT, &[], ["ok"; 2]);
+    world.send_to(SLOW, &[], ["ok"; 2]);
     wait_until("a message of each is held", || in_flight() == 3);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
-    assert_eq!(output.summary()["outcomes"], json!({"cancelled": 1}), "{output}");
+    let output = worker.stop();
+    output.has_outcomes(&json!({"cancelled": 1}));
     for (queue, messages) in [(URGENT, 2), (JOBS, 1), (SLOW, 2)] {
         assert_eq!(world.depth_of(queue), Depth::visible(messages), "{queue}");
         assert!(world.peek(queue).iter().all(|message| message["receive_count"] == 0), "{queue}");
@@ -152,12 +131,11 @@ fn a_worker_that_is_killed_loses_no_message_of_any_queue() {
     let queues = ["sqlite:urgent.db;strict", JOBS, SLOW];
     for queue in [URGENT, JOBS, SLOW] {
         let name = queue.trim_start_matches("sqlite:").trim_end_matches(".db");
-        let bodies: Vec<String> = (0..20).map(|index| format!("put {name}-{index:02} x")).collect();
-        send(&world, queue, &bodies.iter().map(String::as_str).collect::<Vec<_>>());
+        world.send_to(queue, &[], (0..20).map(|index| format!("put {name}-{index:02} x")));
     }
     for _ in 0..3 {
         let worker = run(&world, &queues).args(["--instances", "4", "--rate", "40/s"]).start();
-        worker.until_logged("\"task completed\"");
+        worker.until_completed(1);
         worker.kill();
     }
     run(&world, &queues).arg("--until-empty").succeeds();
@@ -176,9 +154,8 @@ fn a_worker_that_is_killed_loses_no_message_of_any_queue() {
 #[test]
 fn a_queue_that_fails_does_not_stop_the_others() {
     let world = world(&[]);
-    send(&world, URGENT, &["ok"]);
-    let database = rusqlite::Connection::open(world.path("urgent.db")).expect("a database");
-    database.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    world.send_to(URGENT, &[], ["ok"]);
+    let lock = world.lock("urgent.db");
     let worker = run(&world, &["sqlite:urgent.db;strict", JOBS]).args(["--status", "0"]).start();
     let address = worker.listens_on();
     worker.until_logged("paused receiving from a queue");
@@ -188,14 +165,13 @@ fn a_queue_that_fails_does_not_stop_the_others() {
     assert_eq!(status(address)["ready"]["is"], true, "it receives from the other");
     assert!(get(address, "/metrics").body.contains("\nwasmrun_queue_failing{queue=\"urgent.db\"} 1\n"));
     world.send(["ok"; 3]);
-    worker.until_logged_times(3, "\"task completed\"");
-    database.execute_batch("ROLLBACK").expect("unlocked");
-    worker.until_logged_times(4, "\"task completed\"");
+    worker.until_completed(3);
+    drop(lock);
+    worker.until_completed(4);
     assert_eq!(worker.logged("paused receiving from a queue"), 1, "it is said once");
     assert_eq!(worker.logged("resumed receiving from a queue"), 1);
     assert_eq!(worker.logged("paused receiving: a store or a queue fails"), 0);
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }
 
 #[test]
@@ -251,7 +227,7 @@ fn the_file_lists_queues_and_flags_replace_the_list() {
     let world = world(&[]);
     world.write("wasmrun.toml", "queue = ['sqlite:urgent.db;strict', 'sqlite:jobs.db;weight=3']");
     for queue in [URGENT, JOBS, SLOW] {
-        send(&world, queue, &["ok"]);
+        world.send_to(queue, &[], ["ok"]);
     }
     run(&world, &[SLOW]).args(["--config", "wasmrun.toml", "--until-empty"]).succeeds();
     assert_eq!((world.depth_of(SLOW), world.depth()), (Depth::EMPTY, Depth::visible(1)));
@@ -263,23 +239,18 @@ fn the_file_lists_queues_and_flags_replace_the_list() {
 fn fair_shares_and_the_ledger_know_the_queue_of_a_message() {
     let world = world(&[]);
     for queue in [JOBS, SLOW] {
-        let enqueue = |group: &str, body: &str| {
-            let enqueue = world.wasmrun(["enqueue", "--queue", queue, "--group", group, "--message", body]);
-            enqueue.succeeds();
-        };
-        (0..10).for_each(|_| enqueue("a", "ok"));
-        enqueue("b", "ok");
+        world.send_to(queue, &["--group", "a"], ["ok"; 10]);
+        world.send_to(queue, &["--group", "b"], ["ok"]);
     }
     let worker = run(&world, &[JOBS, "sqlite:slow.db;strict"]).args(["--key", "group", "--until-empty"]);
-    assert_eq!(worker.succeeds().summary()["outcomes"], json!({"completed": 22}));
+    worker.succeeds().has_outcomes(&json!({"completed": 22}));
     for queue in [JOBS, SLOW, JOBS] {
-        let enqueue = world.wasmrun(["enqueue", "--queue", queue, "--group", "order-1", "--message", "ok"]);
-        enqueue.succeeds();
+        world.send_to(queue, &["--group", "order-1"], ["ok"]);
     }
     let once = ["--once", "sqlite:ledger.db", "--once-by", "group", "--instances", "1", "--until-empty"];
     let output = run(&world, &[JOBS, SLOW]).args(once).succeeds();
     // An entry is that of one queue.
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 2, "repeated": 1}), "{output}");
+    output.has_outcomes(&json!({"completed": 2, "repeated": 1}));
 }
 
 /// A queue of SQS with an address of its own.
@@ -296,10 +267,9 @@ fn an_idle_worker_on_sqs_has_one_call_under_way_for_each_queue() {
     let queues = [scripted(&["ok"], |_| false), scripted(&["ok", "ok"], |_| false)];
     let urls = [format!("{};strict", queues[0].url()), queues[1].url()];
     let worker = signed(run(&world, &urls.each_ref().map(String::as_str))).args(["--instances", "1"]).start();
-    worker.until_logged_times(3, "\"task completed\"");
+    worker.until_completed(3);
     wait_until("it waits", || queues.iter().all(|queue| queue.asked("ReceiveMessage").len() > 10));
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
     for queue in &queues {
         let calls = queue.asked("ReceiveMessage");
         let (waiting, short): (Vec<_>, Vec<_>) =
@@ -317,11 +287,10 @@ fn an_sqs_queue_that_denies_access_later_does_not_stop_the_others() {
     let works = scripted(&["ok"; 30], |_| false);
     let urls = [format!("{};strict", denied.url()), works.url()];
     let worker = signed(run(&world, &urls.each_ref().map(String::as_str))).start();
-    worker.until_logged_times(30, "\"task completed\"");
+    worker.until_completed(30);
     assert_eq!(worker.logged("paused receiving from a queue"), 1);
     wait_until("all are deleted", || works.depth() == [0, 0]);
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
     assert!(denied.asked("ReceiveMessage").len() < 20, "it is tried after pauses");
 }
 
@@ -338,8 +307,7 @@ fn a_queue_whose_messages_cannot_end_is_paused_although_they_can_be_released() {
         assert_eq!(worker.logged("paused receiving from a queue"), 1);
         assert_eq!(worker.logged("resumed receiving from a queue"), 0);
         assert!(failing.received() < 15, "{} messages", failing.received());
-        worker.signal(Signal::TERM);
-        worker.finish().succeeded();
+        worker.stop();
     }
 }
 
@@ -359,9 +327,8 @@ fn a_strict_queue_on_sqs_is_emptied_first_and_each_keeps_its_redrive_policy() {
     let order = queues_in_order(&world);
     let last = order.iter().rposition(|queue| queue == "urgent").expect("a message");
     assert!(last < 15, "the last urgent one ended after {last} others: {order:?}");
-    let dead_url = jobs.replace("/jobs", "/dead");
     let mut dead: Vec<_> = amazon
-        .receive(&dead_url)
+        .dead_letters()
         .into_iter()
         .map(|(body, attributes)| {
             let why: Value = serde_json::from_str(&attributes["wasmrun"]).expect("JSON");

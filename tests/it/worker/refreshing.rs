@@ -1,8 +1,7 @@
 //! New versions of the component, which take over while the worker runs.
 
 use crate::harness::{Answer, Command, Depth, Stub, World, wait_until};
-use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,11 +39,6 @@ fn worker(world: &World) -> Command {
         .args(["--cache", "off", "--memory", "4MiB"])
 }
 
-fn records(world: &World) -> Vec<Value> {
-    let text = String::from_utf8(world.read(USAGE)).expect("text");
-    text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
-}
-
 #[test]
 fn each_task_is_of_one_version_which_its_record_names() {
     const VERSIONS: usize = 5;
@@ -52,8 +46,7 @@ fn each_task_is_of_one_version_which_its_record_names() {
     let versions: Vec<_> = (0..VERSIONS).map(|number| version(number, REJECTS)).collect();
     world.write(FILE, &versions[0]);
     let options = ["--on", "rejected=drop", "--max-consecutive-failures", "off"];
-    let worker = worker(&world).args(options).start();
-    worker.until_logged("\"ready\"");
+    let worker = worker(&world).args(options).start_ready();
     let mut sent = 0;
     for (index, version) in versions.iter().enumerate() {
         if index > 0 {
@@ -65,9 +58,8 @@ fn each_task_is_of_one_version_which_its_record_names() {
             sent += 100;
         }
     }
-    wait_until("all is done", || world.depth() == Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    world.wait_until_empty();
+    worker.stop();
 
     let numbers: BTreeMap<_, _> = versions
         .iter()
@@ -75,7 +67,7 @@ fn each_task_is_of_one_version_which_its_record_names() {
         .map(|(number, version)| (name(version), format!("{number:06}")))
         .collect();
     let (mut messages, mut seen) = (BTreeSet::new(), BTreeSet::new());
-    for record in records(&world) {
+    for record in world.usage() {
         let component = record["component"].as_str().expect("a name");
         assert_eq!(record["reason"].as_str(), Some(&*numbers[component]), "{record}");
         assert!(messages.insert(record["message_id"].to_string()), "twice: {record}");
@@ -96,21 +88,19 @@ fn the_component_of_a_route_gets_new_versions_of_its_own() {
         .wasmrun(["run", "default.wasm", "--config", "wasmrun.toml", "--queue", "sqlite:jobs.db"])
         .args(["--component-refresh", "1s", "--usage", USAGE, "--cache", "off", "--memory", "4MiB"])
         .args(["--on", "rejected=drop", "--max-consecutive-failures", "off"])
-        .start();
-    worker.until_logged("\"ready\"");
+        .start_ready();
     let send = || {
-        let enqueue = ["enqueue", "--queue", "sqlite:jobs.db", "--message", "00"];
-        world.wasmrun(enqueue).args(["--group", "g"]).succeeds();
-        world.wasmrun(enqueue).succeeds();
-        wait_until("all is done", || world.depth() == Depth::EMPTY);
+        world.send_with(&["--group", "g"], ["00"]);
+        world.send(["00"]);
+        world.wait_until_empty();
     };
     send();
     world.replace(FILE, &versions[1]);
     worker.until_logged(TOOK_OVER);
     send();
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
-    let mut seen: Vec<_> = records(&world)
+    worker.stop();
+    let mut seen: Vec<_> = world
+        .usage()
         .iter()
         .map(|record| {
             (record["route"].as_str().map(str::to_owned), record["reason"].as_str().map(str::to_owned))
@@ -126,8 +116,7 @@ fn a_version_that_cannot_run_is_refused_and_the_one_before_stays() {
     let world = World::with_queue(&[]);
     let first = version(0, COMPLETES);
     world.write(FILE, &first);
-    let worker = worker(&world).start();
-    worker.until_logged("\"ready\"");
+    let worker = worker(&world).start_ready();
     let needs_more = "(component (core module $m (memory 100)) (core instance (instantiate $m))
         (instance $handler) (export \"wasmrun:task/handler@0.1.0\" (instance $handler)))";
     for (index, (bytes, says)) in [
@@ -150,10 +139,9 @@ fn a_version_that_cannot_run_is_refused_and_the_one_before_stays() {
     std::fs::remove_file(world.path(FILE)).expect("a file");
     worker.until_logged("\"cannot look for a new version of the component\"");
     world.send(["00"; 20]);
-    wait_until("all is done", || world.depth() == Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
-    assert!(records(&world).iter().all(|record| record["component"] == name(&first)));
+    world.wait_until_empty();
+    worker.stop();
+    assert!(world.usage().iter().all(|record| record["component"] == name(&first)));
 }
 
 #[test]
@@ -161,8 +149,7 @@ fn a_share_of_the_tasks_decides_whether_a_version_takes_over() {
     let world = World::with_queue(&["--max-receives", "1"]);
     let versions = [version(0, COMPLETES), version(1, REJECTS), version(2, COMPLETES)];
     world.write(FILE, &versions[0]);
-    let worker = worker(&world).args(["--rollout", "50%", "--on", "rejected=drop"]).start();
-    worker.until_logged("\"ready\"");
+    let worker = worker(&world).args(["--rollout", "50%", "--on", "rejected=drop"]).start_ready();
     let recorded = || world.read(USAGE).iter().filter(|byte| **byte == b'\n').count();
     let mut sent = 0;
     let mut send = || {
@@ -183,9 +170,8 @@ fn a_share_of_the_tasks_decides_whether_a_version_takes_over() {
     worker.until_logged_times(3, "\"a share of the new tasks runs a new version of the component\"");
     world.replace(FILE, &versions[2]);
     worker.until_logged("\"all new tasks run the version before: it is there again\"");
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
-    let records = records(&world)[..all].to_vec();
+    worker.stop();
+    let records = world.usage()[..all].to_vec();
     let of = |version: &[u8]| records.iter().filter(|record| record["component"] == name(version)).count();
     let failed = of(&versions[1]);
     assert!((1..100).contains(&failed), "{failed} tasks of the version that fails");
@@ -200,20 +186,18 @@ fn a_version_on_trial_that_hangs_from_its_first_task_is_given_up_and_no_message_
     let versions = [version(0, COMPLETES), version(1, NEVER_ENDS)];
     world.write(FILE, &versions[0]);
     let options = ["--rollout", "50%", "--timeout", "1s", "--backoff", "100ms..100ms"];
-    let worker = worker(&world).args(options).start();
-    worker.until_logged("\"ready\"");
+    let worker = worker(&world).args(options).start_ready();
     world.replace(FILE, &versions[1]);
     worker.until_logged("\"a share of the new tasks runs a new version of the component\"");
     let mut sent = 0;
     while worker.logged(WENT_BACK) == 0 {
         world.send(["00"; 20]);
         sent += 20;
-        wait_until("all is done", || world.depth() == Depth::EMPTY);
+        world.wait_until_empty();
     }
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
     let outcomes = |version: &[u8]| {
-        let records = records(&world).into_iter().filter(|record| record["component"] == name(version));
+        let records = world.usage().into_iter().filter(|record| record["component"] == name(version));
         records.map(|record| record["outcome"].clone()).collect::<Vec<_>>()
     };
     let [right, hanging] = [&versions[0], &versions[1]].map(|version| outcomes(version));
@@ -241,8 +225,7 @@ fn a_version_of_which_fewer_tasks_fit_into_the_memory_is_refused_and_the_one_bef
         Stub::answering(|_| Answer::new(200, json!({"Limits": {"CPU": 1, "Memory": 1024}}).to_string()));
     let metadata = format!("{}/v4/id", agent.endpoint());
     let worker = worker(&world).env("ECS_CONTAINER_METADATA_URI_V4", metadata).args(["--instances", "auto"]);
-    let worker = worker.start();
-    worker.until_logged("\"ready\"");
+    let worker = worker.start_ready();
     let ready = worker.logs_with("\"ready\"").pop().expect("a line");
     assert_eq!(ready["bounded_by"], "memory", "{ready}");
     world.replace(FILE, &versions[1]);
@@ -251,14 +234,13 @@ fn a_version_of_which_fewer_tasks_fit_into_the_memory_is_refused_and_the_one_bef
     let said = format!("and {} of the version at the start: start the worker anew", ready["instances"]);
     assert!(line["error"].as_str().is_some_and(|error| error.contains(&said)), "{line}");
     world.send(["00"; 20]);
-    wait_until("all is done", || world.depth() == Depth::EMPTY);
+    world.wait_until_empty();
     world.replace(FILE, &versions[2]);
     worker.until_logged(TOOK_OVER);
     world.send(["00"; 20]);
-    wait_until("all is done", || world.depth() == Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
-    let records = records(&world);
+    world.wait_until_empty();
+    worker.stop();
+    let records = world.usage();
     let of = |version: &[u8]| records.iter().filter(|record| record["component"] == name(version)).count();
     assert_eq!(versions.each_ref().map(|version| of(version)), [20, 0, 20]);
 }

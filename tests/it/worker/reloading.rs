@@ -11,9 +11,7 @@ const REFUSED: &str = "rejected the configuration";
 /// Starts a worker with a configuration that a test changes.
 fn configured(world: &World, worker: &str, limits: &str) -> Process {
     configure(world, worker, limits, "info");
-    let process = world.run("misbehave").args(["--config", "wasmrun.toml"]).start();
-    process.until_logged("\"ready\"");
-    process
+    world.run("misbehave").args(["--config", "wasmrun.toml"]).start_ready()
 }
 
 fn configure(world: &World, worker: &str, limits: &str, level: &str) {
@@ -25,8 +23,8 @@ fn configure(world: &World, worker: &str, limits: &str, level: &str) {
 fn sighup_takes_up_instances_and_level_without_losing_a_message() {
     let world = World::with_queue(&["--max-receives", "1"]);
     configure(&world, "instances = '1..4'", "timeout = '30s'", "info");
-    let worker = world.run("misbehave").args(["--config", "wasmrun.toml"]).without_env("WASMRUN_LOG").start();
-    worker.until_logged("\"ready\"");
+    let worker =
+        world.run("misbehave").args(["--config", "wasmrun.toml"]).without_env("WASMRUN_LOG").start_ready();
     world.send(["sleep 20"; 60]);
     configure(&world, "instances = 2", "timeout = '1s'", "debug");
     assert_eq!(worker.logged(DEBUG), 0);
@@ -35,10 +33,9 @@ fn sighup_takes_up_instances_and_level_without_losing_a_message() {
     assert_eq!(worker.logs_with("need a restart")[0]["settings"], "limits.timeout");
     // Tasks that were running before, and one for which the new timeout would be too short.
     world.send(["sleep 2000"]);
-    wait_until("all is done", || world.depth() == Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 61}), "{output}");
+    world.wait_until_empty();
+    let output = worker.stop();
+    output.has_outcomes(&json!({"completed": 61}));
     assert!(output.stderr.iter().any(|line| line.contains(DEBUG)), "{output}");
     assert_eq!(world.dead(), Depth::EMPTY);
 }
@@ -57,7 +54,7 @@ fn a_number_that_is_set_by_sighup_holds_as_far_as_the_pool_goes() {
     // The poller may hold more permits than that until its long poll returns.
     set(1, 1);
     world.send(["sleep 10"]);
-    wait_until("it is done", || world.depth() == Depth::EMPTY);
+    world.wait_until_empty();
     world.send(["sleep-forever"; 6]);
     wait_until("one runs", || world.depth().in_flight == 1);
     set(3, 3);
@@ -68,8 +65,7 @@ fn a_number_that_is_set_by_sighup_holds_as_far_as_the_pool_goes() {
     assert_eq!(world.depth().in_flight, 4, "what runs goes on");
     worker.signal(Signal::TERM);
     worker.until_logged("a second signal stops at once");
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }
 
 #[test]
@@ -95,8 +91,7 @@ fn a_configuration_that_is_wrong_changes_nothing() {
     worker.until_logged_times(wrong.len() + 1, REFUSED);
     world.send(["ok", "sleep 10000"]);
     worker.until_logged("\"timed-out\"");
-    worker.signal(Signal::TERM);
-    assert_eq!(worker.finish().succeeded().summary()["outcomes"]["completed"], 1);
+    assert_eq!(worker.stop().summary()["outcomes"]["completed"], 1);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The image processor: several renditions of each picture, a sidecar, and the settings that it refuses.
 
-use crate::harness::{Depth, World, field, guest, png, repository};
+use crate::harness::{Depth, World, field, png, repository};
 use serde_json::{Value, json};
 
 const THREE: &str = r#"RENDITIONS={
@@ -86,12 +86,8 @@ fn outputs_have_the_cache_control_of_their_rendition_or_else_of_the_variable() {
         ("a.png.other.jpg", "public, max-age=60"),
         ("a.png.json", "public, max-age=60"),
     ] {
-        let output = world
-            .wasmrun(["invoke", "--json", "--message", &format!("head {key}")])
-            .arg(guest("misbehave"))
-            .args(["--store", "input=dir:out:ro", "--store", "output=dir:in:rw"])
-            .args(["--send", "next=sqlite:next.db"])
-            .succeeds();
+        let command = world.wasmrun(["invoke", "--json", "--message", &format!("head {key}")]);
+        let output = command.misbehaving("dir:out:ro", "dir:in:rw").succeeds();
         let logs = output.logs_of("Guest");
         let found = field(&logs[0], "text");
         assert!(found.ends_with(&format!("Some({expected:?})")), "{key}: {found}");

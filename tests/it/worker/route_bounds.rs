@@ -1,8 +1,7 @@
 //! What bounds the tasks of routes: their grants and limits, mistakes at the start, and faults of another route.
 
-use super::routes::{QUEUE, ROUTES, count, records, run, send, world};
-use crate::harness::{Depth, World, why};
-use rustix::process::Signal;
+use super::routes::{QUEUE, ROUTES, count, run, world};
+use crate::harness::{Depth, event, why};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -65,13 +64,8 @@ fn a_guest_reaches_the_grants_of_its_own_route_alone() {
 #[test]
 fn objects_of_one_message_take_a_route_only_together() {
     let world = world(ROUTES);
-    let two = |a: &str, b: &str| {
-        let record = |key: &str| {
-            json!({"eventVersion": "2.1", "eventName": "ObjectCreated:Put", "eventSource": "aws:s3",
-                   "s3": {"bucket": {"name": format!("dir:{}", world.path("in").display())}, "object": {"key": key}}})
-        };
-        json!({"Records": [record(a), record(b)]}).to_string()
-    };
+    let two =
+        |a: &str, b: &str| event(&world.bucket("in"), &[json!({"key": a}), json!({"key": b})]).to_string();
     for file in ["a.txt", "b.txt", "c.bin"] {
         world.write(&format!("in/{file}"), file);
     }
@@ -123,18 +117,19 @@ fn a_task_of_a_route_reaches_only_the_parts_of_its_messages_key() {
     world.write("t/acme/other/c.txt", "acme");
     world.write("t/evil_/in/d.txt", "evil");
     for key in ["acme", "beta", "evil_"] {
-        fs::create_dir(world.path(&format!("t/{key}/out"))).expect("a directory");
+        world.create_dir(&format!("t/{key}/out"));
     }
     world.wasmrun(["enqueue", "--queue", QUEUE, "--store", "input=dir:t"]).succeeds();
     let output = run(&world).arg("--until-empty").succeeds();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 3, "rejected": 2}), "{output}");
+    output.has_outcomes(&json!({"completed": 3, "rejected": 2}));
     assert_eq!(
         (world.keys("t/acme/out"), world.keys("t/beta/out"), world.keys("t/evil_/out")),
         (vec!["a.txt".into(), "b.txt".into()], vec!["a.txt".into()], vec![])
     );
     // The guest writes the digest of what it has read.
     assert_ne!(world.read("t/acme/out/a.txt"), world.read("t/beta/out/a.txt"));
-    let mut taken: Vec<_> = records(&world)
+    let mut taken: Vec<_> = world
+        .usage()
         .into_iter()
         .map(|record| json!([record["outcome"], record.get("route"), record["key"]]).to_string())
         .collect();
@@ -147,15 +142,12 @@ fn a_task_of_a_route_reaches_only_the_parts_of_its_messages_key() {
         json!(["rejected", null, "-"]),
     ];
     assert_eq!(taken, expected.map(|record| record.to_string()), "{output}");
-    let reasons: Vec<_> =
-        world.peek("sqlite:jobs.db#dead").iter().map(|letter| why(letter)["reason"].clone()).collect();
+    let reasons: Vec<_> = world.dead_letters().iter().map(|letter| why(letter)["reason"].clone()).collect();
     assert!(reasons.iter().any(|reason| reason.to_string().contains("unusable key")), "{reasons:?}");
 
     // A single task has the key and the route of its message, too.
-    let record = json!({"eventVersion": "2.1", "eventName": "ObjectCreated:Put", "eventSource": "aws:s3",
-        "s3": {"bucket": {"name": format!("dir:{}", world.path("t").display())}, "object": {"key": "beta/in/a.txt"}}});
     fs::remove_file(world.path("t/beta/out/a.txt")).expect("removed");
-    let message = json!({"Records": [record]}).to_string();
+    let message = event(&world.bucket("t"), &[json!({"key": "beta/in/a.txt"})]).to_string();
     let invoke = ["invoke", "--json", "--config", "wasmrun.toml", "--message", &message];
     let output = world.wasmrun(invoke).succeeds();
     assert_eq!((&output.json()["route"], world.keys("t/beta/out")), (&json!("texts"), vec!["a.txt".into()]));
@@ -198,13 +190,13 @@ fn the_limits_of_a_route_end_its_tasks_and_no_others() {
     );
     for size in ["small", "large"] {
         for body in ["grow", "busy 50"] {
-            send(&world, &format!("size={size}"), body);
+            world.send_with(&["--attribute", &format!("size={size}")], [body]);
         }
     }
     let output = run(&world).args(["--until-empty", "--usage", "usage.jsonl"]).succeeds();
     let outcome = |route: Option<&str>, what: &str| -> Vec<Value> {
         let of =
-            records(&world).into_iter().filter(|record| record.get("route").and_then(Value::as_str) == route);
+            world.usage().into_iter().filter(|record| record.get("route").and_then(Value::as_str) == route);
         of.map(|record| record[what].clone()).collect()
     };
     assert!(outcome(Some("small"), "limit").contains(&json!("fuel")), "{output}");
@@ -227,48 +219,34 @@ const OUTAGE: &str = r#"
     match.group = "ungranted"
 "#;
 
-/// Number of messages in the queue: released ones are delayed.
-fn left(world: &World) -> u64 {
-    let Depth { visible, in_flight, delayed } = world.depth();
-    visible + in_flight + delayed
-}
-
-fn send_to(world: &World, group: &str, body: &str) {
-    let enqueue = ["enqueue", "--queue", QUEUE, "--group", group, "--message", body];
-    world.wasmrun(enqueue).succeeds();
-}
-
 #[test]
 fn a_grant_that_a_route_lacks_is_counted_against_no_message_though_others_complete() {
     let world = world(OUTAGE);
     world.send(["ok"]);
     let worker = run(&world).start();
-    worker.until_logged("\"task completed\"");
+    worker.until_completed(1);
     for _ in 0..4 {
-        send_to(&world, "ungranted", "get @input x");
+        world.send_with(&["--group", "ungranted"], ["get @input x"]);
     }
     worker.until_logged("\"paused receiving: a grant is missing; add it and restart\"");
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
-    assert_eq!((left(&world), world.dead()), (4, Depth::EMPTY), "{output}");
+    let output = worker.stop();
+    assert_eq!((world.depth().total(), world.dead()), (4, Depth::EMPTY), "{output}");
 }
 
 #[test]
 fn a_store_of_one_route_that_fails_does_not_stop_the_tasks_of_others() {
     let world = world(OUTAGE);
-    let worker = run(&world).start();
-    worker.until_logged("\"ready\"");
+    let worker = run(&world).start_ready();
     fs::remove_dir(world.path("of-texts")).expect("removed");
     for _ in 0..3 {
-        send_to(&world, "failing", "get @input x");
+        world.send_with(&["--group", "failing"], ["get @input x"]);
     }
     worker.until_logged("\"paused receiving: a store or a queue fails\"");
     world.send(["ok"; 2]);
-    worker.until_logged_times(2, "\"task completed\"");
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
-    assert_eq!((left(&world), world.dead()), (3, Depth::EMPTY), "{output}");
-    assert_eq!(count(&records(&world), None, "default.wasm"), 2);
+    worker.until_completed(2);
+    let output = worker.stop();
+    assert_eq!((world.depth().total(), world.dead()), (3, Depth::EMPTY), "{output}");
+    assert_eq!(count(&world.usage(), None, "default.wasm"), 2);
 }
 
 #[test]
@@ -300,7 +278,7 @@ fn what_is_wrong_with_a_route_stops_the_start_with_its_name() {
     with(ROUTES.replace("acme.wasm", "of-texts/acme.wasm"))
         .fails_with(2, "in the route texts: the store output is writable and holds the component");
     // Nor to what tells others how messages end, and no ledger tells the stores of routes apart.
-    world.wasmrun(["queue", "create", "sqlite:done.db"]).succeeds();
+    world.create_queue("sqlite:done.db", &[]);
     let told =
         |file: String, arguments: &[&str]| with(file).args(["--notify", "sqlite:done.db"]).args(arguments);
     told(ROUTES.replace("store.output = \"dir:of-acme:rw\"", "send.next = \"sqlite:done.db\""), &[])

@@ -1,9 +1,6 @@
 //! Routes: several components on one queue, each with limits and grants of its own.
 
-use crate::harness::{
-    Amazon, Command, Depth, Output, World, arn, field, get, guest, status, wait_for_tasks, wait_until, why,
-};
-use rustix::process::Signal;
+use crate::harness::{Amazon, Command, Depth, World, arn, field, get, guest, status, wait_for_tasks, why};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -47,23 +44,14 @@ pub(super) fn world(file: &str) -> World {
         fs::copy(guest("misbehave"), world.path(&format!("{name}.wasm"))).expect("a component");
     }
     for directory in ["of-invoices", "of-texts", "of-acme"] {
-        fs::create_dir(world.path(directory)).expect("a directory");
+        world.create_dir(directory);
     }
     world.write("wasmrun.toml", file);
     world
 }
 
 pub(super) fn run(world: &World) -> Command {
-    world.wasmrun(["run", "--config", "wasmrun.toml"]).env("WASMRUN_LOG", "info,wasmrun_runtime=debug")
-}
-
-pub(super) fn send(world: &World, attribute: &str, body: &str) -> Output {
-    world.wasmrun(["enqueue", "--queue", QUEUE, "--attribute", attribute, "--message", body]).succeeds()
-}
-
-pub(super) fn records(world: &World) -> Vec<Value> {
-    let text = String::from_utf8(world.read("usage.jsonl")).expect("text");
-    text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
+    world.wasmrun(["run", "--config", "wasmrun.toml"]).logging_tasks()
 }
 
 /// Number of records with this route and component.
@@ -79,12 +67,12 @@ fn each_message_is_handled_by_the_component_of_the_first_route_that_matches() {
         world.write(&format!("in/{file}"), file);
     }
     world.announce();
-    send(&world, "kind=invoice", "put invoice.txt x");
-    send(&world, "kind=invoices", "put other.txt x");
+    world.send_with(&["--attribute", "kind=invoice"], ["put invoice.txt x"]);
+    world.send_with(&["--attribute", "kind=invoices"], ["put other.txt x"]);
     world.send(["put plain.txt x"]);
     let output = run(&world).arg("--until-empty").succeeds();
 
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 7}), "{output}");
+    output.has_outcomes(&json!({"completed": 7}));
     let written = |store: &str| {
         let mut all = world.keys(store);
         if all.contains(&"acme".to_owned()) {
@@ -99,7 +87,7 @@ fn each_message_is_handled_by_the_component_of_the_first_route_that_matches() {
     assert_eq!(written("of-acme"), ["acme/c.bin"]);
     assert_eq!(written("out"), ["d.bin", "other.txt", "plain.txt"]);
 
-    let records = records(&world);
+    let records = world.usage();
     assert_eq!(count(&records, Some("invoices"), "invoices.wasm"), 1);
     assert_eq!(count(&records, Some("texts"), "texts.wasm"), 2);
     assert_eq!(count(&records, Some("acme"), "acme.wasm"), 1);
@@ -127,15 +115,15 @@ fn a_message_that_no_route_matches_is_rejected_where_the_operator_wants_that() {
         component = "invoices.wasm"
         "#,
     );
-    send(&world, "kind=invoice", "ok");
-    send(&world, "kind=invoice", "reject no amount");
+    world.send_with(&["--attribute", "kind=invoice"], ["ok"]);
+    world.send_with(&["--attribute", "kind=invoice"], ["reject no amount"]);
     world.send(["ok"]);
     // S3 sends it when notifications are configured, and it needs no work.
     world.send([r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"b"}"#]);
     let output = run(&world).arg("--until-empty").succeeds();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 2, "rejected": 2}), "{output}");
+    output.has_outcomes(&json!({"completed": 2, "rejected": 2}));
     assert_eq!((world.depth(), world.dead()), (Depth::EMPTY, Depth::visible(2)));
-    let letters = world.peek(DEAD);
+    let letters = world.dead_letters();
     let of = |body: &str| why(letters.iter().find(|letter| letter["body"] == body).expect("a dead letter"));
     let (unmatched, invoice) = (of("ok"), of("reject no amount"));
     assert_eq!(
@@ -144,15 +132,15 @@ fn a_message_that_no_route_matches_is_rejected_where_the_operator_wants_that() {
     );
     assert!(unmatched.get("route").is_none(), "{unmatched}");
     assert_eq!((&invoice["route"], &invoice["component"]), (&json!("invoices"), &json!("invoices.wasm")));
-    assert_eq!(count(&records(&world), None, "-"), 2);
+    assert_eq!(count(&world.usage(), None, "-"), 2);
 }
 
 #[test]
 fn a_dead_letter_takes_the_same_route_again() {
     let world = world(ROUTES);
-    send(&world, "kind=invoice", "reject no amount");
+    world.send_with(&["--attribute", "kind=invoice"], ["reject no amount"]);
     run(&world).arg("--until-empty").succeeds();
-    let letter = &world.peek(DEAD)[0];
+    let letter = &world.dead_letters()[0];
     assert_eq!(why(letter)["route"], "invoices");
     let replay = world
         .wasmrun(["replay", DEAD, field(letter, "id"), "--json", "--config", "wasmrun.toml"])
@@ -171,7 +159,7 @@ fn a_dead_letter_takes_the_same_route_again() {
 
     world.wasmrun(["queue", "redrive", DEAD]).succeeds();
     run(&world).arg("--until-empty").succeeds();
-    assert_eq!(count(&records(&world), Some("invoices"), "invoices.wasm"), 2);
+    assert_eq!(count(&world.usage(), Some("invoices"), "invoices.wasm"), 2);
 }
 
 #[test]
@@ -191,23 +179,21 @@ fn a_notification_names_the_route_and_the_component_that_ran() {
         component = "two/task.wasm"
     "#;
     let world = world(file);
-    world.wasmrun(["queue", "create", "sqlite:done.db"]).succeeds();
+    world.create_queue("sqlite:done.db", &[]);
     let component = fs::read(guest("misbehave")).expect("a component");
     world.write("one/task.wasm", &component);
     // A custom section without content: the same component with another digest.
     world.write("two/task.wasm", [&component[..], &[0, 2, 1, b'x']].concat());
     for group in ["one", "two", "three"] {
-        world.wasmrun(["enqueue", "--queue", QUEUE, "--group", group, "--message", "ok"]).succeeds();
+        world.send_with(&["--group", group], ["ok"]);
     }
     run(&world).arg("--until-empty").succeeds();
     let rejecting = file.replace("queue =", "unmatched = \"reject\"\n        queue =");
     world.write("wasmrun.toml", rejecting.replace("component = \"default.wasm\"", ""));
-    world.wasmrun(["enqueue", "--queue", QUEUE, "--group", "four", "--message", "ok"]).succeeds();
+    world.send_with(&["--group", "four"], ["ok"]);
     run(&world).arg("--until-empty").succeeds();
 
-    let told: Vec<Value> = (world.peek("sqlite:done.db").iter())
-        .map(|message| serde_json::from_str(field(message, "body")).expect("JSON"))
-        .collect();
+    let told = world.peek_bodies("sqlite:done.db");
     let of = |group: &str| {
         let of_group = |told: &&Value| told["group"] == group;
         let found = told.iter().find(of_group).unwrap_or_else(|| panic!("none of {group} in {told:?}"));
@@ -229,7 +215,7 @@ fn status_and_metrics_name_the_routes() {
     let world = world(ROUTES);
     let worker = run(&world).args(["--status", "0"]).start();
     let address = worker.listens_on();
-    send(&world, "kind=invoice", "ok");
+    world.send_with(&["--attribute", "kind=invoice"], ["ok"]);
     world.send(["get @input no-such"]);
     wait_for_tasks(address, 2);
     let of_routes = &status(address)["routes"];
@@ -250,8 +236,7 @@ fn status_and_metrics_name_the_routes() {
     // The stores of several routes have the same alias, and are one sample.
     let calls = "wasmrun_store_calls_total{store=\"input\",call=\"get\",result=\"not-found\"}";
     assert_eq!(metrics.matches(calls).count(), 1, "{metrics}");
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }
 
 #[test]
@@ -289,12 +274,12 @@ fn take_their_routes(amazon: &Amazon) {
     amazon.put("bucket-in", "acme/a.txt", "a");
     amazon.put("bucket-in", "b.bin", "b");
     amazon.send_all_with(&queue, "kind", [("put paid x".to_owned(), "invoice".to_owned())].into_iter());
-    wait_until("the bucket has told the queue", || amazon.depth(&queue)[0] >= 3);
+    amazon.wait_for_messages(&queue, 3);
     let run = world.wasmrun(["run", "--config", "wasmrun.toml", "--queue", &queue, "--until-empty"]);
     let output = amazon.environment(run).succeeds();
     assert_eq!(amazon.keys("bucket-out"), ["default/b.bin", "invoices/paid", "texts/acme/a.txt"], "{output}");
     assert_eq!(amazon.depth(&queue), [0; 3]);
-    let records = records(&world);
+    let records = world.usage();
     assert_eq!(count(&records, Some("texts"), "texts.wasm"), 1, "{records:?}");
     assert_eq!(count(&records, Some("invoices"), "invoices.wasm"), 1, "{records:?}");
     let policy = world.wasmrun(["policy", "--config", "wasmrun.toml", "--queue", &arn("jobs")]).succeeds();

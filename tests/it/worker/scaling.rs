@@ -1,7 +1,6 @@
 //! How the number of concurrent tasks follows the load.
 
 use crate::harness::{Depth, Output, World, wait_until};
-use rustix::process::Signal;
 use serde_json::Value;
 
 /// The successive concurrency limits.
@@ -19,16 +18,14 @@ fn the_number_follows_a_burst_of_tasks_that_wait_and_falls_back_when_nothing_com
     let worker = world
         .run("misbehave")
         .args(["--instances", "0..16", "--scale-in-delay", "1s", "--memory", "4MiB", "--log", "debug"])
-        .start();
-    worker.until_logged("\"ready\"");
+        .start_ready();
     world.send(["sleep 500"; 100]);
     wait_until("it is back", || {
         let numbers = numbers(&worker.logs_with("\"changed the concurrency limit\""));
         numbers.contains(&16) && numbers.last() == Some(&1)
     });
     assert_eq!(world.depth(), Depth::EMPTY);
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     assert_eq!(completed(&output), 100, "{output}");
 }
 
@@ -39,8 +36,7 @@ fn a_worker_that_is_idle_again_gives_back_what_the_burst_took() {
     let worker = world
         .run("misbehave")
         .args(["--instances", "0..128", "--scale-in-delay", "1s", "--memory", "4MiB", "--log", "debug"])
-        .start();
-    worker.until_logged("\"ready\"");
+        .start_ready();
     // The pool keeps some 70 KiB of each slot's stacks and tables for its next task.
     let burst = |times: usize| {
         world.send(["sleep 1000"; 400]);
@@ -57,8 +53,7 @@ fn a_worker_that_is_idle_again_gives_back_what_the_burst_took() {
     let second = burst(2);
     assert!(second.peak > first + 4 * MIB, "{second:?} after {first}");
     assert!(second.resident < first + 2 * MIB, "{second:?} after {first}");
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }
 
 #[test]
@@ -106,18 +101,11 @@ fn a_fixed_number_stays() {
 fn two_workers_share_a_queue_without_knowing_of_one_another() {
     // In memory, because on a disk a process that holds the lock for long keeps the other one waiting.
     let world = World::in_memory_with_queue(&["--max-receives", "1"]);
-    let start = || {
-        let worker = world.run("misbehave").args(["--instances", "0..8", "--memory", "4MiB"]).start();
-        worker.until_logged("\"ready\"");
-        worker
-    };
+    let start = || world.run("misbehave").args(["--instances", "0..8", "--memory", "4MiB"]).start_ready();
     let workers = [start(), start()];
     world.send(["sleep 30"; 600]);
-    wait_until("all is done", || world.depth() == Depth::EMPTY);
-    let done = workers.map(|worker| {
-        worker.signal(Signal::TERM);
-        completed(&worker.finish().succeeded())
-    });
+    world.wait_until_empty();
+    let done = workers.map(|worker| completed(&worker.stop()));
     assert_eq!(done.iter().sum::<u64>(), 600);
     assert!(done.iter().all(|&tasks| tasks >= 100), "{done:?}");
 }

@@ -1,6 +1,6 @@
 //! A file that a worker would use for two things, or by two names. SQLite would damage it.
 
-use crate::harness::{World, guest};
+use crate::harness::World;
 
 #[test]
 fn a_worker_that_would_use_a_file_by_two_names_is_refused() {
@@ -16,8 +16,7 @@ fn a_worker_that_would_use_a_file_by_two_names_is_refused() {
         ("sqlite:jobs.db", ["--dead-letter", "sqlite:hard.db#dead"]),
         ("sqlite:jobs.db", ["--send", "own=sqlite:hard.db"]),
     ] {
-        let run = world.wasmrun(["run", "--queue", queue]).arg(guest("misbehave")).args(World::grants());
-        run.args(other).fails_with(2, "one file");
+        world.run_on(queue, "misbehave").args(other).fails_with(2, "one file");
     }
 }
 
@@ -42,14 +41,13 @@ fn a_link_to_a_file_that_does_not_exist_yet_is_that_file() {
     let world = World::new();
     for (link, target) in [("absolute.db", world.path("new.db")), ("relative.db", "./new.db".into())] {
         std::os::unix::fs::symlink(target, world.path(link)).expect("a link");
-        let run = world.wasmrun(["run", "--queue", &format!("sqlite:{link}")]).arg(guest("misbehave"));
-        run.args(World::grants()).args(["--usage", "new.db"]).fails_with(2, "are one file");
-        let run = world.wasmrun(["run", "--queue", "sqlite:new.db"]).arg(guest("misbehave"));
-        run.args(World::grants()).args(["--usage", link]).fails_with(2, "are one file");
+        let by_link = world.run_on(&format!("sqlite:{link}"), "misbehave");
+        by_link.args(["--usage", "new.db"]).fails_with(2, "are one file");
+        let by_file = world.run_on("sqlite:new.db", "misbehave");
+        by_file.args(["--usage", link]).fails_with(2, "are one file");
     }
     // A guest could create the file, if the link led into a store that it may write to.
     std::os::unix::fs::symlink("out/usage.jsonl", world.path("usage.jsonl")).expect("a link");
-    let run = world.wasmrun(["run", "--queue", "sqlite:jobs.db"]).arg(guest("misbehave"));
-    run.args(World::grants()).args(["--usage", "usage.jsonl"]).fails_with(2, "holds the usage file");
+    world.run("misbehave").args(["--usage", "usage.jsonl"]).fails_with(2, "holds the usage file");
     assert!(!world.path("new.db").exists() && !world.path("jobs.db").exists());
 }

@@ -1,6 +1,6 @@
 //! What a worker does when it is told to stop.
 
-use crate::harness::{Amazon, Depth, Output, Process, World, guest, wait_until};
+use crate::harness::{Amazon, Depth, Output, Process, World, wait_until};
 use rustix::process::Signal;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ fn a_signal_drains(signal: Signal) {
     let worker = busy_worker(&world, "sleep 3000", &[]);
     worker.signal(signal);
     let output = worker.finish().succeeded();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 2}));
+    output.has_outcomes(&json!({"completed": 2}));
     assert_all_visible_and_uncounted(&world, 2);
 }
 
@@ -45,7 +45,7 @@ fn sigint_does_the_same() {
 
 fn released(worker: Process) -> Output {
     let output = worker.finish().succeeded();
-    assert_eq!(output.summary()["outcomes"], json!({"cancelled": 2}));
+    output.has_outcomes(&json!({"cancelled": 2}));
     output
 }
 
@@ -76,11 +76,9 @@ fn a_second_signal_stops_at_once_even_guests_that_never_wait() {
 #[test]
 fn an_idle_worker_stops_at_once() {
     let world = World::with_queue(&[]);
-    let worker = world.run("misbehave").start();
-    worker.until_logged("\"ready\"");
+    let worker = world.run("misbehave").start_ready();
     let began = Instant::now();
-    worker.signal(Signal::TERM);
-    let output = worker.finish().succeeded();
+    let output = worker.stop();
     // The receive would wait for 20 seconds.
     assert!(began.elapsed() < Duration::from_secs(10));
     assert_eq!(output.summary()["tasks"], 0);
@@ -91,15 +89,13 @@ fn an_idle_worker_on_sqs_that_stops_hides_no_message() {
     let Some(amazon) = Amazon::start() else { return };
     let world = World::new();
     let queue = amazon.create_queue("jobs", 120, 3);
-    let run = world.wasmrun(["run", "--queue", "jobs"]).arg(guest("misbehave")).args(World::grants());
-    let worker = amazon.environment(run).env("WASMRUN_LOG", "debug").start();
+    let worker = amazon.environment(world.run_on("jobs", "misbehave")).start();
     // The worker is now polling, and continues to poll.
     worker.until_logged("\"ready\"");
     amazon.send(&queue, "ok");
-    worker.until_logged("\"task completed\"");
+    worker.until_completed(1);
     wait_until("it is idle", || amazon.depth(&queue) == [0; 3]);
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
     amazon.send(&queue, "ok");
     assert_eq!(amazon.depth(&queue), [1, 0, 0], "no poll is left that would take it");
     assert_eq!(amazon.receive_counts(&queue), [1]);
@@ -108,14 +104,12 @@ fn an_idle_worker_on_sqs_that_stops_hides_no_message() {
 #[test]
 fn an_idle_worker_notices_what_another_process_sends() {
     let world = World::with_queue(&[]);
-    let worker = world.run("misbehave").start();
-    worker.until_logged("\"ready\"");
+    let worker = world.run("misbehave").start_ready();
     for round in 1..=3 {
         world.send(["ok"]);
-        worker.until_logged_times(round, "\"task completed\"");
+        worker.until_completed(round);
     }
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
+    worker.stop();
 }
 
 /// The lease of the running task is renewed, so no other worker receives its message.
@@ -152,18 +146,16 @@ fn a_worker_that_was_suspended_leaves_alone_what_others_have_received() {
         }
         is_free
     });
-    let other = world.run("misbehave").arg("--until-empty").start();
-    other.until_logged("\"ready\"");
+    let other = world.run("misbehave").arg("--until-empty").start_ready();
     wait_until("the message is delivered again", || receives(&world) == 2);
     suspended.signal(Signal::CONT);
     let output = other.finish().succeeded();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 1}), "{output}");
+    output.has_outcomes(&json!({"completed": 1}));
     assert_eq!(output.logs_of("task completed")[0]["receive_count"], 2);
     assert_eq!(world.depth(), Depth::EMPTY);
     assert_eq!(world.dead(), Depth::EMPTY);
-    suspended.signal(Signal::TERM);
-    let output = suspended.finish().succeeded();
-    assert_eq!(output.summary()["outcomes"], json!({"cancelled": 1}), "{output}");
+    let output = suspended.stop();
+    output.has_outcomes(&json!({"cancelled": 1}));
 }
 
 /// Whether all threads of the process are stopped.

@@ -23,7 +23,7 @@ fn a_thousand_messages_give_exactly_the_thumbnails_that_invoke_gives_for_each() 
     assert_eq!(world.depth(), Depth::EMPTY);
     assert_eq!(world.dead(), Depth::EMPTY);
 
-    std::fs::create_dir(world.path("expected")).expect("a directory");
+    world.create_dir("expected");
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for share in messages.chunks(PICTURES.div_ceil(threads)) {

@@ -1,7 +1,7 @@
 //! Components of `wasi:messaging`: what they see, what they answer and what they send.
 
 use super::{drafts, said};
-use crate::harness::{World, field, guest, why};
+use crate::harness::{World, event, field, guest};
 use serde_json::json;
 
 #[test]
@@ -33,9 +33,7 @@ fn a_message_has_its_body_its_content_type_and_its_attributes_that_are_text() {
     let seen = said(drafts(&world, "message").args(attributes));
     assert_eq!(seen, r#"None Some("text/x") Some([("tenant", "a=b")])"#);
     // An event is text, also one that announces an object outside every store.
-    let record = json!({"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
-                        "s3": {"bucket": {"name": "elsewhere"}, "object": {"key": "a", "size": 5}}});
-    let event = json!({"Records": [record]}).to_string();
+    let event = event("elsewhere", &[json!({"key": "a", "size": 5})]).to_string();
     assert!(said(drafts(&world, &event)).starts_with("unknown: {\"Records\""));
 }
 
@@ -82,10 +80,8 @@ fn a_worker_settles_its_messages_by_the_answers_of_the_handler() {
     let world = World::with_queue(&["--max-receives", "2"]);
     world.send(["ok", "fail no picture", "panic"]);
     let output = world.run("drafts").args(["--until-empty", "--backoff", "1ms..1ms"]).succeeds();
-    assert_eq!(output.summary()["outcomes"], json!({"completed": 1, "retry": 2, "trapped": 2}), "{output}");
-    let letters = world.peek("sqlite:jobs.db#dead");
-    let mut reasons: Vec<_> = letters.iter().map(|letter| field(&why(letter), "reason").to_owned()).collect();
-    reasons.sort();
+    output.has_outcomes(&json!({"completed": 1, "retry": 2, "trapped": 2}));
+    let reasons = world.dead_reasons();
     assert_eq!((reasons.len(), &*reasons[0]), (2, "no picture"));
 }
 

@@ -15,7 +15,5 @@ fn drafts(world: &World, message: &str) -> Command {
 /// The reason of a task that asks for a retry: guests of these worlds fail to say something.
 #[track_caller]
 fn said(command: Command) -> String {
-    let (outcome, reason) = command.ends().outcome();
-    assert_eq!(outcome, "retry", "{reason}");
-    reason
+    command.reason("retry")
 }

@@ -1,7 +1,7 @@
 //! Components of Spin's SQS trigger.
 
 use super::said;
-use crate::harness::{Command, World, field, guest, why};
+use crate::harness::{Command, World, event, guest};
 use serde_json::json;
 
 /// One task of the guest `spin`, which does what its message says.
@@ -51,10 +51,8 @@ fn the_handler_is_given_the_id_the_attributes_and_what_the_queue_says() {
 #[test]
 fn the_body_is_always_what_was_sent() {
     let world = World::new();
-    let record = json!({"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
-                        "s3": {"bucket": {"name": "elsewhere"}, "object": {"key": "a", "size": 5}}});
     for event in [
-        json!({"Records": [record]}).to_string(),
+        event("elsewhere", &[json!({"key": "a", "size": 5})]).to_string(),
         json!({"Records": [{"eventSource": "aws:s3"}]}).to_string(),
         json!({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "b"}).to_string(),
     ] {
@@ -67,11 +65,8 @@ fn a_worker_settles_its_messages_by_the_answers_of_the_handler() {
     let world = World::with_queue(&["--max-receives", "2"]);
     world.send(["delete", "leave", "fail no picture", "panic at once"]);
     let output = world.run("spin").args(["--until-empty", "--backoff", "1ms..1ms"]).succeeds();
-    let outcomes = json!({"completed": 1, "retry": 4, "trapped": 2});
-    assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
-    let letters = world.peek("sqlite:jobs.db#dead");
-    let mut reasons: Vec<_> = letters.iter().map(|letter| field(&why(letter), "reason").to_owned()).collect();
-    reasons.sort();
+    output.has_outcomes(&json!({"completed": 1, "retry": 4, "trapped": 2}));
+    let reasons = world.dead_reasons();
     assert_eq!(reasons.len(), 3);
     assert_eq!(reasons[0], "no picture");
     assert_eq!(reasons[1], "the handler left the message in the queue");

@@ -37,7 +37,7 @@ fn cluster(section: &Section) {
     }
     let policy: Value = serde_json::from_slice(&place.world.read("policy.json")).expect("JSON");
     assert_eq!(policy["Statement"].as_array().expect("statements").len(), 6, "{policy}");
-    let printed = String::from_utf8(place.world.read("worker.yaml")).expect("text");
+    let printed = place.world.text("worker.yaml");
     let Some(objects) = objects(&place.world, &printed) else { return };
     assert_eq!(of_kind(&objects, "NetworkPolicy")["spec"]["egress"].as_array().expect("rules").len(), 3);
     assert_eq!(of_kind(&objects, "ServiceAccount")["metadata"]["name"], "thumbnails");
@@ -47,7 +47,7 @@ fn chart(section: &Section) {
     let place = Place::new();
     place.link_to(&repository().join("deploy/kubernetes/worker.toml"), "worker.toml");
     run(&place, &section.commands());
-    let values = String::from_utf8(place.world.read("values.yaml")).expect("text");
+    let values = place.world.text("values.yaml");
     assert!(values.contains("podIdentity: true"), "{values}");
     assert!(
         place

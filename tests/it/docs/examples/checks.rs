@@ -3,17 +3,15 @@
 use super::document::{self, Section};
 use super::place::Place;
 use crate::cli::simulate::recorded;
-use crate::harness::{Amazon, DockerRegistry, Output, guest, keys, repository, wait_until, why};
+use crate::harness::{Amazon, DockerRegistry, Output, guest, keys, photograph, repository, why};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 
 /// Prepares the example components, and a photograph that is announced to the queue `sqlite:jobs.db`.
 pub(super) fn here(place: &Place) {
-    for name in ["thumbnail", "forward"] {
-        fs::copy(guest(name), place.path(&format!("{name}.wasm"))).expect("copied");
-    }
-    fs::create_dir(place.path("out")).expect("a directory");
+    place.copy_guests(&["thumbnail", "forward"]);
+    place.world.create_dir("out");
     place.world.write("in/cup.jpg", photograph());
     place.world.announce();
 }
@@ -27,11 +25,7 @@ pub(super) fn in_account(amazon: &Amazon) {
     let queue = amazon.create_queue("uploads", 30, 3);
     amazon.notify("photos-in", "uploads");
     amazon.put("photos-in", "cup.jpg", photograph());
-    wait_until("the bucket has told the queue", || amazon.depth(&queue)[0] >= 1);
-}
-
-pub(super) fn photograph() -> Vec<u8> {
-    fs::read(repository().join("demo/photographs/coffee cup.jpg")).expect("a photograph")
+    amazon.wait_for_messages(&queue, 1);
 }
 
 pub(super) fn makes_a_thumbnail_on_aws(section: &Section) {
@@ -115,7 +109,7 @@ pub(super) fn is_configured(section: &Section) {
     place.world.write("wasmrun.toml", file);
     place.run(&section.commands());
     // Commented-out lines must be valid, too.
-    place.world.wasmrun(["queue", "create", "sqlite:published.db"]).succeeds();
+    place.world.create_queue("sqlite:published.db", &[]);
     let lines: Vec<_> = file.lines().collect();
     let commented: Vec<_> = (0..lines.len()).filter(|at| lines[*at].starts_with("# ")).collect();
     assert!(commented.len() > 5, "{file}");
@@ -140,7 +134,7 @@ pub(super) fn simulates(section: &Section) {
 
 pub(super) fn grants_by_key(section: &Section) {
     let place = Place::new();
-    fs::copy(guest("thumbnail"), place.path("thumbnail.wasm")).expect("copied");
+    place.copy_guests(&["thumbnail"]);
     place.world.write("in/cup.jpg", photograph());
     place.run(&section.commands());
     assert_eq!(place.world.keys("tenants/acme/out"), ["cup.jpg.jpg"]);
@@ -148,10 +142,8 @@ pub(super) fn grants_by_key(section: &Section) {
 
 pub(super) fn takes_routes(section: &Section) {
     let place = Place::new();
-    for name in ["thumbnail", "forward"] {
-        fs::copy(guest(name), place.path(&format!("{name}.wasm"))).expect("copied");
-    }
-    fs::create_dir(place.path("out")).expect("a directory");
+    place.copy_guests(&["thumbnail", "forward"]);
+    place.world.create_dir("out");
     place.world.write("in/cup.jpg", photograph());
     place.world.write("routes.toml", section.block("toml"));
     let output = place.run(&section.commands());
@@ -162,7 +154,7 @@ pub(super) fn takes_routes(section: &Section) {
 
 pub(super) fn has_priorities(section: &Section) {
     let place = Place::new();
-    fs::copy(guest("forward"), place.path("forward.wasm")).expect("copied");
+    place.copy_guests(&["forward"]);
     let output = place.run(&section.commands());
     let bodies = ["an order", "a picture", "a report"];
     let at = bodies.map(|body| output.stdout.iter().position(|line| line.contains(body)).expect("forwarded"));
@@ -225,11 +217,9 @@ pub(super) fn tells_why(section: &Section) {
     let place = Place::new();
     here(&place);
     let world = &place.world;
-    world
-        .wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--message", "this announces no object"])
-        .succeeds();
+    world.send(["this announces no object"]);
     thumbnails(&place, &[]);
-    is_like(section.block("json"), &why(&world.peek("sqlite:jobs.db#dead")[0]));
+    is_like(section.block("json"), &why(&world.dead_letters()[0]));
 }
 
 /// Runs a worker that makes thumbnails here, with these additional arguments. Returns its log.

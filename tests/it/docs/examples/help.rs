@@ -1,9 +1,10 @@
 //! The examples of each command in the output of `--help`.
 
-use super::checks::{here, in_account, photograph, project, thumbnails, with_registry};
+use super::checks::{here, in_account, project, thumbnails, with_registry};
 use super::place::Place;
-use crate::harness::{Amazon, DockerRegistry, World, field, free_port, guest, repository};
-use rustix::process::Signal;
+use crate::harness::{
+    Amazon, Command, DockerRegistry, World, field, free_port, guest, photograph, repository,
+};
 use std::collections::BTreeMap;
 use std::fs;
 
@@ -57,19 +58,7 @@ fn the_examples_of_each_help_run_as_printed() {
     let Some(registry) = DockerRegistry::start() else { return };
     in_account(&amazon);
     let shown = all(&World::new(), 80);
-    for command in [
-        "run",
-        "invoke",
-        "enqueue",
-        "new",
-        "test",
-        "dev",
-        "queue",
-        "policy",
-        "manifest",
-        "report",
-        "completions",
-    ] {
+    for command in "run invoke enqueue new test dev queue policy manifest report completions".split(' ') {
         assert!(shown.contains_key(command), "the help of {command} has no examples");
     }
     for (command, examples) in shown {
@@ -103,37 +92,30 @@ fn the_examples_of_each_help_run_as_printed() {
                 // Settings of a worker here, which a container wouldn't have.
                 script = script.without_env("WASMRUN_STATUS").without_env("WASMRUN_UNTIL_EMPTY");
             }
-            // These need a worker that runs, and a message that it doesn't hold can't be cancelled.
-            if ["pause", "resume", "cancel"].contains(&&*command) && !example.starts_with("wasmrun run") {
-                let worker = place.world.run("misbehave").args(["--control", "control.sock"]).start();
-                worker.until_logged("\"ready\"");
-                script.ends().exited_with(i32::from(command == "cancel"));
-                continue;
-            }
-            // These run until they are stopped.
-            let working = match &*command {
-                "dev" => Some("waiting for changes"),
-                "serve" if !example.contains(" --check") => {
-                    let process = script.start();
-                    process.until_logged("ready");
-                    process.signal(Signal::TERM);
-                    process.finish().succeeded();
-                    continue;
-                }
-                _ => example.contains(" --watch").then_some("announced"),
-            };
-            if let Some(working) = working {
-                let process = script.start();
-                process.until_printed(1, working);
-                process.signal(Signal::TERM);
-                process.finish().succeeded();
-            } else if command == "top" && !example.contains(" --once") {
-                script.fails_with(2, "terminal");
-            } else {
-                script.succeeds();
-            }
+            runs_as_printed(&place.world, &command, &example, script);
         }
         drop(listening);
+    }
+}
+
+/// Runs an example of a command until it ends or, if it runs until it is stopped, works.
+fn runs_as_printed(world: &World, command: &str, example: &str, script: Command) {
+    // These need a worker that runs, and a message that it doesn't hold can't be cancelled.
+    if ["pause", "resume", "cancel"].contains(&command) && !example.starts_with("wasmrun run") {
+        let _worker = world.run("misbehave").args(["--control", "control.sock"]).start_ready();
+        script.ends().exited_with(i32::from(command == "cancel"));
+    } else if command == "dev" || example.contains(" --watch") {
+        let process = script.start();
+        process.until_printed(1, if command == "dev" { "waiting for changes" } else { "announced" });
+        process.stop();
+    } else if command == "serve" && !example.contains(" --check") {
+        let process = script.start();
+        process.until_logged("ready");
+        process.stop();
+    } else if command == "top" && !example.contains(" --once") {
+        script.fails_with(2, "terminal");
+    } else {
+        script.succeeds();
     }
 }
 

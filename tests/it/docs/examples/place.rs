@@ -73,6 +73,13 @@ impl<'a> Place<'a> {
         symlink(to, path).expect("linked");
     }
 
+    /// Copies guests, each to a file of its name.
+    pub(crate) fn copy_guests(&self, names: &[&str]) {
+        for name in names {
+            fs::copy(guest(name), self.path(&format!("{name}.wasm"))).expect("copied");
+        }
+    }
+
     /// Makes the place look like a clone of the repository in which everything was built.
     pub(crate) fn is_clone(&self) {
         self.link("demo");

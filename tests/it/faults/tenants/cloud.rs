@@ -2,7 +2,6 @@
 
 use super::{KEYS, Place, QUEUES, survives};
 use crate::harness::{Amazon, Command, World};
-use aws_sdk_sqs::types::MessageAttributeValue;
 use serde_json::Value;
 
 /// The messages of `c` take a route with a store of its own.
@@ -50,22 +49,11 @@ impl Cloud {
 
 impl Place for Cloud {
     fn send(&self, queue: &str, key: &str, group: Option<&str>, bodies: &[String]) -> Vec<String> {
-        let value = |kind: &str, text: &str| {
-            MessageAttributeValue::builder().data_type(kind).string_value(text).build().expect("a type")
-        };
-        let count = bodies.len().to_string();
-        let send = |body: &String| {
-            let request = self.amazon.sqs.send_message().queue_url(self.url(queue)).message_body(body);
-            let request = request.message_attributes("tenant", value("String", key));
-            let request = match group {
-                Some(group) => request
-                    .message_attributes("batch", value("String", group))
-                    .message_attributes("batch.count", value("Number", &count)),
-                None => request,
-            };
-            self.amazon.wait(request.send()).expect("sent").message_id.expect("an ID")
-        };
-        bodies.iter().map(send).collect()
+        let (url, count) = (self.url(queue), bodies.len().to_string());
+        let batch = group.map(|group| [("batch", "String", group), ("batch.count", "Number", &*count)]);
+        let attributes: Vec<_> =
+            [("tenant", "String", key)].into_iter().chain(batch.into_iter().flatten()).collect();
+        bodies.iter().map(|body| self.amazon.send_with(&url, body, &attributes)).collect()
     }
 
     fn worker(&self) -> Command {

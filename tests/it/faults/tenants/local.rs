@@ -1,9 +1,8 @@
 //! Queues, stores and files of one machine.
 
 use super::{KEYS, Place, QUEUES, survives};
-use crate::harness::{Command, Depth, World, field, keys, wait_until};
+use crate::harness::{Command, Depth, World, keys, wait_until};
 use rusqlite::{Connection, OpenFlags};
-use rustix::process::Signal;
 use serde_json::Value;
 
 const DONE: &str = "sqlite:done.db";
@@ -23,10 +22,10 @@ impl Machine {
         let world = World::new();
         for (queue, _) in QUEUES {
             let options = ["--visibility-timeout", "1s", "--max-receives", "1000"];
-            world.wasmrun(["queue", "create", &format!("sqlite:{queue}.db")]).args(options).succeeds();
+            world.create_queue(&format!("sqlite:{queue}.db"), &options);
         }
-        world.wasmrun(["queue", "create", DONE]).succeeds();
-        std::fs::create_dir(world.path("of-c")).expect("a directory");
+        world.create_queue(DONE, &[]);
+        world.create_dir("of-c");
         world.write("routes.toml", ROUTES);
         Self(world)
     }
@@ -51,13 +50,10 @@ impl Place for Machine {
         // The number that was used last, although its message may be gone.
         let sql = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'message'";
         let last: i64 = database.query_row(sql, [], |row| row.get(0)).expect("a number");
-        let url = format!("sqlite:{queue}.db");
-        let mut enqueue = self.0.wasmrun(["enqueue", "--queue", &url, "--group", key]);
-        if let Some(group) = group {
-            let (name, count) = (format!("batch={group}"), format!("batch.count={}", bodies.len()));
-            enqueue = enqueue.args(["--attribute", &name, "--attribute", &count]);
-        }
-        bodies.iter().fold(enqueue, |command, body| command.args(["--message", body])).succeeds();
+        let batch = group.map(|group| [format!("batch={group}"), format!("batch.count={}", bodies.len())]);
+        let batch = batch.iter().flatten().flat_map(|attribute| ["--attribute", attribute]);
+        let options: Vec<_> = ["--group", key].into_iter().chain(batch).collect();
+        self.0.send_to(&format!("sqlite:{queue}.db"), &options, bodies);
         self.sent_after(queue, last)
     }
 
@@ -88,13 +84,12 @@ impl Place for Machine {
     }
 
     fn notifications(&self) -> Vec<Value> {
-        let of = |message: Value| serde_json::from_str(field(&message, "body")).expect("JSON");
-        self.0.peek(DONE).into_iter().map(of).collect()
+        self.0.peek_bodies(DONE)
     }
 
     fn read(&self, key: &str, object: &str) -> String {
         let store = if key == "c" { "of-c" } else { "out" };
-        String::from_utf8(self.0.read(&format!("{store}/{object}"))).expect("text")
+        self.0.text(&format!("{store}/{object}"))
     }
 
     fn nonces(&self) -> Vec<String> {
@@ -129,7 +124,6 @@ fn kills_of_a_worker_for_many_tenants_lose_and_repeat_nothing() {
         STORES.iter().map(|store| keys(&machine.0.path(&format!("{store}/{below}"))).len()).sum::<usize>()
     };
     wait_until("the staging areas are empty", || left(".wasmrun/staged") == 0);
-    sweeper.signal(Signal::TERM);
-    sweeper.finish().succeeded();
+    sweeper.stop();
     assert_eq!(left(".wasmrun/tmp"), 0);
 }

@@ -7,10 +7,10 @@
 mod cloud;
 mod local;
 
-use super::crashes::seeded;
-use crate::harness::{Command, Output, Process, field, guest, wait_within};
+use super::killing::{assert_outputs_of_one_run, seeded};
+use crate::harness::{COMPLETED, Command, Output, Process, field, guest, wait_within};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 /// Names of the queues, with their priorities.
@@ -25,7 +25,6 @@ const INSTANCES: usize = 4;
 const MAX_PER_KEY: usize = 2;
 
 const BEGAN: &str = "\"text\":\"began\"";
-const COMPLETED: &str = "\"task completed\"";
 const OVER_BUDGET: &str = "a key is over its budget: its messages wait until the period ends";
 
 /// What a message is about.
@@ -93,12 +92,12 @@ fn survives(place: &dyn Place, kills: usize) {
         let worker = start(place, &[]);
         match moment {
             Moment::Began => worker.until_logged_times(times, BEGAN),
-            Moment::Completed => worker.until_logged_times(times, COMPLETED),
+            Moment::Completed => worker.until_completed(times),
             Moment::Notified => {
                 soon("notifications are sent", || place.count_notified() >= notified + times);
             }
             Moment::Recorded => {
-                worker.until_logged_times(times, COMPLETED);
+                worker.until_completed(times);
                 let used = used(&worker.logs_with(COMPLETED));
                 soon("their use is in the budget store", || place.charged() >= charged + used);
             }
@@ -116,7 +115,10 @@ fn survives(place: &dyn Place, kills: usize) {
     ended.push(last);
 
     place.assert_empty();
-    check_outputs(place, &sent);
+    let outputs = |Sent { key, name }: &Sent| {
+        ["first", "second"].map(|object| place.read(key, &format!("{name}/{object}")))
+    };
+    assert_outputs_of_one_run(sent.values().map(outputs), &place.nonces());
     check_notifications(&place.notifications(), &sent, kills + 1);
     check_runs(&ended, &sent);
     check_budgets(place, &ended, kills);
@@ -178,7 +180,7 @@ fn start(place: &dyn Place, options: &[&str]) -> Process {
     let worker = worker.args(["--max-per-key", &MAX_PER_KEY.to_string(), "--weight", "a=2"]);
     let worker = worker.args(["--budget", "*=fuel:1000T/31d", "--budget", &format!("{POOR}=fuel:1/10s")]);
     let worker = worker.args(["--complete-group", "batch", "--backoff", "10ms..50ms"]).args(options);
-    worker.env("WASMRUN_LOG", "info,wasmrun_runtime=debug").within(Duration::from_secs(300)).start()
+    worker.logging_tasks().within(Duration::from_secs(300)).start()
 }
 
 /// The fuel that these tasks of [`KEYS`] have used.
@@ -186,24 +188,6 @@ fn used(logs: &[Value]) -> u64 {
     // The summary of a worker has no key.
     let is_counted = |log: &&Value| KEYS.iter().any(|key| log["key"] == *key);
     logs.iter().filter(is_counted).filter_map(|log| log["fuel"].as_u64()).sum()
-}
-
-/// The lines of a log. The last line of a killed worker may be truncated.
-fn logs(output: &Output) -> Vec<Value> {
-    output.stderr.iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
-}
-
-/// Each message has both outputs of one run, and no output of another run appeared.
-fn check_outputs(place: &dyn Place, sent: &HashMap<String, Sent>) {
-    let mut nonces = BTreeSet::new();
-    for Sent { key, name } in sent.values() {
-        let [first, second] = ["first", "second"].map(|object| place.read(key, &format!("{name}/{object}")));
-        assert_eq!(first, second, "{name} has outputs of two runs");
-        nonces.insert(first);
-    }
-    let written = place.nonces();
-    assert_eq!(written.len(), sent.len(), "another run has written its own object");
-    assert_eq!(written.into_iter().collect::<BTreeSet<_>>(), nonces);
 }
 
 /// Each message and each completion group has a notification, and all of them say that messages completed.
@@ -235,7 +219,7 @@ fn check_runs(ended: &[Output], sent: &HashMap<String, Sent>) {
     let (mut most, mut repeated, mut redelivered) = (0, 0, 0);
     for output in ended {
         let mut running: HashMap<&str, HashSet<String>> = HashMap::new();
-        for log in logs(output) {
+        for log in output.whole_logs() {
             let Some(id) = log["message_id"].as_str() else { continue };
             let key = &*sent[id].key;
             match field(&log, "message") {
@@ -269,7 +253,7 @@ fn check_runs(ended: &[Output], sent: &HashMap<String, Sent>) {
 /// The store of budgets has at most what tasks have used. Of each killed worker, the tasks that ran may have ended without
 /// a line in the log.
 fn check_budgets(place: &dyn Place, ended: &[Output], kills: usize) {
-    let all: Vec<_> = ended.iter().flat_map(logs).collect();
+    let all: Vec<_> = ended.iter().flat_map(Output::whole_logs).collect();
     let of_tasks = all.iter().filter(|log| log["message"] == "task completed");
     let most = of_tasks.filter_map(|log| log["fuel"].as_u64()).max().expect("a task");
     let (charged, used) = (place.charged(), used(&all));
