@@ -1,7 +1,7 @@
 //! The processes that make thumbnails on one core, and what a thumbnail costs them.
 //!
-//! A measurement has the mean of the thumbnails a second and of the CPU time of the whole process, and the most resident
-//! memory of the process. That of the worker has what it says of its tasks, too.
+//! A measurement: thumbnails a second, CPU time of the process for a thumbnail, and the peak of its resident memory. The
+//! worker's also has the figures of its tasks.
 
 use crate::shared::{
     Killed, Process, dir_store, guests, milliseconds, sqlite, until, usage, wasmrun, worker,

@@ -71,6 +71,15 @@ pub(crate) fn quiet(command: &mut Command) -> &mut Command {
 #[derive(Default)]
 pub(crate) struct Processes(Vec<Killed>);
 
+// Before any of them is waited for: those that spin would delay the end of each other.
+impl Drop for Processes {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+        }
+    }
+}
+
 impl Processes {
     pub(crate) fn start(&mut self, command: &mut Command) -> Result<(), String> {
         self.0.push(Killed::try_start(quiet(command))?);

@@ -63,15 +63,17 @@ impl Observe for Paced {
 
     async fn deleted(&self, receipts: &[Receipt]) {
         tokio::time::sleep(ROUND_TRIP).await;
+        let now = SystemTime::now();
         let mut state = self.state();
         state.deletes += 1;
-        state.waits.deleted(receipts, SystemTime::now());
+        state.waits.deleted(receipts, now);
     }
 }
 
 impl TaskObserver for Paced {
     fn ended(&self, record: &TaskRecord<'_>) {
-        self.state().waits.since(record.message_id, SystemTime::now());
+        let now = SystemTime::now();
+        self.state().waits.since(record.message_id, now);
     }
 }
 

@@ -16,7 +16,7 @@ impl Packages {
         let folder = std::env::var_os(PACKAGES);
         if folder.is_none() {
             println!(
-                "Skipped: there are no packages to compare with (cargo xtask bench {benchmark} installs them)."
+                "Some is skipped: the packages of this benchmark aren't installed (cargo xtask bench {benchmark} installs them)."
             );
         }
         Some(Self(folder?.into()))

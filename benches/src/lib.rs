@@ -1,7 +1,8 @@
 //! The harness of the benchmarks: it starts them, measures in rounds, and reports.
 //!
-//! It is a library without the engine, so that its unit tests are small: the benchmarks themselves are tests without
-//! Rust's harness, which would run no unit tests. A function panics if a file or this machine isn't as a benchmark needs it.
+//! It is a library because the benchmarks' program has no test harness of Rust's that would run these unit tests, and one
+//! without the engine, so that they compile quickly. A function panics if a file or this machine isn't as a benchmark needs
+//! it.
 //!
 //! | module | owns |
 //! |---|---|

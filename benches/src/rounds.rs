@@ -1,7 +1,7 @@
 //! Measures alternatives in alternating rounds, and computes medians, ratios and percentiles.
 //!
-//! A measurement is JSON: figures by their names, which end with their unit. They are the same names in the tables and in the
-//! JSON file of a page.
+//! A measurement is JSON: figures by their names, which end with their unit. A page's tables and its JSON file use the same
+//! names.
 
 use crate::system::process_cpu;
 use serde_json::{Value, json};
