@@ -150,6 +150,34 @@ fn processor_of(program: &[u8]) -> Result<&'static Processor> {
 #[cfg(test)]
 mod tests {
     use super::processor_of;
+    use crate::{
+        command::{cargo, quiet},
+        places::Places,
+    };
+    use std::collections::{BTreeMap, BTreeSet};
+
+    /// The packages that are compiled with some selection of the workspace's, each with its sets of features.
+    fn features(selection: &[&str]) -> BTreeMap<String, BTreeSet<String>> {
+        let mut command = cargo(&Places::find().expect("places"));
+        command.args(["tree", "--locked", "--edges=normal,build", "--prefix=none", "--format={p}\t{f}"]);
+        let mut packages = BTreeMap::<_, BTreeSet<_>>::new();
+        for line in quiet(command.args(selection)).expect("a tree").lines() {
+            let (package, features) = line.trim_end_matches(" (*)").split_once('\t').expect("two columns");
+            packages.entry(package.to_owned()).or_default().insert(features.trim().to_owned());
+        }
+        packages
+    }
+
+    /// Otherwise the image, which needs the program alone, takes another ten minutes to compile.
+    #[test]
+    fn the_program_is_compiled_with_the_same_features_alone_and_with_the_workspace() {
+        let together = features(&["--workspace"]);
+        let alone = features(&["--package", "wasmrun-worker"]);
+        assert!(alone.len() > 100);
+        for (package, features) in &alone {
+            assert_eq!(features, &together[package], "{package}");
+        }
+    }
 
     /// Creates the headers of an ELF file with one program header of this type.
     fn elf(machine: u16, kind: u32) -> Vec<u8> {
