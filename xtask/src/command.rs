@@ -28,8 +28,8 @@ pub(crate) fn cargo(places: &Places) -> Command {
     command
 }
 
-/// Builds only the program, without the benchmarks' packages, and returns its path. Quick to compile is what the
-/// development profile makes.
+/// Builds only the program, without the benchmarks' packages, and returns its path. With `quick`, uses the development
+/// profile, which compiles faster.
 pub(crate) fn build_program(places: &Places, quick: bool) -> Result<PathBuf> {
     let (profile, folder) = if quick { ("dev", "debug") } else { ("release", "release") };
     run(cargo(places).args(["build", "--profile", profile, "--package", "wasmrun-worker"]))?;

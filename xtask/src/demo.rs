@@ -51,8 +51,8 @@ pub(crate) fn run(places: &Places) -> Result<()> {
     }
     if quick {
         println!(
-            "\nThese two were compiled quickly, and are slow. For use: cargo build --release --workspace && cargo \
-             xtask guests"
+            "\nThe program and the component were compiled quickly, and run slowly. For use: cargo build --release \
+             --workspace && cargo xtask guests"
         );
     }
     Ok(())

@@ -71,8 +71,8 @@ pub(crate) fn build(places: &Places, kinds: Kinds) -> Result<()> {
     Ok(())
 }
 
-/// Sets up what is missing, builds one of the examples, and returns the folder with its component: the one of `build`,
-/// or for a quick build, whose component is slower, `quick`.
+/// Sets up what is missing, builds one of the examples, and returns the folder with its component. With `quick`, compiles
+/// faster to a slower component, into that folder.
 ///
 /// # Errors
 ///
