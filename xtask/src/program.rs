@@ -156,26 +156,27 @@ mod tests {
     };
     use std::collections::{BTreeMap, BTreeSet};
 
-    /// The packages that are compiled with some selection of the workspace's, each with its sets of features.
+    /// The packages that are compiled for some selection of the workspace's, each with its sets of features.
     fn features(selection: &[&str]) -> BTreeMap<String, BTreeSet<String>> {
         let mut command = cargo(&Places::find().expect("places"));
-        command.args(["tree", "--locked", "--edges=normal,build", "--prefix=none", "--format={p}\t{f}"]);
+        command.args(["tree", "--locked", "--prefix=none", "--format={p}\t{f}"]);
         let mut packages = BTreeMap::<_, BTreeSet<_>>::new();
         for line in quiet(command.args(selection)).expect("a tree").lines() {
             let (package, features) = line.trim_end_matches(" (*)").split_once('\t').expect("two columns");
-            packages.entry(package.to_owned()).or_default().insert(features.trim().to_owned());
+            packages.entry(package.to_owned()).or_default().insert(features.to_owned());
         }
         packages
     }
 
-    /// Otherwise the image, which needs the program alone, takes another ten minutes to compile.
+    /// Otherwise the image, which needs the program alone, or the tests take minutes more to compile.
     #[test]
-    fn the_program_is_compiled_with_the_same_features_alone_and_with_the_workspace() {
-        let together = features(&["--workspace"]);
-        let alone = features(&["--package", "wasmrun-worker"]);
+    fn the_program_alone_the_workspace_and_the_tests_share_what_they_compile() {
+        let alone = features(&["--package", "wasmrun-worker", "--edges=normal,build"]);
+        let workspace = features(&["--workspace", "--edges=normal,build"]);
+        let tests = features(&["--workspace", "--edges=all"]);
         assert!(alone.len() > 100);
         for (package, features) in &alone {
-            assert_eq!(features, &together[package], "{package}");
+            assert_eq!([features; 2], [&workspace[package], &tests[package]], "{package}");
         }
     }
 
