@@ -77,7 +77,7 @@ fn builds_and_passes(language: &Language, prepare: impl Fn(&World, &str)) {
 
 /// The folder of a tool that builds guests, if `cargo xtask test` could install it.
 pub(super) fn tool(path: &str) -> Option<PathBuf> {
-    let found = installed_below("WASMRUN_GUEST_TOOLS", path)?;
+    let found = installed_below(path, "WASMRUN_GUEST_TOOLS", path)?;
     found.ancestors().nth(Path::new(path).components().count()).map(Path::to_owned)
 }
 

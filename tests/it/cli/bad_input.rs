@@ -98,6 +98,8 @@ fn a_mistake_in_the_file_is_named_with_its_line() {
         ("[worker]\ninstances = 0\n", "line 2", "zero"),
         ("[worker]\nbackoff = '1s'\n", "line 2", "FIRST..LONGEST"),
         ("[worker\n", "line 1", "wasmrun.toml"),
+        ("listen = 9464\n", "line 1", "unknown key listen"),
+        ("[serve]\nstatus = 9464\n", "line 2", "unknown key status"),
         ("[store]\ninput = 5\n", "line 2", "text in quotes"),
         ("[log]\nformat = 'xml'\n", "line 2", "xml"),
     ] {

@@ -38,7 +38,7 @@ pub(super) struct Podman {
 impl Podman {
     /// Prints that the test is skipped and returns `None` if there is no image or containers don't run here.
     pub(super) fn with_image() -> Option<Self> {
-        let settings = installed_below("WASMRUN_IMAGE_STORAGE", "storage.conf")?;
+        let settings = installed_below("the container image", "WASMRUN_IMAGE_STORAGE", "storage.conf")?;
         let storage = settings.parent().expect("a folder").to_owned();
         let world = World::new();
         let name = world.path("").file_name().expect("a name").to_string_lossy().to_lowercase();

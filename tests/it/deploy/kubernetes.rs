@@ -81,7 +81,7 @@ fn printed(world: &World, config: &str, arguments: &[&str]) -> String {
 
 /// A tool that `cargo xtask test` installs, below its folder.
 fn tool(path: &str) -> Option<PathBuf> {
-    installed_below("WASMRUN_MANIFEST_TOOLS", path)
+    installed_below(path, "WASMRUN_MANIFEST_TOOLS", path)
 }
 
 /// A script in Python of this test, with this input.

@@ -19,7 +19,7 @@ const OF_TARGETS: [&str; 3] = ["namespace", "job", "instance"];
 
 /// A tool that `cargo xtask test` installs, below its folder.
 fn tool(path: &str) -> Option<PathBuf> {
-    installed_below("WASMRUN_MONITORING_TOOLS", path)
+    installed_below(path, "WASMRUN_MONITORING_TOOLS", path)
 }
 
 /// The folder with the packages of Node.

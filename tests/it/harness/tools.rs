@@ -9,13 +9,13 @@ pub(crate) fn installed(name: &str, variable: &str) -> Option<PathBuf> {
 }
 
 /// A path below the folder that a variable holds. Prints that the test is skipped and returns `None` if nothing is there.
-pub(crate) fn installed_below(variable: &str, path: &str) -> Option<PathBuf> {
-    or_skip(&format!("{path} of {variable}"), place(variable).map(|folder| folder.join(path)))
+pub(crate) fn installed_below(name: &str, variable: &str, path: &str) -> Option<PathBuf> {
+    or_skip(name, place(variable).map(|folder| folder.join(path)))
 }
 
 /// A server or another program for tests of AWS.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
-    installed_below("WASMRUN_SERVERS", name)
+    installed_below(name, "WASMRUN_SERVERS", name)
 }
 
 fn place(variable: &str) -> Option<PathBuf> {

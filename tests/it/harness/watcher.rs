@@ -17,8 +17,8 @@ impl Process {
     /// Waits until the worker listens and returns its address.
     #[track_caller]
     pub(crate) fn listens_on(&self) -> SocketAddr {
-        self.until_logged("\"listening\"");
-        let logs = self.logs_with("\"listening\"");
+        self.until_logged("\"serving status\"");
+        let logs = self.logs_with("\"serving status\"");
         field(&logs[0], "address").parse().expect("an address")
     }
 

@@ -248,7 +248,8 @@ fn the_page_says_that_a_worker_hangs_and_that_it_answers_again() {
 
 #[test]
 fn the_chart_library_is_the_published_one() {
-    let package = installed_below("WASMRUN_MONITORING_TOOLS", "node/node_modules/uplot/package.json");
+    let package =
+        installed_below("uplot", "WASMRUN_MONITORING_TOOLS", "node/node_modules/uplot/package.json");
     let Some(package) = package else { return };
     let package = package.parent().expect("a folder");
     let here = repository().join("crates/watch/src/page");

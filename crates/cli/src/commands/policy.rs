@@ -154,7 +154,7 @@ fn components(file: &mut ConfigFile, typed: Option<PathBuf>) -> BTreeSet<PathBuf
 
 /// Returns the grants on AWS of the default component, and of each route with its name.
 fn all_grants(args: &TaskArgs, file: &mut ConfigFile) -> Result<Vec<(Option<String>, GrantPlan)>, Failure> {
-    let grants = args.grants.over(file.grants())?;
+    let grants = args.grants.on_aws().over(file.grants())?;
     let mut all = vec![(None, grants.on_aws().plan()?)];
     for mut route in std::mem::take(&mut file.route) {
         let name = route.name()?;

@@ -34,13 +34,13 @@ fn well_formed(key: &str, _: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::named::CONFIG_VALUE;
+    use crate::settings::grants::{GrantArgs, GrantTable};
 
     #[test]
     fn values_are_bounded_together_and_a_key_is_given_once() {
         let values = |flags: &[String]| {
-            let values = CONFIG_VALUE.merged(flags, BTreeMap::new())?;
-            check_config_values(&values).map(|()| values)
+            let args = GrantArgs { config_value: flags.to_vec(), ..GrantArgs::default() };
+            args.over(GrantTable::default())?.plan().map(|plan| plan.config_values)
         };
         let read = values(&["greeting=a=b".into(), "empty=".into()]).expect("valid");
         assert_eq!((read["greeting"].as_str(), read["empty"].as_str()), ("a=b", ""));

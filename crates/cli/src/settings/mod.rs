@@ -84,8 +84,8 @@ macro_rules! settings {
             }
         }
 
-        /// What the file has. One structure, as with `serde(flatten)`, unknown keys wouldn't be refused, and errors would
-        /// have no line. `Args` is only there for the attributes of flags.
+        /// What the file has, in one structure: with `serde(flatten)`, unknown keys would be accepted, and errors would have
+        /// no line. `Args` is only there for the attributes of flags.
         #[derive(Default, Args, Deserialize)]
         #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
         struct Table {

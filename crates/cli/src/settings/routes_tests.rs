@@ -96,6 +96,10 @@ fn what_is_wrong_with_a_route_is_said_with_its_name() {
         (with("match.object-suffix = '.jpg'\nstore.out = 'dir:out:wo'"), "it may read none"),
         (with("match.attribute = { wasmrun = 'x' }"), "the attribute wasmrun is that of dead letters"),
         (with("match.group = 'a'\nlimits.fuel = 0"), "in the route a: --fuel 0 is too small"),
+        (
+            with(&format!("match.group = 'a'\nconfig-value.x = '{}'", "x".repeat(128 << 10))),
+            "in the route a: the configuration values of tasks",
+        ),
         (with("match.group = 'a'\ncommand.output-object = 'x'"), "in the route a: --output-object x"),
         (with("match.group = 'a'\nassume-role.x = 'arn:aws:iam::123456789012:role/r'"), "in the route a: "),
         (with("match.group = 'a'\nenv.AWS_SECRET_ACCESS_KEY = true"), "in the route a: "),

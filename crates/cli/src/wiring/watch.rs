@@ -110,14 +110,14 @@ impl MetricsExporter {
     }
 }
 
-/// Binds the address of the status, if the settings name one.
+/// Binds the address on which status is served, if the settings name one.
 pub(crate) async fn bind(status: Option<Listen>) -> Result<Option<Server>, Failure> {
     let Some(Listen(address)) = status else { return Ok(None) };
     let server = Server::bind(address)
         .await
         .map_err(|error| Failure::backend(format!("cannot listen on {address}: {error}")))?;
     let address = server.address();
-    tracing::info!(%address, "listening");
+    tracing::info!(%address, "serving status");
     if !address.ip().is_loopback() {
         tracing::warn!(
             %address,

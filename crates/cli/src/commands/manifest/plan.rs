@@ -24,7 +24,7 @@ use wasmrun_runtime::worker::WorkerOptions;
 /// Time that a worker may take from the end of `--stop-timeout` to its exit: to release messages, and to delete those
 /// of completed tasks.
 pub(super) const STOP_MARGIN: Duration = Duration::from_secs(10);
-/// Port of the status if the settings name none.
+/// Port on which status is served if the settings name none.
 const PORT: u16 = 9464;
 /// Where a service answers requests if the settings don't say.
 pub(super) const REQUESTS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
@@ -41,7 +41,7 @@ pub(super) struct Plan {
     /// Whether the component is that of a flag or a variable, and not the file's.
     pub(super) is_component_typed: bool,
     pub(super) settings: Settings,
-    /// Address of the status, if the settings name one.
+    /// Address on which status is served, if the settings name one.
     pub(super) status: Option<SocketAddr>,
     pub(super) is_cache_off: bool,
     pub(super) stop_timeout: Duration,
@@ -144,7 +144,7 @@ impl Plan {
         })
     }
 
-    /// Returns the port of the status.
+    /// Returns the port on which status is served.
     pub(super) fn port(&self) -> u16 {
         self.status.map_or(PORT, |status| status.port())
     }

@@ -179,7 +179,7 @@ pub(super) fn arguments(args: &KubernetesArgs, plan: &Plan) -> Vec<String> {
     let (name, settings) = match plan.work {
         Work::Queues(_) => ("run", typed.words()),
         Work::Requests(address) => {
-            // The file has it, or it isn't set.
+            // The address, unless the file has it.
             if !plan.settings.in_file.has_requests() {
                 typed.serve_at(address);
             }

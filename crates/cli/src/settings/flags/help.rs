@@ -181,13 +181,14 @@ pub(crate) fn check(matches: &ArgMatches) -> Result<(), clap::Error> {
     }
 }
 
-/// Names `--status` where `--listen`, which only a service has, is no flag of the command. clap would suggest a flag that
-/// is only spelled alike.
+/// Says what `--listen` is where the command doesn't have it. clap would suggest a flag with a similar spelling, and show how
+/// it is used.
 pub(crate) fn with_tip(mut error: clap::Error) -> clap::Error {
     let listen = ContextValue::String("--listen".to_owned());
     if error.kind() == ErrorKind::UnknownArgument && error.get(ContextKind::InvalidArg) == Some(&listen) {
-        let tip = "--listen is the address of requests to `wasmrun serve`; the address of a worker's status is --status";
+        let tip = "only `wasmrun serve` has --listen, the address of its requests; the address of a worker's status is --status of `wasmrun run`";
         error.remove(ContextKind::SuggestedArg);
+        error.remove(ContextKind::Usage);
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     }
     error
@@ -243,12 +244,12 @@ mod tests {
     }
 
     #[test]
-    fn whoever_gives_a_worker_the_address_of_requests_is_told_of_the_one_of_its_status() {
+    fn listen_on_a_worker_suggests_status() {
         for words in [["wasmrun", "run", "--listen", "9464"], ["wasmrun", "run", "x.wasm", "--listen=9464"]] {
             let error =
                 with_tip(command().try_get_matches_from(words).expect_err("no such flag")).to_string();
             assert!(error.contains("a worker's status is --status"), "{error}");
-            assert!(!error.contains("similar"), "{error}");
+            assert!(!error.contains("similar") && !error.contains("--instances"), "{error}");
         }
     }
 

@@ -52,12 +52,18 @@ pub(crate) struct GrantArgs {
 }
 
 impl GrantArgs {
+    /// Returns only the grants that may need rights on AWS, as [`GrantTable::on_aws`] does.
+    pub(crate) fn on_aws(&self) -> Self {
+        let Self { store, send, assume_role, .. } = self.clone();
+        Self { store, send, assume_role, ..Self::default() }
+    }
+
     /// Merges the grants name by name: flags win over variables, and these over the file. A list of flags or of a variable
     /// replaces that of the file.
     ///
     /// # Errors
     ///
-    /// Names the first flag or variable whose form or alias is wrong, or that a flag names twice.
+    /// Fails if a value has a wrong form, an alias isn't allowed, flags give a name twice, or a variable isn't UTF-8.
     pub(crate) fn over(&self, file: GrantTable) -> Result<GrantTable, Failure> {
         Ok(GrantTable {
             store: STORE.merged_by_alias(&self.store, file.store)?,

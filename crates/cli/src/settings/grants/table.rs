@@ -9,29 +9,29 @@ use std::collections::BTreeMap;
 use wasmrun_runtime::task::directory::Directory;
 use wasmrun_runtime::task::http::{AddressRule, HttpRule};
 
-/// Names with a text each.
-pub(crate) type Texts = BTreeMap<String, String>;
+/// NamedTexts by name.
+pub(crate) type NamedTexts = BTreeMap<String, String>;
 /// The values of environment keys.
 pub(crate) type Environment = BTreeMap<String, EnvValue>;
 
-/// The grants of a table, as they are written there.
+/// Grants by name, not validated yet: those of a table of the file, or these merged with flags and variables.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct GrantTable {
-    pub(crate) store: Texts,
-    pub(crate) dir: Texts,
-    pub(crate) send: Texts,
-    pub(crate) keyvalue: Texts,
+    pub(crate) store: NamedTexts,
+    pub(crate) dir: NamedTexts,
+    pub(crate) send: NamedTexts,
+    pub(crate) keyvalue: NamedTexts,
     pub(crate) allow_http: Vec<HttpRule>,
     pub(crate) allow_http_address: Vec<AddressRule>,
-    pub(crate) assume_role: Texts,
+    pub(crate) assume_role: NamedTexts,
     pub(crate) env: Environment,
-    pub(crate) config_value: Texts,
+    pub(crate) config_value: NamedTexts,
 }
 
 /// Adds the keys of grants to a table of the file that has others of its own.
 ///
-/// They are fields of the same structure, as with `serde(flatten)`, unknown keys wouldn't be refused, and errors would have
-/// no line.
+/// They are fields of the structure itself: with `serde(flatten)`, unknown keys would be accepted, and errors would have no
+/// line.
 macro_rules! with_grants {
     ($(#[$meta:meta])* $visibility:vis struct $name:ident {
         $($(#[$field_meta:meta])* $field_visibility:vis $field:ident: $kind:ty,)*
@@ -40,22 +40,22 @@ macro_rules! with_grants {
         $visibility struct $name {
             $($(#[$field_meta])* $field_visibility $field: $kind,)*
             #[serde(deserialize_with = "crate::settings::grants::table::stores")]
-            store: $crate::settings::grants::table::Texts,
+            store: $crate::settings::grants::table::NamedTexts,
             #[serde(deserialize_with = "crate::settings::grants::table::directories")]
-            dir: $crate::settings::grants::table::Texts,
+            dir: $crate::settings::grants::table::NamedTexts,
             #[serde(deserialize_with = "crate::settings::grants::table::sends")]
-            send: $crate::settings::grants::table::Texts,
+            send: $crate::settings::grants::table::NamedTexts,
             #[serde(deserialize_with = "crate::settings::grants::table::buckets")]
-            keyvalue: $crate::settings::grants::table::Texts,
+            keyvalue: $crate::settings::grants::table::NamedTexts,
             #[serde(deserialize_with = "crate::settings::text::parsed_list")]
             allow_http: Vec<wasmrun_runtime::task::http::HttpRule>,
             #[serde(deserialize_with = "crate::settings::text::parsed_list")]
             allow_http_address: Vec<wasmrun_runtime::task::http::AddressRule>,
             #[serde(deserialize_with = "crate::settings::grants::table::roles")]
-            assume_role: $crate::settings::grants::table::Texts,
+            assume_role: $crate::settings::grants::table::NamedTexts,
             env: $crate::settings::grants::table::Environment,
             #[serde(deserialize_with = "crate::settings::config_values::config_values_of_file")]
-            config_value: $crate::settings::grants::table::Texts,
+            config_value: $crate::settings::grants::table::NamedTexts,
         }
 
         impl $name {
@@ -80,26 +80,26 @@ macro_rules! with_grants {
 pub(crate) use with_grants;
 
 /// Reads the stores of a table.
-pub(crate) fn stores<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Texts, D::Error> {
+pub(crate) fn stores<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NamedTexts, D::Error> {
     named_texts(deserializer, |alias, value| well_formed_alias(alias).and(store(alias, value).map(drop)))
 }
 
 /// Reads the directories of a table.
-pub(crate) fn directories<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Texts, D::Error> {
+pub(crate) fn directories<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NamedTexts, D::Error> {
     named_texts(deserializer, |path, granted| Directory::parse(path, granted).map(drop))
 }
 
 /// Reads a table's queues to send to.
-pub(crate) fn sends<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Texts, D::Error> {
+pub(crate) fn sends<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NamedTexts, D::Error> {
     named_texts(deserializer, |alias, _| well_formed_alias(alias))
 }
 
 /// Reads the key-value buckets of a table.
-pub(crate) fn buckets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Texts, D::Error> {
+pub(crate) fn buckets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NamedTexts, D::Error> {
     named_texts(deserializer, |alias, value| well_formed_alias(alias).and(bucket(alias, value).map(drop)))
 }
 
 /// Reads the roles of a table.
-pub(crate) fn roles<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Texts, D::Error> {
+pub(crate) fn roles<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NamedTexts, D::Error> {
     named_texts(deserializer, |alias, arn| well_formed_alias(alias).and(check_role(arn)))
 }
