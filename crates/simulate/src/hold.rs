@@ -20,7 +20,7 @@ use wasmrun_runtime::worker::{KeyOptions, SHORT_POLL};
 /// The messages that a worker holds.
 #[derive(Debug)]
 pub(crate) struct Hold {
-    shares: Shares<Held>,
+    shares: Shares<HeldMessage>,
     /// The receive from the queue that is under way.
     ahead: Option<Key>,
     /// Pollers that wait for a message that may start.
@@ -36,7 +36,7 @@ pub(crate) struct Hold {
 }
 
 #[derive(Debug)]
-struct Held {
+struct HeldMessage {
     message: Message,
     received_at: u64,
 }
@@ -60,7 +60,13 @@ impl Hold {
     }
 
     /// Takes the messages that must be released.
-    fn surplus(&mut self, now: u64, limit: usize, has_permits: bool, max_receives: Option<u32>) -> Vec<Held> {
+    fn surplus(
+        &mut self,
+        now: u64,
+        limit: usize,
+        has_permits: bool,
+        max_receives: Option<u32>,
+    ) -> Vec<HeldMessage> {
         let room = holding::room(limit, self.shares.waiting());
         let since_start = Duration::from_nanos(now - self.started_at);
         let is_stuck = holding::is_stuck(has_permits, room, since_start, self.shares.can_start());
@@ -143,7 +149,7 @@ impl World<'_> {
         hold.last = receive.round.last;
         for (message, _) in messages {
             let key = self.senders.key(message.sender);
-            hold.shares.add(key, Held { message: *message, received_at: self.now });
+            hold.shares.add(key, HeldMessage { message: *message, received_at: self.now });
         }
         self.held += messages.len() as u64;
         self.wake_pollers(receive.worker);
@@ -187,7 +193,7 @@ impl World<'_> {
         self.taken = taken;
     }
 
-    /// Held messages have started: there is room for others.
+    /// HeldMessage messages have started: there is room for others.
     fn made_room(&mut self, key: Key) {
         let Some(hold) = self.workers.get(key).and_then(|worker| worker.hold.as_ref()) else { return };
         let Some(ahead) = hold.ahead else { return self.fill(key) };
@@ -228,14 +234,14 @@ impl World<'_> {
         }
     }
 
-    fn release_held(&mut self, key: Key, messages: Vec<Held>, delay: Duration) {
+    fn release_held(&mut self, key: Key, messages: Vec<HeldMessage>, delay: Duration) {
         let Some(worker) = self.workers.get_mut(key).filter(|_| !messages.is_empty()) else { return };
         self.held -= messages.len() as u64;
         worker.unsettled += messages.len();
         let decision = Decision::Release(delay);
         worker
             .settlements
-            .extend(messages.into_iter().map(|Held { message, .. }| Settlement { message, decision }));
+            .extend(messages.into_iter().map(|HeldMessage { message, .. }| Settlement { message, decision }));
         self.settle_batches(key, false);
     }
 }

@@ -98,6 +98,7 @@ fn a_mistake_in_the_file_is_named_with_its_line() {
         ("[worker]\ninstances = 0\n", "line 2", "zero"),
         ("[worker]\nbackoff = '1s'\n", "line 2", "FIRST..LONGEST"),
         ("[worker\n", "line 1", "wasmrun.toml"),
+        ("queue =\n", "line 1: ", "quoted"),
         ("listen = 9464\n", "line 1", "unknown key listen"),
         ("[serve]\nstatus = 9464\n", "line 2", "unknown key status"),
         ("[store]\ninput = 5\n", "line 2", "text in quotes"),

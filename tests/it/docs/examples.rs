@@ -93,6 +93,11 @@ const LISTED: &[(&str, &str, &str)] = &[
         "Traces and metrics over OTLP",
         "needs a collector, as the tests `watch::traces` have one",
     ),
+    (
+        "docs/src/guides/monitoring.md",
+        "Monitor workers",
+        "runs without end; the tests `watch::watching` do the same",
+    ),
     ("docs/src/guides/alerts.md", "Set up", "the test `deploy::monitoring` gives it to Prometheus"),
     (
         "docs/src/guides/components.md",

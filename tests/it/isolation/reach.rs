@@ -158,7 +158,7 @@ fn a_task_finds_nothing_of_the_ones_before_it_on_demand() {
 fn the_worker_says_where_instances_come_from() {
     let world = World::with_queue(&[]);
     world.send(["ok"]);
-    for (option, expected) in [("auto", "Pooling"), ("pooling", "Pooling"), ("on-demand", "OnDemand")] {
+    for (option, expected) in [("auto", "pooling"), ("pooling", "pooling"), ("on-demand", "on-demand")] {
         let output = world.run("misbehave").args(["--until-empty", "--allocator", option]).succeeds();
         assert_eq!(output.logs_of("ready")[0]["allocator"], expected);
     }

@@ -69,6 +69,22 @@ fn a_number_that_is_set_by_sighup_holds_as_far_as_the_pool_goes() {
 }
 
 #[test]
+fn a_lower_limit_is_warned_of_only_where_one_is_asked_for() {
+    let (lower, reloaded) =
+        ("a lower concurrency limit than the configuration asks for", "reloaded the configuration");
+    let world = World::with_queue(&[]);
+    let worker = configured(&world, "stop-timeout = '2s'", "timeout = '2s'");
+    worker.signal(Signal::HUP);
+    worker.until_logged(reloaded);
+    assert_eq!(worker.logged(lower), 0);
+    configure(&world, "instances = 50000", "timeout = '2s'", "info");
+    worker.signal(Signal::HUP);
+    worker.until_logged_times(2, reloaded);
+    assert_eq!(worker.logged(lower), 1);
+    worker.stop();
+}
+
+#[test]
 fn a_configuration_that_is_wrong_changes_nothing() {
     let world = World::with_queue(&[]);
     let worker = configured(&world, "instances = 2", "timeout = '2s'");

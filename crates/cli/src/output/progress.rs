@@ -52,7 +52,10 @@ pub(crate) async fn progress(output: Output, tally: Arc<Tally>, total: u64) {
 
 /// Formats the estimated remaining time. There is no estimate while messages only wait for their next receive.
 fn left(estimate: Duration, messages: u64, since_last: Duration) -> String {
-    if messages == 0 || since_last > STALLED {
+    if messages == 0 {
+        return "checking that the queue is empty".into();
+    }
+    if since_last > STALLED {
         return "waiting for messages in flight and retries".into();
     }
     format!("{} left", humantime::format_duration(Duration::from_secs(estimate.as_secs().max(1))))
@@ -70,5 +73,6 @@ mod tests {
         for (messages, since) in [(0, 0), (1, 4)] {
             assert!(!left(Duration::ZERO, messages, seconds(since)).contains("left"));
         }
+        assert!(left(Duration::ZERO, 0, seconds(9)).contains("empty"));
     }
 }

@@ -49,6 +49,11 @@ impl Written for InstancesSetting {
 }
 
 impl WorkerSettings {
+    /// Whether the settings ask for a concurrency limit, or for as many tasks as fit into the host's memory.
+    pub(crate) fn names_instances(&self) -> bool {
+        !matches!(self.instances.unwrap_or_default(), InstancesSetting::Auto)
+    }
+
     /// Returns the highest concurrency limit that the settings ask for.
     pub(crate) fn instances(&self) -> Result<NonZeroUsize, Failure> {
         let most = match self.instances.unwrap_or_default() {

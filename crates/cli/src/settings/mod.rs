@@ -150,5 +150,5 @@ pub(crate) mod text;
 pub(crate) mod usage_size;
 pub(crate) mod variables;
 pub(crate) mod watch;
-mod words;
+pub(crate) mod words;
 pub(crate) mod worker;

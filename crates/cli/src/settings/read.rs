@@ -86,7 +86,8 @@ pub(crate) fn toml_from<T: DeserializeOwned>(text: &str, shown: &str) -> Result<
         let place = error.span().map_or_else(String::new, |span| {
             let before = text.get(..span.start).unwrap_or_default();
             let part = text.get(span).and_then(|part| part.lines().next()).unwrap_or_default();
-            format!(", line {}, at {part:.60}", 1 + before.matches('\n').count())
+            let at = if part.is_empty() { String::new() } else { format!(", at {part:.60}") };
+            format!(", line {}{at}", 1 + before.matches('\n').count())
         });
         let what = in_users_words(error.message());
         Failure::usage(format!("in {shown}{place}: {what}"))

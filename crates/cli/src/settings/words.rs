@@ -12,6 +12,11 @@ pub(super) trait Words: Written + Copy + Send + Sync + 'static {
     const WORDS: &'static [(&'static str, &'static str, Self)];
 }
 
+/// Returns the word for where instances come from.
+pub(crate) fn word_of(allocator: Allocator) -> &'static str {
+    Allocator::WORDS.iter().find(|(.., value)| *value == allocator).map_or("", |(word, ..)| word)
+}
+
 /// Returns the parser of a flag whose help lists the words.
 pub(super) fn one_of<T: Words>() -> impl TypedValueParser<Value = T> {
     let words = T::WORDS.iter().map(|(word, help, _)| {

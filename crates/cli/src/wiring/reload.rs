@@ -53,11 +53,12 @@ impl Reload {
                 "left changed settings as they were: they need a restart"
             );
         }
-        if sizing.most < asked.most {
+        // By default it asks for more than any host has.
+        if sizing.most < asked.most && plan.worker.names_instances() {
             tracing::warn!(
                 asked = asked.most,
                 instances = sizing.most,
-                "set a lower concurrency limit than the configuration asks for: a restart allows more"
+                "set a lower concurrency limit than the configuration asks for: only a restart may allow more"
             );
         }
         tracing::info!(instances = sizing.most, "reloaded the configuration");

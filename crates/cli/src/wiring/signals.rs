@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use wasmrun_runtime::worker::scaler::Because;
 use wasmrun_runtime::worker::{Receiving, Status, Worker};
 
 /// Signals that arrive within this time count as one.
@@ -137,9 +138,10 @@ fn log(status: &Status) {
         instances = instances.allowed,
         min = instances.min,
         max = instances.max,
-        because = instances.because.map(tracing::field::debug),
+        because = instances.because.map(Because::as_str),
         visible = depth.map(|(depth, _)| depth.visible),
         in_flight = depth.map(|(depth, _)| depth.in_flight),
+        depth_age_s = depth.map(|(_, age)| age.as_secs()),
         oldest_task_s = running.first().map(|task| task.age.as_secs()),
         counts = counts.join(" "),
         "status"

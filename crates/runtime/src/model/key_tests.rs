@@ -122,8 +122,8 @@ fn a_hostile_body_has_no_key() {
     ] {
         assert_eq!(body("body:/t", json), "-", "{} bytes", json.len());
     }
-    let beside = format!(r#"{{"x": {}1{}, "t": "acme"}}"#, "[".repeat(100_000), "]".repeat(100_000));
-    assert_eq!(body("body:/t", &beside), "acme", "a value beside the pointer's may be nested deeply");
+    let deep = format!(r#"{{"x": {}1{}, "t": "acme"}}"#, "[".repeat(100_000), "]".repeat(100_000));
+    assert_eq!(body("body:/t", &deep), "acme", "a value next to the pointer's may be nested deeply");
 }
 
 proptest! {

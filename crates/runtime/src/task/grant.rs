@@ -1,5 +1,5 @@
-//! Grants: the stores, queues, key-value buckets, HTTP requests, environment and configuration values of a task. Everything
-//! else is denied.
+//! Grants: the stores, directories, queues, key-value buckets, HTTP requests, environment and configuration values of a task.
+//! Everything else is denied.
 
 use crate::model::event::{Change, ObjectEvent};
 use crate::ports::keyvalue::KeyValueBucket;
@@ -179,19 +179,19 @@ impl Grants {
     }
 
     /// Returns the readable grant that holds an object.
-    fn holder<'u>(&self, url: &'u str) -> Option<Held<'_, 'u>> {
+    fn holder<'u>(&self, url: &'u str) -> Option<Holder<'_, 'u>> {
         let holders = self.stores.values().filter(|grant| grant.mode.reads()).filter_map(|grant| {
             let key = grant.scope.seen(url.strip_prefix(grant.store.url())?)?;
-            Some(Held { grant, key, check: check_key(key) })
+            Some(Holder { grant, key, check: check_key(key) })
         });
         // A grant under which the key is valid precedes one under which it isn't.
-        holders.max_by_key(|held| (held.check.is_ok(), url.len() - held.key.len()))
+        holders.max_by_key(|holder| (holder.check.is_ok(), url.len() - holder.key.len()))
     }
 
     fn announce_one(&self, event: ObjectEvent) -> Result<AnnouncedObject, Unannounced> {
         let (grant, key) = match self.holder(&event.url) {
-            Some(Held { grant, key, check: Ok(()) }) => (grant, key.to_owned()),
-            Some(Held { check: Err(bad), .. }) => {
+            Some(Holder { grant, key, check: Ok(()) }) => (grant, key.to_owned()),
+            Some(Holder { check: Err(bad), .. }) => {
                 return Err(Unannounced { url: event.url, bad_key: Some(bad) });
             }
             None => return Err(Unannounced { url: event.url, bad_key: None }),
@@ -209,7 +209,7 @@ impl Grants {
 }
 
 /// A readable grant that holds an object.
-struct Held<'g, 'u> {
+struct Holder<'g, 'u> {
     grant: &'g StoreGrant,
     /// The object's key, as a task sees it.
     key: &'u str,

@@ -78,7 +78,7 @@ impl Worker {
     /// Says why the message can't be cancelled. Nothing has changed then.
     pub fn cancel(&self, message_id: &str, then: Action) -> Result<bool, NotCancelled> {
         let runs = self.leases.cancel(message_id, then)?;
-        tracing::warn!(message_id, ?then, runs, "cancelled by an operator");
+        tracing::warn!(message_id, then = then.as_str(), runs, "cancelled by an operator");
         Ok(runs)
     }
 }

@@ -30,8 +30,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, history: &History) {
     let [left, right] = halves(charts);
     draw_chart(frame, left, " backlog ", Color::Yellow, &history.backlog());
     draw_chart(frame, right, " instances ", Color::Cyan, &history.instances());
-    let [left, right] =
-        Layout::horizontal([Constraint::Percentage(40), Constraint::Percentage(60)]).areas(tables);
+    // The left one shows IDs as a whole, as `wasmrun cancel` needs them, if there is room.
+    let [left, right] = Layout::horizontal([Constraint::Max(53), Constraint::Min(45)]).areas(tables);
     draw_running(frame, left, history.last());
     draw_failures(frame, right, history.last());
     let keys = match history.why_lost() {
@@ -73,7 +73,7 @@ fn failing_queues(status: &Value) -> String {
 
 fn draw_numbers(frame: &mut Frame<'_>, area: Rect, history: &History) {
     let [left, middle, right] =
-        Layout::horizontal([Constraint::Fill(1), Constraint::Length(40), Constraint::Fill(1)]).areas(area);
+        Layout::horizontal([Constraint::Fill(3), Constraint::Length(36), Constraint::Fill(2)]).areas(area);
     draw_now(frame, left, history);
     draw_percentiles(frame, middle, &history.last()["percentiles"]);
     draw_outcomes(frame, right, history.last());

@@ -38,7 +38,7 @@ Examples:
   wasmrun cancel 5fea7756-0ea4-451a-a703-a558b933e274 --control control.sock
   wasmrun cancel 17 --then drop --control control.sock
 
-Exit codes: 0 success, 1 the worker doesn't hold the message, 2 wrong usage, 3 no worker answers.")]
+Exit codes: 0 success, 1 the worker refuses, 2 wrong usage, 3 no worker answers.")]
 pub(crate) struct CancelArgs {
     /// ID of the message
     #[arg(value_name = "MESSAGE")]

@@ -1,5 +1,5 @@
-//! Grants of tasks: stores, queues to send to, key-value buckets, HTTP requests, the roles that are assumed for them,
-//! environment and configuration values.
+//! Grants of tasks: stores, directories, queues to send to, key-value buckets, HTTP requests, the roles that are assumed
+//! for them, environment and configuration values.
 //!
 //! The grants of flags and variables are merged with those of the file before they are validated, so that those of a route,
 //! which only the file has, are validated in the same way.

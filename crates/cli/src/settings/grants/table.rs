@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use wasmrun_runtime::task::directory::Directory;
 use wasmrun_runtime::task::http::{AddressRule, HttpRule};
 
-/// NamedTexts by name.
+/// Texts by name.
 pub(crate) type NamedTexts = BTreeMap<String, String>;
 /// The values of environment keys.
 pub(crate) type Environment = BTreeMap<String, EnvValue>;

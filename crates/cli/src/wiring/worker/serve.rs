@@ -5,6 +5,7 @@ use super::plan::RunPlan;
 use crate::output::Output;
 use crate::output::failure::Failure;
 use crate::output::progress::progress;
+use crate::settings::words;
 use crate::settings::worker::Interval;
 use crate::wiring::refresh::Refresh;
 use crate::wiring::signals::Stop;
@@ -79,7 +80,7 @@ impl Opened {
             instances = self.routes.capacity().instances,
             bounded_by = self.bounded_by(plan),
             task_bytes = self.routes.task_bytes(),
-            allocator = ?self.routes.allocator(),
+            allocator = words::word_of(self.routes.allocator()),
             stores = stores.join(" "),
             routes = (!routes.is_empty()).then_some(&*routes),
             ecs_task = (!self.ecs.arn.is_empty()).then_some(&*self.ecs.arn),

@@ -16,13 +16,13 @@ type Metadata = Vec<(String, String)>;
 #[derive(Default)]
 pub struct Envelope {
     delivered: Option<Arc<Delivered>>,
-    data: Option<Held<Vec<u8>>>,
-    content_type: Option<Held<String>>,
-    metadata: Option<Held<Metadata>>,
+    data: Option<Stored<Vec<u8>>>,
+    content_type: Option<Stored<String>>,
+    metadata: Option<Stored<Metadata>>,
 }
 
-/// A value of the guest that the host holds.
-struct Held<T> {
+/// A value of the guest that the host stores, and that counts among what its handles hold.
+struct Stored<T> {
     value: T,
     _hold: Hold,
 }
@@ -47,7 +47,7 @@ impl Envelope {
 
     pub(super) fn set_data(&mut self, data: Vec<u8>, holdings: &Holdings) -> Result<()> {
         self.data = None;
-        self.data = Some(Held { _hold: holdings.take_bytes(data.capacity())?, value: data });
+        self.data = Some(Stored { _hold: holdings.take_bytes(data.capacity())?, value: data });
         Ok(())
     }
 
@@ -63,7 +63,7 @@ impl Envelope {
     pub(super) fn set_content_type(&mut self, content_type: String, holdings: &Holdings) -> Result<()> {
         self.content_type = None;
         let hold = holdings.take_bytes(content_type.capacity())?;
-        self.content_type = Some(Held { value: content_type, _hold: hold });
+        self.content_type = Some(Stored { value: content_type, _hold: hold });
         Ok(())
     }
 
@@ -81,7 +81,7 @@ impl Envelope {
         // A list from which entries were removed keeps their places.
         let places = metadata.capacity().saturating_mul(size_of::<(String, String)>());
         let bytes = metadata.iter().map(bytes_of).fold(places, usize::saturating_add);
-        self.metadata = Some(Held { value: metadata, _hold: holdings.take_bytes(bytes)? });
+        self.metadata = Some(Stored { value: metadata, _hold: holdings.take_bytes(bytes)? });
         Ok(())
     }
 
