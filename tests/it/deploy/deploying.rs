@@ -98,7 +98,10 @@ fn as_in<'a>(mut command: Command, words: impl IntoIterator<Item = &'a str>, con
 fn needed(world: &World, container: &Value, dead_letters: &str, cluster: &str) -> BTreeMap<String, Value> {
     let words = texts(&container["command"]);
     let (command, arguments) = words.split_first().expect("a command");
-    let policy = as_in(world.wasmrun(["policy"]), arguments.iter().copied(), container);
+    // Its flags are those of `run`, which has no address of requests.
+    let listen = arguments.iter().position(|word| *word == "--listen").unwrap_or(arguments.len());
+    let others = arguments.iter().take(listen).chain(arguments.iter().skip(listen + 2));
+    let policy = as_in(world.wasmrun(["policy"]), others.copied(), container);
     let output = match *command {
         "run" => policy.args(["--dead-letter", dead_letters, "--cluster", cluster]).succeeds(),
         "serve" => policy.succeeds(),

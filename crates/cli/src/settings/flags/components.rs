@@ -115,7 +115,8 @@ pub(crate) struct PushArgs {
 Takes the flags of `run`, and calls no service. So name the dead-letter queue with --dead-letter, \
 queues by their URL or ARN, and a bucket's KMS key with `?encryption=kms&kms-key=ARN` in the store's \
 URL. For a queue with a KMS key, add kms:Decrypt on the key, and kms:GenerateDataKey to send. \
-A service has no queue: its policy is that of its component, its stores and the queues that it sends to.
+A service has no queue: its policy is that of its component, its stores and the queues that it sends to. \
+Leave out the flags that only `serve` has, such as --listen.
 
 Examples:
   wasmrun policy --cluster thumbnails \\
