@@ -56,7 +56,7 @@ fn everything_can_be_said_in_the_file() {
         world.wasmrun(["run", "--config", "wasmrun.toml"]).env("INHERITED", "from the worker").succeeds();
     let ready = &output.logs_of("ready")[0];
     assert_eq!(ready["instances"], 2);
-    assert_eq!(ready["allocator"], "OnDemand");
+    assert_eq!(ready["allocator"], "on-demand");
     output.has_outcomes(&json!({"completed": 1, "trapped": 1, "rejected": 1}));
     assert!(output.to_string().contains("GIVEN=text INHERITED=from the worker"), "{output}");
     assert_eq!(world.depth(), Depth::EMPTY);
